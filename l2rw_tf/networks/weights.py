@@ -1,0 +1,38 @@
+"""How the networks' kernels start and how they decay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+
+class Weights:
+    """Initializers and regularizers for the layers of one network.
+
+    Kernels start as in He et al. 2015 (arXiv 1502.01852), normal with variance 2 / fan-in.
+    """
+
+    def __init__(self, weight_decay: float, seed: int | None) -> None:
+        """Keeps the settings.
+
+        Args:
+            weight_decay: λ of the penalty λ · ½‖θ‖² on each kernel.
+            seed: Seed of every initializer and of dropout, or None for Keras's global seed.
+        """
+        self._weight_decay = weight_decay
+        self._seeds = None if seed is None else np.random.PCG64(np.random.SeedSequence(seed))
+
+    def next_seed(self) -> int | None:
+        """Returns the next layer's seed, or None where Keras's global seed decides."""
+        return None if self._seeds is None else int(self._seeds.random_raw() >> 33)
+
+    def kernel(self) -> dict[str, Any]:
+        """Returns the keyword arguments of one more layer with a kernel."""
+        return {
+            "kernel_initializer": keras.initializers.HeNormal(seed=self.next_seed()),
+            "kernel_regularizer": (
+                keras.regularizers.L2(self._weight_decay / 2) if self._weight_decay else None
+            ),
+        }

@@ -1,0 +1,72 @@
+"""Wide residual networks (Zagoruyko and Komodakis 2016, arXiv 1605.07146)."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from l2rw_tf.networks.weights import Weights
+
+
+def wide_resnet(
+    depth: int,
+    width: int,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    weights: Weights,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """WRN-depth-width: three stages of n blocks with 16k, 32k and 64k channels; depth = 6n + 4.
+
+    Blocks are pre-activated (batch normalization and ReLU before each convolution), dropout stands
+    between the two convolutions of a block, and a shortcut that changes its channels is a 1x1
+    convolution. WRN-28-10 for CIFAR-10 has 36.5 million parameters.
+
+    Args:
+        depth: Number of layers, 6n + 4.
+        width: The factor k.
+        input_shape: (height, width, channels).
+        num_classes: Number of logits.
+        weights: Start and decay of the kernels.
+        dropout: Share of a block's inner channels' values dropped in training.
+
+    Returns:
+        A functional model to logits (batch, num_classes).
+    """
+    blocks_per_stage = (depth - 4) // 6
+    inputs = keras.Input(input_shape)
+    x = _convolution(inputs, 16, 3, 1, weights)
+    for stage, filters in enumerate((16 * width, 32 * width, 64 * width)):
+        for block in range(blocks_per_stage):
+            strides = 2 if stage > 0 and block == 0 else 1
+            x = _block(x, filters, strides, weights, dropout)
+    x = layers.GlobalAveragePooling2D()(_activation(x))
+    outputs = layers.Dense(num_classes, **weights.kernel())(x)
+    return keras.Model(inputs, outputs, name=f"wrn{depth}_{width}")
+
+
+def _block(
+    x: keras.KerasTensor, filters: int, strides: int, weights: Weights, dropout: float
+) -> keras.KerasTensor:
+    """Returns shortcut(x) + two pre-activated convolutions of x."""
+    activated = _activation(x)
+    if x.shape[-1] != filters or strides > 1:
+        x = _convolution(activated, filters, 1, strides, weights)
+    residual = _activation(_convolution(activated, filters, 3, strides, weights))
+    if dropout:
+        residual = layers.Dropout(dropout, seed=weights.next_seed())(residual)
+    return layers.Add()([x, _convolution(residual, filters, 3, 1, weights)])
+
+
+def _activation(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns ReLU of batch normalization."""
+    return layers.ReLU()(layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x))
+
+
+def _convolution(
+    x: keras.KerasTensor, filters: int, size: int, strides: int, weights: Weights
+) -> keras.KerasTensor:
+    """Returns a convolution without bias."""
+    return layers.Conv2D(
+        filters, size, strides=strides, padding="same", use_bias=False, **weights.kernel()
+    )(x)
