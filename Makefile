@@ -1,0 +1,55 @@
+# Everything runs from .venv, which the first target that needs it makes; no environment has to be active.
+# Another Python: make PYTHON=/path/to/python3.12 demo
+
+.DELETE_ON_ERROR:
+.SHELLFLAGS := -eu -c
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALL := $(RUN) -m pip install --quiet --quiet --disable-pip-version-check --requirement
+
+# A candidate counts only when it runs, has a supported version and can make environments.
+SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+CANDIDATES := $(PYTHON) $(if $(PYTHON),,python3.12 python3.13 python3.11 python3 python)
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo 'make demo    train on digits with 40 % wrong labels, reweighted and plain (DEMO_FLAGS="--seed=1" adds flags)'
+	@echo 'make test    lint and run all tests (PYTEST_FLAGS="-k name" adds flags)'
+	@echo 'make lint    check the style of the code'
+	@echo 'make clean   remove .venv and caches; runs/ stays'
+
+demo: $(VENV)/.installed
+	@$(RUN) -m l2rw_tf.main --flagfile=configs/digits_noisy.cfg $(DEMO_FLAGS)
+
+test: lint
+	@$(RUN) -m pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/.installed-dev
+	@$(RUN) -m ruff check --quiet --output-format=concise .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+
+# The stamps are younger than what they were installed from, so that a changed file installs again and nothing else does.
+$(VENV)/.installed: requirements.txt $(VENV)/.made
+	@echo 'Installing requirements.txt into $(VENV) (once; some minutes) ...'
+	@$(INSTALL) requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt requirements.txt $(VENV)/.made
+	@echo 'Installing requirements-dev.txt into $(VENV) (once; some minutes) ...'
+	@$(INSTALL) requirements-dev.txt
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.made:
+	@if $(RUN) -c '$(SUPPORTED)' >/dev/null 2>&1; then touch $@; exit 0; fi; \
+	for python in $(CANDIDATES); do \
+	  if "$$python" -c '$(SUPPORTED)' >/dev/null 2>&1; then \
+	    "$$python" -m venv --clear $(VENV) && touch $@ && exit 0; \
+	  fi; \
+	done; \
+	echo 'No Python 3.11, 3.12 or 3.13 with the venv module was found (tried: $(strip $(CANDIDATES))).' >&2; \
+	echo 'Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)' >&2; \
+	exit 1

@@ -1,0 +1,1 @@
+"""Experiments: flags in, a trained network and a filled run directory out."""
