@@ -1,0 +1,46 @@
+"""Learning to reweight examples for robust deep learning, in TensorFlow and Keras 3.
+
+Ren, Zeng, Yang and Urtasun, ICML 2018, arXiv 1803.09050. The names below are loaded when they are
+first used, so that `import l2rw_tf` is quick:
+
+- `ReweightingModel`: a `keras.Model` around any network, trained by `fit(..., clean_data=...)`.
+- `meta_gradient`: the signed u of one batch, for a training loop of the user's own.
+- `normalize`: from u to the example weights w.
+- `UsageError`, `TrainingDiverged`: the errors that the package raises by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from l2rw_tf.errors import TrainingDiverged, UsageError
+    from l2rw_tf.reweighting.meta_gradient import meta_gradient
+    from l2rw_tf.reweighting.model import ReweightingModel
+    from l2rw_tf.reweighting.weights import normalize
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ReweightingModel": "l2rw_tf.reweighting.model",
+    "TrainingDiverged": "l2rw_tf.errors",
+    "UsageError": "l2rw_tf.errors",
+    "meta_gradient": "l2rw_tf.reweighting.meta_gradient",
+    "normalize": "l2rw_tf.reweighting.weights",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name when it is first used (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'l2rw_tf' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,183 @@
+"""One loss value per example, ℓ_i, from whatever loss Keras accepts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.trainers.compile_utils import CompileLoss, get_loss
+
+from l2rw_tf.errors import UsageError
+
+
+class ExampleLosses(CompileLoss):
+    """Keras's own container of losses, giving ℓ of shape (N,) instead of its sum.
+
+    Keras matches outputs, labels, losses and loss weights; only the last reduction, over the
+    examples, is left out. So Σ_i w_i ℓ_i is the loss that Keras computes with sample weights w for
+    the reduction `sum`, and with sample weights N w for the reductions `sum_over_batch_size` and
+    `mean`, masks included.
+    """
+
+    def __init__(
+        self,
+        loss: Any,
+        loss_weights: Any = None,
+        output_names: list[str] | None = None,
+    ) -> None:
+        """Wraps the losses of `Model.compile`.
+
+        Args:
+            loss: What `Model.compile(loss=...)` accepts.
+            loss_weights: What `Model.compile(loss_weights=...)` accepts.
+            output_names: Names of the network's outputs, for losses given by name.
+
+        Raises:
+            UsageError: If no loss is given.
+        """
+        if loss is None:
+            raise UsageError(
+                "The model has no loss: reweighting needs compile(loss=...) with a value per example."
+            )
+        per_output = keras.tree.map_structure(
+            lambda one: None if one is None else _OutputLoss(one), loss, none_is_leaf=True
+        )
+        super().__init__(per_output, loss_weights, output_names=output_names)
+
+    @property
+    def metrics(self) -> list[None]:
+        """No trackers: what Keras logs stays with the container of `Model.compile`."""
+        return [None] * len(self._flat_losses or [])
+
+    def sample_weight_for_keras(self, weights: tf.Tensor, y_pred: Any) -> Any:
+        """Returns sample weights with which Keras's own loss is Σ_i weights_i ℓ_i.
+
+        Args:
+            weights: Shape (N,).
+            y_pred: The network's outputs, already given to this container.
+
+        Returns:
+            A structure like `y_pred` of weights, expanded to the rank of each unreduced loss.
+        """
+        leaves = {}
+        for path, loss, _, _ in self._flat_losses:
+            output = y_pred
+            for key in path:
+                output = output[key]
+            leaves[id(output)] = loss.sample_weight_for_keras(weights)
+        return keras.tree.map_structure(lambda output: leaves.get(id(output), weights), y_pred)
+
+    def check_labels(self, y: Any, y_pred: Any, arrays: Any, what: str) -> None:
+        """Refuses sparse labels outside the network's classes.
+
+        Args:
+            y: Symbolic labels, a structure of tensors.
+            y_pred: Symbolic outputs of the network.
+            arrays: The same structure as `y` of NumPy arrays with all the labels.
+            what: How the message calls the labels, such as "y".
+
+        Raises:
+            UsageError: If a label is not below the number of classes.
+        """
+        self(y, y_pred)
+        values = {
+            id(symbol): array
+            for symbol, array in zip(
+                keras.tree.flatten(y), keras.tree.flatten(arrays), strict=True
+            )
+        }
+        for _, loss, _, _ in self._flat_losses:
+            loss.check_labels(values.get(id(loss.y_true)), what)
+
+
+class _OutputLoss(keras.losses.Loss):
+    """The loss of one output, reduced over everything but the examples."""
+
+    def __init__(self, loss: Any) -> None:
+        super().__init__(name=getattr(loss, "name", None) or "loss")
+        self._given = loss
+        self._loss: keras.losses.Loss | None = None
+        self._rank = 1
+        self.y_true: Any = None
+        self._num_classes: int | None = None
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
+        loss = self._loss = self._loss or get_loss(self._given, y_true, y_pred)
+        self.y_true = y_true
+        self._num_classes = y_pred.shape[-1] if hasattr(y_pred, "shape") else None
+        # A mean over the sum of the weights is the same for all common factors, so its derivative
+        # by the weight of any example is 0 when all losses are equal, and u has no meaning.
+        if loss.reduction == "mean_with_sample_weight":
+            raise UsageError(
+                f"The loss {loss.name!r} has reduction='mean_with_sample_weight', which takes the "
+                "scale of the example weights out again: use 'sum_over_batch_size', 'mean' or 'sum'."
+            )
+        mask = getattr(y_pred, "_keras_mask", None)
+        y_pred = keras.tree.map_structure(lambda t: keras.ops.convert_to_tensor(t, loss.dtype), y_pred)
+        y_true = keras.tree.map_structure(lambda t: keras.ops.convert_to_tensor(t, loss.dtype), y_true)
+        values = keras.ops.convert_to_tensor(loss.call(y_true, y_pred), loss.dtype)
+        self._check_per_example(values, y_pred)
+        self._rank = values.shape.rank
+        loss_mask = getattr(values, "_keras_mask", None)
+        if loss_mask is not None:
+            mask = loss_mask if mask is None else tf.logical_and(mask, loss_mask)
+        return self._reduce_positions(values, mask, sample_weight)
+
+    def _check_per_example(self, values: tf.Tensor, y_pred: Any) -> None:
+        batch = keras.tree.flatten(y_pred)[0].shape[0]
+        rank = values.shape.rank
+        if rank == 0 or (None not in (batch, values.shape[0]) and values.shape[0] != batch):
+            came = "a single number" if rank == 0 else f"the shape {tuple(values.shape)}"
+            raise UsageError(
+                f"The loss {self._loss.name!r} gives no value per example: it returned {came} for a "
+                f"batch of {batch or 'N'} examples. Reweighting needs a loss whose call(y_true, "
+                "y_pred) keeps the first axis, such as the cross-entropies and squared errors of Keras."
+            )
+
+    @property
+    def _is_mean(self) -> bool:
+        return self._loss.reduction in ("sum_over_batch_size", "mean")
+
+    def _reduce_positions(
+        self, values: tf.Tensor, mask: tf.Tensor | None, sample_weight: tf.Tensor | None
+    ) -> tf.Tensor:
+        """Sums or averages over time steps or pixels, as Keras's reduction does with its masks."""
+        counted = tf.ones_like(values)
+        if mask is not None:
+            counted *= _expand(tf.cast(mask, values.dtype), values)
+        weighted = values * counted
+        if sample_weight is not None:
+            weighted *= _expand(tf.cast(sample_weight, values.dtype), values)
+        axes = list(range(1, values.shape.rank))
+        losses = tf.reduce_sum(weighted, axes)
+        if self._is_mean:
+            # Keras divides by the positions that count in the whole batch, not in each example.
+            losses = tf.math.divide_no_nan(losses, tf.reduce_mean(tf.reduce_sum(counted, axes)))
+        return losses
+
+    def sample_weight_for_keras(self, weights: tf.Tensor) -> tf.Tensor:
+        if self._is_mean:
+            weights *= tf.cast(tf.shape(weights)[0], weights.dtype)
+        return tf.reshape(weights, [-1] + [1] * (max(self._rank, 2) - 1))
+
+    def check_labels(self, labels: Any, what: str) -> None:
+        is_sparse = getattr(self._loss, "fn", None) is keras.losses.sparse_categorical_crossentropy
+        if not is_sparse or not isinstance(labels, np.ndarray):
+            return
+        allowed = labels != getattr(self._loss, "ignore_class", None)
+        wrong = labels[allowed & ((labels < 0) | (labels >= self._num_classes))]
+        if wrong.size:
+            raise UsageError(
+                f"{what} holds the label {wrong.flat[0]}, but the network has {self._num_classes} "
+                f"classes: labels must lie between 0 and {self._num_classes - 1}."
+            )
+
+
+def _expand(weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Gives weights the rank of the losses: they meet from the first axis on, not from the last."""
+    missing = values.shape.rank - weights.shape.rank
+    if missing < 0:
+        return tf.reshape(weights, tf.shape(weights)[: values.shape.rank])
+    return tf.reshape(weights, tf.concat([tf.shape(weights), [1] * missing], 0))

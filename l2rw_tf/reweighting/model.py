@@ -1,0 +1,527 @@
+"""ReweightingModel: any Keras network, trained with example weights from a clean batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.trainers.data_adapters.array_slicing import train_validation_split
+
+from l2rw_tf.errors import TrainingDiverged, UsageError
+from l2rw_tf.reweighting.batches import CLEAN, TRAINING, clean_arrays, pair_batches
+from l2rw_tf.reweighting.example_losses import ExampleLosses
+from l2rw_tf.reweighting.meta_gradient import (
+    align,
+    clean_gradient,
+    difference_along,
+    get_meta_gradient,
+)
+from l2rw_tf.reweighting.meta_variables import (
+    MetaVariables,
+    check_meta_variables,
+    select_meta_variables,
+)
+from l2rw_tf.reweighting.passes import call_for_training, observed_call, split_sample_weight
+from l2rw_tf.reweighting.weights import effective_batch_size, normalize, zero_weight_share
+
+
+@keras.saving.register_keras_serializable(package="l2rw_tf")
+class ReweightingModel(keras.Model):
+    """A network that learns which of its training examples to trust (algorithm 1 of the paper).
+
+    At every step each training example is weighted by how well its gradient agrees with the gradient
+    of the loss on a clean batch, and one ordinary step of the optimizer follows on the weighted
+    loss. The model shares the variables of the network; train with it, then use either.
+
+    ```python
+    model = l2rw_tf.ReweightingModel(network)
+    model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(x, y, clean_data=(x_clean, y_clean), epochs=10)
+    model.network.save("network.keras")
+    ```
+
+    `fit` logs, beside Keras's own metrics (whose `loss` is the reweighted loss), `clean_loss`,
+    `effective_batch_size` (1/Σw²) and `zero_weight_share` as means over the steps of an epoch.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        meta_variables: MetaVariables = "all",
+        meta_gradient: str = "nested",
+        **kwargs: Any,
+    ) -> None:
+        """Wraps a network.
+
+        Args:
+            network: Any `keras.Model`; nothing of it is rewritten.
+            meta_variables: What the meta-gradient is taken through: "all" trainable variables as in
+                the paper, "head" for those of the last layer of every output (much cheaper), or a
+                function that is given a variable and returns whether it takes part.
+            meta_gradient: "nested" (exact), or "finite_difference" for networks with operations
+                that have no second derivative.
+            **kwargs: `name`, as of any `keras.Model`.
+
+        Raises:
+            UsageError: If an argument is not one of these.
+        """
+        if not isinstance(network, keras.Model):
+            raise UsageError(
+                f"network must be a keras.Model, got an object of type {type(network).__name__}."
+            )
+        check_meta_variables(meta_variables)
+        get_meta_gradient(meta_gradient)
+        # The network's own policy decides on loss scaling in `compile`.
+        kwargs.setdefault("dtype", network.dtype_policy)
+        super().__init__(**kwargs)
+        self.network = network
+        self._meta_variables = meta_variables
+        self._meta_gradient = meta_gradient
+        self._example_losses: ExampleLosses | None = None
+        self._monitor: _StepMonitor | None = None
+        self._weights_function: Any = None
+        if network.built:
+            self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        """Returns the network's outputs.
+
+        Args:
+            inputs: What the network takes.
+            training: Whether layers such as dropout run as in training.
+            **kwargs: Further arguments of the network.
+        """
+        if training:
+            return call_for_training(self.network, inputs)
+        return self.network(inputs, **kwargs)
+
+    def build(self, input_shape: Any) -> None:
+        """Builds the network for inputs of this shape."""
+        if not self.network.built:
+            self.network.build(input_shape)
+        self.built = True
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the shape of the network's outputs."""
+        return self.network.compute_output_shape(input_shape)
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the network's outputs, by which losses and metrics may be given."""
+        return self.network.output_names
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Configures training as `keras.Model.compile` does.
+
+        Args:
+            optimizer: As in Keras.
+            loss: As in Keras, with a value per example; required.
+            loss_weights: As in Keras.
+            **kwargs: `metrics`, `weighted_metrics`, `run_eagerly`, `steps_per_execution`,
+                `jit_compile`, `auto_scale_loss` as in Keras. `jit_compile="auto"` uses XLA on a GPU.
+
+        Raises:
+            UsageError: If there is no loss.
+        """
+        example_losses = ExampleLosses(loss, loss_weights, getattr(self, "output_names", None))
+        super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, **kwargs)
+        self._example_losses = example_losses
+        self._monitor = _StepMonitor()
+        self._weights_function = None
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a loaded model as the saved one was."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.network.built:
+            self.optimizer.build(self.network.trainable_variables)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool | str = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | list[int] = 1,
+        *,
+        clean_data: Any = None,
+        clean_batch_size: int | None = None,
+    ) -> keras.callbacks.History:
+        """Trains with example weights.
+
+        All arguments but the last two are those of `keras.Model.fit` and mean what they mean there.
+
+        Args:
+            x: Training inputs: NumPy arrays or a dict or list of them, a `tf.data.Dataset` or a
+                `keras.utils.PyDataset` of batches `(x, y)` or `(x, y, sample_weight)`.
+            y: Training labels, where `x` is arrays.
+            batch_size: Training batch size for arrays; 32 by default.
+            epochs: Number of the last epoch.
+            verbose: 0, 1, 2 or "auto".
+            callbacks: Keras callbacks.
+            validation_split: Share of arrays to hold out.
+            validation_data: Data for `val_` metrics.
+            shuffle: Whether to shuffle training arrays.
+            class_weight: Weights by class of the training examples; the clean data is left alone.
+            sample_weight: A weight s_i an example: w̃_i = s_i max(u_i, 0); 0 takes an example out.
+            initial_epoch: Number of the first epoch.
+            steps_per_epoch: Training batches an epoch.
+            validation_steps: Validation batches.
+            validation_batch_size: Size of the validation batches.
+            validation_freq: How often to validate.
+            clean_data: The trusted examples: `(x, y)` or `(x, y, sample_weight)` of arrays
+                (shuffled, batched and repeated), a `tf.data.Dataset` or a PyDataset of batches
+                (repeated). Weights given with it weight the mean of the clean losses.
+            clean_batch_size: M, for arrays; by default the training batch size or the size of the
+                clean set, whichever is smaller.
+
+        Returns:
+            Keras's history.
+
+        Raises:
+            UsageError: If the data, the loss or the network cannot be used; one sentence says why.
+            TrainingDiverged: If a loss or u becomes NaN or infinite.
+        """
+        self._require_compiled("fit")
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = train_validation_split(
+                (x, y, sample_weight), validation_split=validation_split
+            )
+        batches = pair_batches(
+            x,
+            y,
+            sample_weight,
+            clean_data,
+            batch_size=batch_size,
+            clean_batch_size=clean_batch_size,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=shuffle,
+            class_weight=class_weight,
+        )
+        self._check_before_training(batches.get_tf_dataset().element_spec, x, y, clean_data)
+        self._monitor.start()
+        try:
+            return super().fit(
+                x=batches,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=self._with_stop(callbacks),
+                validation_data=validation_data,
+                shuffle=False,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                validation_batch_size=validation_batch_size or batch_size,
+                validation_freq=validation_freq,
+            )
+        except tf.errors.InvalidArgumentError as error:
+            raise _sparse_label_error(error) or error from None
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+        *,
+        clean_data: Any = None,
+    ) -> Any:
+        """Takes one training step.
+
+        Args:
+            x: Inputs of one training batch.
+            y: Its labels.
+            sample_weight: The user's weights of its examples.
+            class_weight: Weights by class; not together with `sample_weight`.
+            return_dict: Whether to return a dict instead of a list.
+            clean_data: One clean batch, `(x, y)` or `(x, y, sample_weight)` of arrays.
+
+        Returns:
+            The metrics after the step, as `keras.Model.train_on_batch` returns them.
+
+        Raises:
+            UsageError: If the data, the loss or the network cannot be used.
+        """
+        self._require_compiled("train_on_batch")
+        joined = pair_batches(
+            x,
+            y,
+            sample_weight,
+            clean_data,
+            batch_size=len(keras.tree.flatten(x)[0]),
+            clean_batch_size=None,
+            steps_per_epoch=None,
+            shuffle=False,
+            class_weight=class_weight,
+        ).get_tf_dataset()
+        self._check_before_training(joined.element_spec, x, y, clean_data)
+        self.make_train_function()
+        self.reset_metrics()
+        logs = {
+            name: float(np.asarray(value))
+            for name, value in self.train_function(iter(joined)).items()
+        }
+        return logs if return_dict else list(logs.values())
+
+    def example_weights(
+        self, x: Any, y: Any, sample_weight: Any = None, *, clean_data: Any
+    ) -> np.ndarray:
+        """Returns the weights that one training batch would get now, and changes nothing.
+
+        Args:
+            x: Inputs of one batch, first dimension N.
+            y: Its labels.
+            sample_weight: The user's weights of its examples, or None.
+            clean_data: One clean batch, `(x, y)` or `(x, y, sample_weight)` of arrays.
+
+        Returns:
+            w of equations 6 to 9, float32, shape (N,): not negative, with sum 1, or 0 throughout.
+
+        Raises:
+            UsageError: If the data, the loss or the network cannot be used.
+        """
+        self._require_compiled("example_weights")
+        joined = pair_batches(
+            x,
+            y,
+            sample_weight,
+            clean_data,
+            batch_size=max(1, len(keras.tree.flatten(x)[0])),
+            clean_batch_size=len(keras.tree.flatten(clean_data)[0]) or None,
+            steps_per_epoch=None,
+            shuffle=False,
+            class_weight=None,
+        ).get_tf_dataset()
+        self._check_before_training(joined.element_spec, x, y, clean_data)
+        if self._weights_function is None:
+            self._weights_function = tf.function(
+                self._weights_of_batch, reduce_retracing=True, jit_compile=self.jit_compile
+            )
+        return np.asarray(self._weights_function(next(iter(joined))), np.float32)
+
+    def train_step(self, data: dict[str, Any]) -> dict[str, tf.Tensor]:
+        """One step of algorithm 1 of the paper, compiled by Keras.
+
+        Args:
+            data: `{"training": (x, y[, s]), "clean": (x, y[, s])}`, first dimensions N and M.
+
+        Returns:
+            The metrics so far, by name.
+        """
+        if not isinstance(data, dict):
+            raise UsageError(
+                "A training step needs clean data beside the training batch: train with "
+                "fit(..., clean_data=...) or train_on_batch(..., clean_data=...)."
+            )
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data[TRAINING])
+        weight, within = split_sample_weight(sample_weight)
+        self._build_network(x)
+        variables = select_meta_variables(self.network, self._meta_variables)
+
+        # v = ∇_θ (1/M) Σ_j ℓ^v_j; its activations are gone before the training pass begins.
+        clean_loss, v = clean_gradient(self.network, self._example_losses, data[CLEAN], variables)
+        if self._meta_gradient == "finite_difference":
+            # Before the training call, so that dropout draws the mask that the call will draw.
+            u = difference_along(
+                self.network, self._example_losses, data[TRAINING], variables, v
+            )
+
+        with tf.GradientTape(persistent=True) as tape:
+            y_pred = call_for_training(self.network, x)
+            losses = self._example_losses(y, y_pred, within)
+            regularization = self._regularization()
+
+        if self._meta_gradient == "nested":
+            u = align(tape, losses, variables, v)
+        w = normalize(u, weight)
+
+        # ∇_θ (Σ_i w_i ℓ_i + regularization); w came after the tape, so no gradient flows through it.
+        trainable = self.network.trainable_variables
+        gradients = tape.gradient(
+            [losses, regularization],
+            [variable.value for variable in trainable],
+            output_gradients=[
+                self.optimizer.scale_loss(w),
+                self.optimizer.scale_loss(tf.ones_like(regularization)),
+            ],
+        )
+        self.optimizer.apply_gradients(zip(gradients, trainable, strict=True))
+
+        loss = tf.reduce_sum(w * losses) + regularization
+        self._log_losses(loss, w, y, y_pred)
+        self._monitor.update(w, clean_loss, loss)
+        logs = self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+        return {**logs, **self._monitor.result()}
+
+    def reset_metrics(self) -> None:
+        """Starts all means anew, as Keras does before every epoch."""
+        super().reset_metrics()
+        if self._monitor is not None:
+            self._monitor.reset_means()
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what `from_config` needs."""
+        return {
+            "name": self.name,
+            "network": keras.saving.serialize_keras_object(self.network),
+            "meta_variables": keras.saving.serialize_keras_object(self._meta_variables),
+            "meta_gradient": self._meta_gradient,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ReweightingModel:
+        """Makes the model that `get_config` described."""
+        config = dict(config)
+        for key in ("network", "meta_variables"):
+            config[key] = keras.saving.deserialize_keras_object(
+                config[key], custom_objects=custom_objects
+            )
+        return cls(**config)
+
+    def _weights_of_batch(self, data: dict[str, Any]) -> tf.Tensor:
+        batch, clean_batch = data[TRAINING], data[CLEAN]
+        weight, _ = split_sample_weight(keras.utils.unpack_x_y_sample_weight(batch)[2])
+        form = get_meta_gradient(self._meta_gradient)
+        variables = select_meta_variables(self.network, self._meta_variables)
+        u = form(self.network, self._example_losses, batch, clean_batch, variables)
+        return normalize(u, weight)
+
+    def _regularization(self) -> tf.Tensor:
+        """Weight decay, activity and other added losses of the training call: part of the update only."""
+        losses = self.network.losses
+        if not losses:
+            return tf.zeros((), keras.config.floatx())
+        return tf.add_n([tf.cast(tf.reduce_sum(one), keras.config.floatx()) for one in losses])
+
+    def _log_losses(self, loss: tf.Tensor, w: tf.Tensor, y: Any, y_pred: Any) -> None:
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(w)[0])
+        if keras.tree.is_nested(y_pred):
+            # Keras keeps a mean of the loss of each output, which moves when its container is called.
+            self._compile_loss(y, y_pred, self._example_losses.sample_weight_for_keras(w, y_pred))
+
+    def _build_network(self, x: Any) -> None:
+        if not self.network.built:
+            self.network(keras.tree.map_structure(_symbol, x))
+
+    def _require_compiled(self, method: str) -> None:
+        if not self.compiled:
+            raise UsageError(f"Call model.compile(optimizer=..., loss=...) before model.{method}(...).")
+
+    def _check_before_training(self, spec: Any, x: Any, y: Any, clean_data: Any) -> None:
+        """What can be known to be wrong before the first step: network, loss and labels."""
+        inputs, labels, _ = keras.utils.unpack_x_y_sample_weight(spec[TRAINING])
+        self._build_network(inputs)
+        self.built = True
+        select_meta_variables(self.network, self._meta_variables)
+        arrays = {"y": y, "clean_data's y": (clean_arrays(clean_data) or (None, None))[1]}
+
+        def check(inputs: Any, labels: Any) -> None:
+            outputs = observed_call(self.network, inputs)
+            for what, values in arrays.items():
+                values = labels if values is None else values
+                self._example_losses.check_labels(labels, outputs, values, what)
+
+        tf.function(check, autograph=False).get_concrete_function(inputs, labels)
+
+    def _with_stop(self, callbacks: Any) -> Any:
+        stop = _StopOnNonFinite(self._monitor)
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(stop)
+            return callbacks
+        given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks] * (callbacks is not None)
+        return [*given, stop]
+
+
+class _StepMonitor:
+    """What is recorded of the steps of an epoch on the device, beside Keras's metrics."""
+
+    def __init__(self) -> None:
+        names = ("clean_loss", "effective_batch_size", "zero_weight_share")
+        self._means = {name: keras.metrics.Mean(name=name) for name in names}
+        self._steps = keras.Variable(0, dtype="int64", trainable=False, name="steps")
+        self._first_bad_step = keras.Variable(0, dtype="int64", trainable=False, name="first_bad")
+
+    def start(self) -> None:
+        """Begins a training: counts steps from 1."""
+        self._steps.assign(0)
+        self._first_bad_step.assign(0)
+
+    def update(self, w: tf.Tensor, clean_loss: tf.Tensor, loss: tf.Tensor) -> None:
+        """Takes in the weights, clean loss and reweighted loss of one step."""
+        self._means["clean_loss"].update_state(clean_loss)
+        self._means["effective_batch_size"].update_state(effective_batch_size(w))
+        self._means["zero_weight_share"].update_state(zero_weight_share(w))
+        self._steps.assign_add(1)
+        finite = tf.math.is_finite(clean_loss) & tf.math.is_finite(loss)
+        is_first = tf.logical_and(tf.logical_not(finite), tf.equal(self._first_bad_step.value, 0))
+        self._first_bad_step.assign(
+            tf.where(is_first, self._steps.value, self._first_bad_step.value)
+        )
+
+    def result(self) -> dict[str, tf.Tensor]:
+        """Returns the means over the steps so far."""
+        return {name: mean.result() for name, mean in self._means.items()}
+
+    def reset_means(self) -> None:
+        """Starts the means anew."""
+        for mean in self._means.values():
+            mean.reset_state()
+
+    @property
+    def first_bad_step(self) -> int:
+        """The first step whose losses were not finite, counted from 1, or 0."""
+        return int(self._first_bad_step.numpy())
+
+
+class _StopOnNonFinite(keras.callbacks.Callback):
+    """Ends a training that met NaN or infinity, naming the step."""
+
+    def __init__(self, monitor: _StepMonitor) -> None:
+        super().__init__()
+        self._monitor = monitor
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        step = self._monitor.first_bad_step
+        if step:
+            rate = float(np.asarray(self.model.optimizer.learning_rate))
+            raise TrainingDiverged(
+                f"Training stopped: the loss was NaN or infinite at step {step}. Try a smaller learning "
+                f"rate (it was {rate:g}) or clipping (clipnorm=1.0 in the optimizer), and look for NaN, "
+                "infinite values or labels outside the network's classes in the data.",
+                step,
+            )
+
+
+def _symbol(spec: Any) -> keras.KerasTensor:
+    return keras.KerasTensor(spec.shape, dtype=keras.backend.standardize_dtype(spec.dtype))
+
+
+def _sparse_label_error(error: tf.errors.InvalidArgumentError) -> UsageError | None:
+    """Turns TensorFlow's complaint about a label of a stream into a sentence."""
+    for line in str(error).splitlines():
+        if "label value" in line:
+            return UsageError(
+                "A batch holds a label outside the network's classes "
+                f"({line.strip().split('Received a ')[-1].split('.  Label')[0]}): labels must be whole "
+                "numbers from 0 to the number of classes minus 1."
+            )
+    return None

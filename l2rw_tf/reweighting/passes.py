@@ -1,0 +1,94 @@
+"""Forward passes as in training: those that may change state, and those that only look."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+# Added to the first half of a random seed: a stream of its own, and the same one every time.
+_OTHER_STREAM = 1_000_003
+
+
+def call_for_training(network: keras.Model, x: Any) -> Any:
+    """Calls a network as `Model.fit` does: with `training=True` where its `call` takes it.
+
+    Moving averages and random seeds move on, unless a `keras.StatelessScope` is open.
+    """
+    parameters = inspect.signature(network.call).parameters
+    takes_training = "training" in parameters or any(
+        p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()
+    )
+    return network(x, training=True) if takes_training else network(x)
+
+
+def observed_call(
+    network: keras.Model,
+    x: Any,
+    values: Iterable[tuple[keras.Variable, tf.Tensor]] = (),
+    own_randomness: bool = False,
+) -> Any:
+    """Calls a network as in training and leaves every variable as it is.
+
+    Args:
+        network: A built network.
+        x: Its inputs.
+        values: Pairs of a variable and the value that it is to have in this call.
+        own_randomness: Whether dropout and its kin draw from a stream of their own. Without it the
+            call draws what the next training call will draw.
+
+    Returns:
+        The outputs of the network.
+    """
+    state = list(values)
+    if own_randomness:
+        state += [(seed, _other_stream(seed)) for seed in _random_seeds(network)]
+    with keras.StatelessScope(state_mapping=state):
+        return call_for_training(network, x)
+
+
+def split_sample_weight(sample_weight: Any) -> tuple[tf.Tensor | None, Any]:
+    """Splits a user's weights into one an example and what is left within the examples.
+
+    Weights s of shape (N,) or (N, 1) are all the first part. Weights of time steps or pixels, or one
+    array an output, are split so that their product is kept: S_i is the mean over everything but
+    the examples and r = s / S has mean 1 in each example. S scales the example's weight, r is part of its
+    loss, and so s enters once.
+
+    Args:
+        sample_weight: None, a tensor of first dimension N, or a structure of them.
+
+    Returns:
+        S, shape (N,), or None; and r, structured as `sample_weight`, or None.
+    """
+    if sample_weight is None:
+        return None, None
+    leaves = [leaf for leaf in keras.tree.flatten(sample_weight) if leaf is not None]
+    if len(leaves) == 1 and leaves[0].shape.rank <= 2 and leaves[0].shape[1:] in ((), (1,)):
+        return tf.reshape(leaves[0], [-1]), None
+    per_leaf = [tf.reduce_mean(leaf, list(range(1, leaf.shape.rank))) for leaf in leaves]
+    per_example = tf.add_n([tf.cast(one, per_leaf[0].dtype) for one in per_leaf]) / len(per_leaf)
+
+    def within(leaf: tf.Tensor | None) -> tf.Tensor | None:
+        if leaf is None:
+            return None
+        shape = [-1] + [1] * (leaf.shape.rank - 1)
+        return tf.math.divide_no_nan(leaf, tf.reshape(tf.cast(per_example, leaf.dtype), shape))
+
+    return per_example, keras.tree.map_structure(within, sample_weight)
+
+
+def _random_seeds(network: keras.Model) -> list[keras.Variable]:
+    return [
+        variable
+        for variable in network.non_trainable_variables
+        if variable.path.split("/")[-1] == "seed_generator_state"
+    ]
+
+
+def _other_stream(seed: keras.Variable) -> tf.Tensor:
+    value = tf.convert_to_tensor(seed.value)
+    return value + tf.constant([_OTHER_STREAM, 0], value.dtype)

@@ -1,0 +1,47 @@
+"""From the meta-gradient to example weights: step 3 of the method (equations 6 to 9)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def normalize(u: tf.Tensor, sample_weight: tf.Tensor | None = None) -> tf.Tensor:
+    """Returns the example weights w of a batch.
+
+    Equations 8 and 9 of the paper: w̃_i = max(u_i, 0) and w_i = w̃_i / Σ_k w̃_k, all 0 where the sum
+    is 0. A positive factor common to all u drops out. A weight that the user gave an example enters
+    once: w̃_i = s_i max(u_i, 0).
+
+    Args:
+        u: Signed meta-gradient, float, shape (N,).
+        sample_weight: The user's own weights s, shape (N,), or None for ones.
+
+    Returns:
+        w, of u's dtype, shape (N,): not negative, with sum 1, or 0 throughout.
+    """
+    u = tf.convert_to_tensor(u)
+    rectified = tf.maximum(u, 0)
+    if sample_weight is not None:
+        rectified *= tf.cast(sample_weight, u.dtype)
+    return tf.math.divide_no_nan(rectified, tf.reduce_sum(rectified))
+
+
+def effective_batch_size(weights: tf.Tensor) -> tf.Tensor:
+    """Returns 1 / Σ w², the number of examples that equal weights would spread over.
+
+    Args:
+        weights: Normalized example weights, shape (N,).
+
+    Returns:
+        A scalar between 1 and N, or 0 where all weights are 0.
+    """
+    return tf.math.divide_no_nan(tf.ones((), weights.dtype), tf.reduce_sum(tf.square(weights)))
+
+
+def zero_weight_share(weights: tf.Tensor) -> tf.Tensor:
+    """Returns the share of the examples whose weight is 0, a scalar between 0 and 1.
+
+    Args:
+        weights: Example weights, shape (N,).
+    """
+    return tf.reduce_mean(tf.cast(tf.equal(weights, 0), weights.dtype))
