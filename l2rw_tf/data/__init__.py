@@ -1,0 +1,1 @@
+"""Data: sources by name, splits, corrupted labels, and the input pipeline."""

@@ -1,0 +1,100 @@
+"""Labelled examples in memory, and the data sets that they come from."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Labelled examples.
+
+    Attributes:
+        x: Inputs (n, ...): uint8 images (n, height, width, channels) or float32 rows (n, features).
+        y: Labels as given to training, (n,) int64; they may be wrong.
+        true_y: True labels, (n,) int64, for the record only; None where nobody knows them.
+        ids: (n,) int64, the examples' positions in the training (or test) data of their source.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    true_y: np.ndarray | None
+    ids: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Checks that the arrays belong together."""
+        for name in ("x", "true_y", "ids"):
+            values = getattr(self, name)
+            if values is not None and len(values) != len(self.y):
+                raise ValueError(f"{name} has {len(values)} entries, but there are {len(self.y)} y")
+
+    def __len__(self) -> int:
+        """Returns the number of examples."""
+        return len(self.y)
+
+    def take(self, indices: np.ndarray) -> Examples:
+        """Returns the examples at some positions, in that order.
+
+        Args:
+            indices: Positions (m,) int64 into these examples.
+        """
+        indices = np.asarray(indices, np.int64)
+        return Examples(
+            x=self.x[indices],
+            y=self.y[indices],
+            true_y=None if self.true_y is None else self.true_y[indices],
+            ids=self.ids[indices],
+        )
+
+    def with_labels(self, y: np.ndarray) -> Examples:
+        """Returns the same examples with other given labels; the true ones are kept on record.
+
+        Args:
+            y: The labels (n,) to give.
+        """
+        true_y = self.y if self.true_y is None else self.true_y
+        return dataclasses.replace(self, y=np.asarray(y, np.int64), true_y=true_y)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A labelled data set as it was read, before any split or corruption.
+
+    Attributes:
+        name: The data set that was really read.
+        train: Its training part.
+        test: Its test part, or None where it has none.
+        class_names: A name for each class, in the order of the labels.
+        kind: `"image"` or `"table"`.
+    """
+
+    name: str
+    train: Examples
+    test: Examples | None
+    class_names: tuple[str, ...]
+    kind: Literal["image", "table"]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input: (height, width, channels) or (features,)."""
+        return tuple(self.train.x.shape[1:])
+
+
+def examples_from(x: Any, y: np.ndarray) -> Examples:
+    """Returns examples numbered from 0 whose true labels nobody knows.
+
+    Args:
+        x: Inputs (n, ...).
+        y: Labels (n,) of an integer type.
+    """
+    return Examples(
+        x=x, y=np.asarray(y, np.int64), true_y=None, ids=np.arange(len(y), dtype=np.int64)
+    )

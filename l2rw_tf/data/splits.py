@@ -1,0 +1,150 @@
+"""Training, clean, validation and test examples of one source."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from l2rw_tf.data.examples import Examples, Source
+from l2rw_tf.data.randomness import Stream, permutation
+from l2rw_tf.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The parts of one source; labels are those of the source, nothing is corrupted yet.
+
+    Attributes:
+        train: What the network is trained on.
+        clean: The few examples whose labels are to be trusted.
+        validation: Held-out examples that choose an epoch or a learning rate; may be empty.
+        test: What results are reported on.
+    """
+
+    train: Examples
+    clean: Examples
+    validation: Examples
+    test: Examples
+
+
+def split(
+    source: Source,
+    *,
+    clean_per_class: int | None = None,
+    num_clean: int | None = None,
+    validation_fraction: float = 0.0,
+    test_fraction: float = 0.2,
+    seed: int,
+    clean_in_train: bool = False,
+    balanced_clean: bool = True,
+) -> Splits:
+    """Splits a source by the seed alone.
+
+    One random order decides: the clean examples are the first of it (of each class, where they are
+    balanced), the validation examples the last. So a larger clean set contains the smaller one, and
+    runs that differ in the number of clean examples share (nearly) the same validation examples.
+
+    Args:
+        source: The data set.
+        clean_per_class: Clean examples of each class; either this or `num_clean` is given.
+        num_clean: Clean examples in all. Where it is no multiple of the number of classes, a random
+            choice of classes has one more than the others.
+        validation_fraction: Share of the source's training part that is held out.
+        test_fraction: Share taken for testing where the source has no test part; else not used.
+        seed: At least 0.
+        clean_in_train: Leaves the clean examples in the training part as well.
+        balanced_clean: Takes as many clean examples of each class; otherwise they come as they
+            fall.
+
+    Returns:
+        The four parts.
+
+    Raises:
+        UsageError: More is asked for than there is, or an argument is out of range.
+    """
+    if (clean_per_class is None) == (num_clean is None):
+        raise UsageError("give either clean_per_class or num_clean, and only one of them.")
+    for name, count in (("clean_per_class", clean_per_class), ("num_clean", num_clean)):
+        if count is not None and count < 0:
+            raise UsageError(f"{name} must be at least 0, got {count}.")
+    for name, fraction in (
+        ("validation_fraction", validation_fraction),
+        ("test_fraction", test_fraction),
+    ):
+        if not 0 <= fraction < 1:
+            raise UsageError(f"{name} must lie between 0 and 1 (1 excluded), got {fraction}.")
+
+    data, test = source.train, source.test
+    if test is None:
+        data, test = _split_test(data, test_fraction, seed)
+    order = permutation(len(data), seed, Stream.CLEAN_SPLIT)
+    if num_clean is not None and not balanced_clean:
+        clean = _first(order, num_clean)
+    else:
+        clean = _first_of_each_class(
+            order, data.y, _clean_counts(source, clean_per_class, num_clean, seed), source
+        )
+    rest = order[~np.isin(order, clean)]
+    num_validation = round(validation_fraction * len(data))
+    if num_validation >= len(rest):
+        raise UsageError(
+            f"no training examples are left: of {len(data)}, {len(clean)} are clean and "
+            f"validation_fraction={validation_fraction} holds out {num_validation}; lower one of them."
+        )
+    train = np.concatenate([rest[: len(rest) - num_validation], clean[: clean_in_train * len(clean)]])
+    validation = rest[len(rest) - num_validation :]
+    return Splits(
+        train=data.take(np.sort(train)),
+        clean=data.take(np.sort(clean)),
+        validation=data.take(np.sort(validation)),
+        test=test,
+    )
+
+
+def _split_test(data: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
+    """Takes a random share for testing; returns what is left and that share."""
+    num_test = round(fraction * len(data))
+    if not 0 < num_test < len(data):
+        raise UsageError(
+            f"the data has no test part of its own, and test_fraction={fraction} of its {len(data)} "
+            f"examples takes {num_test} for testing; at least 1 must be taken and 1 left."
+        )
+    order = permutation(len(data), seed, Stream.TEST_SPLIT)
+    return data.take(np.sort(order[num_test:])), data.take(np.sort(order[:num_test]))
+
+
+def _clean_counts(
+    source: Source, clean_per_class: int | None, num_clean: int | None, seed: int
+) -> np.ndarray:
+    """Returns how many clean examples each class is to have, (num_classes,)."""
+    if clean_per_class is not None:
+        return np.full(source.num_classes, clean_per_class)
+    counts = np.full(source.num_classes, num_clean // source.num_classes)
+    one_more = permutation(source.num_classes, seed, Stream.CLEAN_CLASSES)
+    counts[one_more[: num_clean % source.num_classes]] += 1
+    return counts
+
+
+def _first(order: np.ndarray, num_clean: int) -> np.ndarray:
+    """Returns the first positions of the order."""
+    if num_clean > len(order):
+        raise UsageError(f"num_clean={num_clean}, but there are only {len(order)} examples.")
+    return order[:num_clean]
+
+
+def _first_of_each_class(
+    order: np.ndarray, y: np.ndarray, counts: np.ndarray, source: Source
+) -> np.ndarray:
+    """Returns the first positions of each class in the order, as many as asked for."""
+    chosen = []
+    for label, count in enumerate(counts):
+        of_class = order[y[order] == label]
+        if count > len(of_class):
+            raise UsageError(
+                f"{count} clean examples of class {source.class_names[label]!r} are asked for, but "
+                f"the training part of {source.name} has only {len(of_class)}; lower "
+                "clean_per_class (or num_clean)."
+            )
+        chosen.append(of_class[:count])
+    return np.concatenate(chosen)

@@ -1,0 +1,244 @@
+"""Image classification data sets of TensorFlow Datasets, prepared on demand."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import logging
+import os
+import pathlib
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from l2rw_tf.data.examples import Examples, Source, examples_from
+from l2rw_tf.data.network_limit import network_limit
+from l2rw_tf.errors import DataUnavailable, UsageError
+
+NETWORK_SECONDS = 30.0
+
+# name, name/config, name:version, name/config:version
+_NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_.\-]+)?(:\d+\.\d+\.\d+)?")
+
+
+def load(name: str, data_dir: str | None, network_seconds: float = NETWORK_SECONDS) -> Source:
+    """Reads a data set of TFDS, preparing it first where it is not prepared yet.
+
+    Args:
+        name: A name as `tfds.load` takes it (`"cifar10"`, `"emnist/letters"`), or `"digits"`.
+        data_dir: Where prepared data lies; by default TFDS's own, `TFDS_DATA_DIR` or
+            ~/tensorflow_datasets.
+        network_seconds: How long a download may wait for a byte.
+
+    Returns:
+        The data set, images uint8.
+
+    Raises:
+        UsageError: TFDS knows no such data set, or it is not image classification.
+        DataUnavailable: It is not prepared in `data_dir` and could not be downloaded.
+    """
+    directory = pathlib.Path(
+        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    ).expanduser()
+    with _quiet():
+        builder = _builder(name, directory)
+    image, label = _image_and_label(name, builder)
+    if not builder.data_path.joinpath("dataset_info.json").exists():
+        if name == "digits" and not _can_write(directory):
+            with tempfile.TemporaryDirectory(prefix="l2rw_digits_") as temporary:
+                return load(name, temporary)
+        _prepare(name, directory, network_seconds)
+        with _quiet():
+            builder = _builder(name, directory)
+    return _read(name, builder, image, label)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what TFDS prints, logs and warns about from the console."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _builder(name: str, directory: pathlib.Path) -> Any:
+    """Returns TFDS's builder of a data set; nothing is downloaded."""
+    import tensorflow_datasets as tfds
+
+    if name == "digits":
+        from l2rw_tf.data.digits import Digits
+
+        return Digits(data_dir=directory)
+    # Its buckets are tried for data set information, and without a network that takes minutes.
+    tfds.core.utils.gcs_utils._is_gcs_disabled = True
+    try:
+        if not _NAME.fullmatch(name):
+            raise tfds.core.DatasetNotFoundError(name)
+        return tfds.builder(name, data_dir=directory)
+    except tfds.core.DatasetNotFoundError:
+        known = ["digits", *tfds.list_builders(with_community_datasets=False)]
+        close = difflib.get_close_matches(re.split("[/:]", name)[0], known, n=3)
+        meant = f"; did you mean {' or '.join(close)}?" if close else "."
+        raise UsageError(
+            f"dataset {name!r} is not known: possible are digits, an image classification data set "
+            f"of TensorFlow Datasets (mnist, cifar10, ...), a folder of images, a .csv or a .npz "
+            f"file{meant}"
+        ) from None
+    except (ValueError, AssertionError, RuntimeError) as error:
+        raise UsageError(f"dataset {name!r} cannot be used: {_first_line(error)}") from None
+
+
+def _image_and_label(name: str, builder: Any) -> tuple[str, str]:
+    """Returns the names of the features that hold the image and its class."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    keys = builder.info.supervised_keys
+    if not (keys and len(keys) == 2 and all(isinstance(key, str) for key in keys)):
+        keys = ("image", "label")
+    image, label = keys
+    if not (
+        isinstance(features, tfds.features.FeaturesDict)
+        and image in features
+        and label in features
+        and isinstance(features[image], tfds.features.Image)
+        and isinstance(features[label], tfds.features.ClassLabel)
+    ):
+        raise UsageError(
+            f"dataset {name!r} of TensorFlow Datasets is not for image classification: an image and "
+            f"a class label are needed, it has {', '.join(features)}."
+        )
+    return image, label
+
+
+def _can_write(directory: pathlib.Path) -> bool:
+    """Returns whether files can be made in a directory that may not exist yet."""
+    while not directory.exists():
+        directory = directory.parent
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+def _prepare(name: str, directory: pathlib.Path, network_seconds: float) -> None:
+    """Downloads and prepares a data set; leaves either all of it behind or nothing.
+
+    It is prepared in a directory of its own and then renamed, so that several processes may do the
+    same at the same time: the first one's result stays.
+    """
+    import tensorflow_datasets as tfds
+
+    if name != "digits":
+        print(
+            f"l2rw: {name} is not in {directory}; downloading it.", file=sys.stderr, flush=True
+        )
+    made = []
+    try:
+        made = _make_directory(directory)
+        with tempfile.TemporaryDirectory(
+            prefix=".incomplete.", dir=directory, ignore_cleanup_errors=True
+        ) as temporary:
+            downloads = directory / "downloads"
+            with _quiet(), network_limit(network_seconds):
+                builder = _builder(name, pathlib.Path(temporary))
+                builder.download_and_prepare(
+                    download_dir=downloads if downloads.exists() else f"{temporary}/downloads",
+                    download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+                )
+            prepared = pathlib.Path(builder.data_path)
+            final = directory / prepared.relative_to(temporary)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                prepared.rename(final)
+            except OSError:
+                if not final.exists():
+                    raise
+    except UsageError:
+        raise
+    except Exception as error:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise DataUnavailable(
+            f"dataset {name!r} is not in {directory} and could not be prepared there: "
+            f"{_reason(error, network_seconds)}; on a machine with a network run "
+            f"`tfds build {name} --data_dir=DIR`, bring DIR here and give it as data_dir."
+        ) from None
+
+
+def _make_directory(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Makes a directory and its parents; returns those that were made, the innermost first."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _reason(error: Exception, network_seconds: float) -> str:
+    """Returns in a few words why a data set could not be prepared."""
+    import requests
+
+    if isinstance(error, requests.RequestException):
+        url = error.request.url if error.request is not None else ""
+        host = re.sub(r"^\w+://([^/]*).*$", r"\1", url) or "the network"
+        if isinstance(error, requests.Timeout) or "timed out" in str(error):
+            return f"{host} sent nothing for {network_seconds:g} seconds"
+        if isinstance(error, requests.ConnectionError):
+            return f"no connection to {host}"
+    if isinstance(error, TimeoutError):
+        return f"the network sent nothing for {network_seconds:g} seconds"
+    return _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    """Returns the first line of an error's message, or its type where there is none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200].rstrip(".") if lines else type(error).__name__
+
+
+def _read(name: str, builder: Any, image: str, label: str) -> Source:
+    """Reads and decodes a prepared data set."""
+    splits = builder.info.splits
+    if "train" not in splits:
+        raise UsageError(f"dataset {name!r} has no split 'train', only {', '.join(splits)}.")
+    train = _read_split(builder, "train", image, label)
+    test = None
+    for split in ("test", "validation"):
+        # Data sets of competitions come with a test part whose labels are -1: not known.
+        if test is None and split in splits:
+            examples = _read_split(builder, split, image, label)
+            test = examples if examples.y.min() >= 0 else None
+    names = tuple(builder.info.features[label].names)
+    return Source(name=name, train=train, test=test, class_names=names, kind="image")
+
+
+def _read_split(builder: Any, split: str, image: str, label: str) -> Examples:
+    """Returns the examples of one split, in the order of its files."""
+    size = builder.info.splits[split].num_examples
+    x = np.empty((size, *builder.info.features[image].shape), np.uint8)
+    y = np.empty(size, np.int64)
+    dataset = builder.as_dataset(split=split, shuffle_files=False).batch(256)
+    position = 0
+    for batch in dataset.as_numpy_iterator():
+        count = len(batch[label])
+        x[position : position + count] = batch[image]
+        y[position : position + count] = batch[label]
+        position += count
+    return examples_from(x, y)
