@@ -18,6 +18,7 @@ from typing import Any
 from absl import flags
 
 from l2rw_tf.errors import UsageError
+from l2rw_tf.experiment.methods import METHODS
 
 
 def _setting(
@@ -51,7 +52,6 @@ _training = functools.partial(_setting, group="Training")
 _execution = functools.partial(_setting, group="Execution")
 _output = functools.partial(_setting, group="Output")
 
-METHODS = ("l2rw", "plain")
 DEFAULT_CLEAN_PER_CLASS = 10
 
 
@@ -142,7 +142,7 @@ class RunConfig:
     method: str = _method(
         "l2rw",
         "l2rw: examples are reweighted by the clean data; plain: ordinary training.",
-        choices=METHODS,
+        choices=tuple(METHODS),
     )
     with_plain: bool = _method(
         False, "Trains plainly too, on the same corrupted data from the same initial parameters."

@@ -1,0 +1,46 @@
+"""`python -m l2rw_tf COMMAND` and, installed, `l2rw COMMAND`: the programs under one name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+# What each command is for, and the module whose main(arguments) runs it.
+COMMANDS = {
+    "train": ("l2rw_tf.main", "train, evaluate and fill a run directory"),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one of the programs.
+
+    Args:
+        arguments: The command, and what it takes.
+
+    Returns:
+        The exit code: 2 if there is no such command.
+    """
+    overview = "\n".join(
+        ["usage: l2rw COMMAND [--flag=value ...]", ""]
+        + [f"  {name:8} {purpose}" for name, (_, purpose) in COMMANDS.items()]
+        + ["", "l2rw COMMAND --help shows its flags."]
+    )
+    if arguments and arguments[0] in ("--help", "-h", "-help", "help"):
+        print(overview)
+        return 0
+    if not arguments or arguments[0] not in COMMANDS:
+        found = f"got {arguments[0]!r}" if arguments else "got none"
+        print(f"l2rw: the command must be {' or '.join(COMMANDS)}, {found}.", file=sys.stderr)
+        return 2
+    module, _ = COMMANDS[arguments[0]]
+    return importlib.import_module(module).main(arguments[1:])
+
+
+def console() -> None:
+    """The entry point of the installed command."""
+    sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    console()
