@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import numpy as np
@@ -58,6 +59,8 @@ def corrupt(
         )
     if not 0 <= noise_ratio <= 1:
         raise UsageError(f"noise_ratio must lie between 0 and 1, got {noise_ratio}.")
+    if part not in get_args(Part):
+        raise UsageError(f"part must be one of {', '.join(get_args(Part))}, got {part!r}.")
     if noise_type == "background" and not 0 <= background_class < num_classes:
         raise UsageError(
             f"background_class must be a class from 0 to {num_classes - 1}, got {background_class}."
@@ -77,3 +80,95 @@ def corrupt(
     else:
         y[chosen] = (y[chosen] + 1 + draw[chosen]) % num_classes
     return examples.with_labels(y)
+
+
+def imbalance(
+    examples: Examples,
+    *,
+    imbalance_type: ImbalanceType,
+    num_classes: int,
+    seed: int,
+    imbalance_ratio: float = 1.0,
+    num_examples: int | None = None,
+    dominating_class: int = 0,
+    part: Part = "train",
+) -> Examples:
+    """Leaves examples out at random until the classes are as uneven as asked for.
+
+    Args:
+        examples: The examples to choose from.
+        imbalance_type: `"two_class"`: of two classes one dominates (section 4.1 of Ren et al.
+            2018); `"long_tailed"`: class sizes fall geometrically from the first class to the last
+            (Cui et al. 2019, arXiv 1901.05555); `"none"`: the classes stay as they are.
+        num_classes: Number of classes.
+        seed: At least 0.
+        imbalance_ratio: Size of the largest class divided by that of the smallest; 200 stands for
+            200:1, and a proportion p of two classes is p / (1 - p).
+        num_examples: How many are left in all; by default as many as can be (`"none"`: all).
+        dominating_class: The larger of the two classes.
+        part: Which part of a split this is; each has its own stream of the seed.
+
+    Returns:
+        The examples left, in their order.
+
+    Raises:
+        UsageError: An argument is out of range, or there are too few examples of a class.
+    """
+    if imbalance_type not in get_args(ImbalanceType):
+        raise UsageError(
+            f"imbalance_type must be one of {', '.join(get_args(ImbalanceType))}, "
+            f"got {imbalance_type!r}."
+        )
+    if num_examples is not None and num_examples < 1:
+        raise UsageError(f"num_examples must be at least 1, got {num_examples}.")
+    order = permutation(len(examples), seed, _IMBALANCE_STREAMS[part])
+    if imbalance_type == "none":
+        if num_examples is None:
+            return examples
+        if num_examples > len(examples):
+            raise UsageError(
+                f"num_examples={num_examples}, but there are only {len(examples)} examples."
+            )
+        return examples.take(np.sort(order[:num_examples]))
+    shares = _class_shares(imbalance_type, num_classes, imbalance_ratio, dominating_class)
+    counts = _class_counts(shares, np.bincount(examples.y, minlength=num_classes), num_examples)
+    left = [order[examples.y[order] == label][:count] for label, count in enumerate(counts)]
+    return examples.take(np.sort(np.concatenate(left)))
+
+
+def _class_shares(
+    imbalance_type: str, num_classes: int, ratio: float, dominating_class: int
+) -> np.ndarray:
+    """Returns the share of the examples that each class is to have, (num_classes,)."""
+    if not (math.isfinite(ratio) and ratio >= 1):
+        raise UsageError(f"imbalance_ratio must be at least 1 (largest : smallest), got {ratio}.")
+    sizes = ratio ** -np.linspace(0, 1, num_classes)
+    if imbalance_type == "two_class":
+        if num_classes != 2:
+            raise UsageError(
+                f"imbalance_type 'two_class' needs data of 2 classes, it has {num_classes}; choose "
+                "two of them."
+            )
+        if dominating_class not in (0, 1):
+            raise UsageError(f"dominating_class must be 0 or 1, got {dominating_class}.")
+        sizes = sizes if dominating_class == 0 else sizes[::-1]
+    return sizes / sizes.sum()
+
+
+def _class_counts(
+    shares: np.ndarray, available: np.ndarray, num_examples: int | None
+) -> np.ndarray:
+    """Returns how many examples each class keeps, (num_classes,)."""
+    total = int(np.min(available / shares)) if num_examples is None else num_examples
+    counts = np.round(total * shares).astype(np.int64)
+    if num_examples is None:
+        counts = np.minimum(counts, available)
+    else:
+        counts[np.argmax(shares)] += total - counts.sum()
+    for label, (count, there) in enumerate(zip(counts, available, strict=True)):
+        if not 1 <= count <= there:
+            raise UsageError(
+                f"so uneven, {total} examples need {count} of class {label}, of which there are "
+                f"{there}; each class needs at least 1: change imbalance_ratio or num_examples."
+            )
+    return counts

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+
 class Digits(tfds.core.GeneratorBasedBuilder):
     """1,797 images of handwritten digits, 8x8x1; every fifth, 360 in all, is for testing.
 
     The images come with scikit-learn (`sklearn.datasets.load_digits`; the test part of the UCI data
-    set "Optical Recognition of Handwritten Digits", Alpaydin and Kaynak 1998), with grey values from
-    0 to 16, brought here to 0 to 255.
+    set "Optical Recognition of Handwritten Digits", Alpaydin and Kaynak 1998), with grey values
+    from 0 to 16, brought here to 0 to 255.
     """
 
     VERSION = tfds.core.Version("1.0.0")

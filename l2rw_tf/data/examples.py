@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+
+from l2rw_tf.data.storage import StoredImages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,13 +15,14 @@ class Examples:
     """Labelled examples.
 
     Attributes:
-        x: Inputs (n, ...): uint8 images (n, height, width, channels) or float32 rows (n, features).
+        x: Inputs: uint8 images (n, height, width, channels) or float32 rows (n, features). Images
+            that do not fit in memory are a `StoredImages`, which is indexed like an array.
         y: Labels as given to training, (n,) int64; they may be wrong.
         true_y: True labels, (n,) int64, for the record only; None where nobody knows them.
         ids: (n,) int64, the examples' positions in the training (or test) data of their source.
     """
 
-    x: np.ndarray
+    x: np.ndarray | StoredImages
     y: np.ndarray
     true_y: np.ndarray | None
     ids: np.ndarray
@@ -43,11 +46,15 @@ class Examples:
         """
         indices = np.asarray(indices, np.int64)
         return Examples(
-            x=self.x[indices],
+            x=self.x.take(indices) if isinstance(self.x, StoredImages) else self.x[indices],
             y=self.y[indices],
             true_y=None if self.true_y is None else self.true_y[indices],
             ids=self.ids[indices],
         )
+
+    def in_memory(self) -> Examples:
+        """Returns the same examples with the inputs in memory."""
+        return dataclasses.replace(self, x=np.asarray(self.x))
 
     def with_labels(self, y: np.ndarray) -> Examples:
         """Returns the same examples with other given labels; the true ones are kept on record.
@@ -88,7 +95,7 @@ class Source:
         return tuple(self.train.x.shape[1:])
 
 
-def examples_from(x: Any, y: np.ndarray) -> Examples:
+def examples_from(x: np.ndarray | StoredImages, y: np.ndarray) -> Examples:
     """Returns examples numbered from 0 whose true labels nobody knows.
 
     Args:

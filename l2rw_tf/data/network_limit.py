@@ -38,9 +38,7 @@ def network_limit(seconds: float) -> Iterator[None]:
         # `args` would hold what TFDS and requests themselves always pass by name.
         answer = _within(seconds, functools.partial(original, adapter, request, *args, **kwargs))
         if answer is None:
-            raise requests.ConnectTimeout(
-                f"no answer within {seconds:g} seconds", request=request
-            )
+            raise requests.ConnectTimeout(f"no answer within {seconds:g} seconds", request=request)
         answers.append(answer)
         return answer
 

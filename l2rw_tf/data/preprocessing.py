@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.storage import StoredImages
 from l2rw_tf.errors import UsageError
 
 
@@ -38,15 +39,8 @@ class Preprocessing:
         if not len(train):
             raise UsageError("the training set is empty, so its inputs cannot be standardized.")
         if kind == "image":
-            # A histogram is exact and needs no copy of the images as floats.
             values = np.arange(256.0)
-            counts = np.stack(
-                [
-                    np.bincount(train.x[..., channel].ravel(), minlength=256)
-                    for channel in range(train.x.shape[-1])
-                ]
-            )
-            share = counts / counts.sum(axis=1, keepdims=True)
+            share = _histograms(train.x) / np.prod(train.x.shape[:-1], dtype=np.int64)
             mean = share @ values
             deviation = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
         else:
@@ -67,3 +61,16 @@ class Preprocessing:
             float32, of the same shape.
         """
         return (tf.cast(x, tf.float32) - self.mean) * (1 / self.standard_deviation)
+
+
+def _histograms(images: np.ndarray | StoredImages) -> np.ndarray:
+    """Returns how often each grey value occurs in each channel, (channels, 256) int64.
+
+    The figures that follow from it are exact, and it takes the images a few at a time.
+    """
+    counts = np.zeros((images.shape[-1], 256), np.int64)
+    for first in range(0, len(images), 1024):
+        some = images[first : first + 1024]
+        for channel in range(len(counts)):
+            counts[channel] += np.bincount(some[..., channel].ravel(), minlength=256)
+    return counts

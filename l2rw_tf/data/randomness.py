@@ -1,7 +1,7 @@
 """Random choices that depend on a seed alone.
 
-NumPy promises that the raw bits of PCG64 stay the same on every machine and in every version; it
-does not promise that of `Generator.permutation` and the like. So everything here is made of raw bits.
+NumPy promises that the raw bits of PCG64 stay the same on every machine and in every version, but
+not that `Generator.permutation` and the like do. So everything here is made of raw bits.
 """
 
 from __future__ import annotations
@@ -10,23 +10,27 @@ import enum
 
 import numpy as np
 
+from l2rw_tf.errors import UsageError
+
 
 class Stream(enum.IntEnum):
     """Independent streams of one seed; a number, once used, keeps its meaning."""
 
     TEST_SPLIT = 1
     CLEAN_SPLIT = 2
-    CLEAN_CLASSES = 9
     TRAIN_LABELS = 3
     VALIDATION_LABELS = 4
     TRAIN_IMBALANCE = 5
     VALIDATION_IMBALANCE = 6
     BATCHES = 7
     AUGMENTATION = 8
+    CLEAN_CLASSES = 9
 
 
 def _bits(seed: int, stream: Stream) -> np.random.PCG64:
     """Returns a generator of raw 64-bit numbers."""
+    if seed < 0:
+        raise UsageError(f"seed must be at least 0, got {seed}.")
     return np.random.PCG64(np.random.SeedSequence([seed, int(stream)]))
 
 
@@ -40,6 +44,9 @@ def permutation(n: int, seed: int, stream: Stream) -> np.ndarray:
 
     Returns:
         (n,) int64.
+
+    Raises:
+        UsageError: The seed is negative.
     """
     return np.argsort(_bits(seed, stream).random_raw(n), kind="stable")
 

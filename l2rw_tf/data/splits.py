@@ -47,7 +47,8 @@ def split(
 
     Args:
         source: The data set.
-        clean_per_class: Clean examples of each class; either this or `num_clean` is given.
+        clean_per_class: Clean examples of each class that occurs; either this or `num_clean` is
+            given.
         num_clean: Clean examples in all. Where it is no multiple of the number of classes, a random
             choice of classes has one more than the others.
         validation_fraction: Share of the source's training part that is held out.
@@ -83,20 +84,22 @@ def split(
         clean = _first(order, num_clean)
     else:
         clean = _first_of_each_class(
-            order, data.y, _clean_counts(source, clean_per_class, num_clean, seed), source
+            order, data.y, _clean_counts(data.y, source, clean_per_class, num_clean, seed), source
         )
     rest = order[~np.isin(order, clean)]
     num_validation = round(validation_fraction * len(data))
     if num_validation >= len(rest):
         raise UsageError(
             f"no training examples are left: of {len(data)}, {len(clean)} are clean and "
-            f"validation_fraction={validation_fraction} holds out {num_validation}; lower one of them."
+            f"validation_fraction={validation_fraction} holds out {num_validation}; lower one of "
+            "them."
         )
-    train = np.concatenate([rest[: len(rest) - num_validation], clean[: clean_in_train * len(clean)]])
-    validation = rest[len(rest) - num_validation :]
+    train, validation = np.split(rest, [len(rest) - num_validation])
+    if clean_in_train:
+        train = np.concatenate([train, clean])
     return Splits(
         train=data.take(np.sort(train)),
-        clean=data.take(np.sort(clean)),
+        clean=data.take(np.sort(clean)).in_memory(),
         validation=data.take(np.sort(validation)),
         test=test,
     )
@@ -107,22 +110,26 @@ def _split_test(data: Examples, fraction: float, seed: int) -> tuple[Examples, E
     num_test = round(fraction * len(data))
     if not 0 < num_test < len(data):
         raise UsageError(
-            f"the data has no test part of its own, and test_fraction={fraction} of its {len(data)} "
-            f"examples takes {num_test} for testing; at least 1 must be taken and 1 left."
+            f"the data has no test part of its own, and test_fraction={fraction} takes {num_test} "
+            f"of its {len(data)} examples for testing; at least 1 must be taken and 1 left."
         )
     order = permutation(len(data), seed, Stream.TEST_SPLIT)
     return data.take(np.sort(order[num_test:])), data.take(np.sort(order[:num_test]))
 
 
 def _clean_counts(
-    source: Source, clean_per_class: int | None, num_clean: int | None, seed: int
+    y: np.ndarray, source: Source, clean_per_class: int | None, num_clean: int | None, seed: int
 ) -> np.ndarray:
     """Returns how many clean examples each class is to have, (num_classes,)."""
+    counts = np.zeros(source.num_classes, np.int64)
+    # Some data sets name classes that have no examples (EMNIST's letters).
+    occurring = np.unique(y)
     if clean_per_class is not None:
-        return np.full(source.num_classes, clean_per_class)
-    counts = np.full(source.num_classes, num_clean // source.num_classes)
-    one_more = permutation(source.num_classes, seed, Stream.CLEAN_CLASSES)
-    counts[one_more[: num_clean % source.num_classes]] += 1
+        counts[occurring] = clean_per_class
+        return counts
+    counts[occurring] = num_clean // len(occurring)
+    one_more = occurring[permutation(len(occurring), seed, Stream.CLEAN_CLASSES)]
+    counts[one_more[: num_clean % len(occurring)]] += 1
     return counts
 
 

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
+from l2rw_tf.data import images, storage
 from l2rw_tf.data.examples import Examples, Source, examples_from
 from l2rw_tf.data.network_limit import network_limit
 from l2rw_tf.errors import DataUnavailable, UsageError
@@ -27,36 +29,52 @@ NETWORK_SECONDS = 30.0
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_.\-]+)?(:\d+\.\d+\.\d+)?")
 
 
-def load(name: str, data_dir: str | None, network_seconds: float = NETWORK_SECONDS) -> Source:
+def load(
+    name: str,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    network_seconds: float = NETWORK_SECONDS,
+) -> Source:
     """Reads a data set of TFDS, preparing it first where it is not prepared yet.
 
     Args:
         name: A name as `tfds.load` takes it (`"cifar10"`, `"emnist/letters"`), or `"digits"`.
         data_dir: Where prepared data lies; by default TFDS's own, `TFDS_DATA_DIR` or
             ~/tensorflow_datasets.
+        image_size: Height and width that all images are scaled to; None leaves them as they are,
+            and then they must be of one size.
         network_seconds: How long a download may wait for a byte.
 
     Returns:
         The data set, images uint8.
 
     Raises:
-        UsageError: TFDS knows no such data set, or it is not image classification.
+        UsageError: TFDS knows no such data set, it is not image classification, or what lies in
+            `data_dir` is damaged.
         DataUnavailable: It is not prepared in `data_dir` and could not be downloaded.
     """
+    images.check_size(image_size)
     directory = pathlib.Path(
         data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     ).expanduser()
     with _quiet():
         builder = _builder(name, directory)
+        prepared = builder.is_prepared()
     image, label = _image_and_label(name, builder)
-    if not builder.data_path.joinpath("dataset_info.json").exists():
-        if name == "digits" and not _can_write(directory):
+    if not prepared:
+        if name == "digits" and not storage.can_write(directory):
             with tempfile.TemporaryDirectory(prefix="l2rw_digits_") as temporary:
-                return load(name, temporary)
+                return load(name, temporary, image_size)
         _prepare(name, directory, network_seconds)
         with _quiet():
             builder = _builder(name, directory)
-    return _read(name, builder, image, label)
+    try:
+        return _read(name, builder, image, label, image_size)
+    except tf.errors.OpError as error:
+        raise UsageError(
+            f"the data in {builder.data_path} cannot be read ({_first_line(error)}); remove that "
+            "directory, so that it is prepared anew."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -97,11 +115,13 @@ def _builder(name: str, directory: pathlib.Path) -> Any:
         meant = f"; did you mean {' or '.join(close)}?" if close else "."
         raise UsageError(
             f"dataset {name!r} is not known: possible are digits, an image classification data set "
-            f"of TensorFlow Datasets (mnist, cifar10, ...), a folder of images, a .csv or a .npz "
+            "of TensorFlow Datasets (mnist, cifar10, ...), a folder of images, a .csv or a .npz "
             f"file{meant}"
         ) from None
-    except (ValueError, AssertionError, RuntimeError) as error:
-        raise UsageError(f"dataset {name!r} cannot be used: {_first_line(error)}") from None
+    except Exception as error:
+        raise UsageError(
+            f"dataset {name!r} in {directory} cannot be used: {_first_line(error)}."
+        ) from error
 
 
 def _image_and_label(name: str, builder: Any) -> tuple[str, str]:
@@ -121,21 +141,10 @@ def _image_and_label(name: str, builder: Any) -> tuple[str, str]:
         and isinstance(features[label], tfds.features.ClassLabel)
     ):
         raise UsageError(
-            f"dataset {name!r} of TensorFlow Datasets is not for image classification: an image and "
-            f"a class label are needed, it has {', '.join(features)}."
+            f"dataset {name!r} of TensorFlow Datasets is not for image classification: an image "
+            f"and a class label are needed, it has {', '.join(features)}."
         )
     return image, label
-
-
-def _can_write(directory: pathlib.Path) -> bool:
-    """Returns whether files can be made in a directory that may not exist yet."""
-    while not directory.exists():
-        directory = directory.parent
-    try:
-        with tempfile.TemporaryFile(dir=directory):
-            return True
-    except OSError:
-        return False
 
 
 def _prepare(name: str, directory: pathlib.Path, network_seconds: float) -> None:
@@ -147,9 +156,7 @@ def _prepare(name: str, directory: pathlib.Path, network_seconds: float) -> None
     import tensorflow_datasets as tfds
 
     if name != "digits":
-        print(
-            f"l2rw: {name} is not in {directory}; downloading it.", file=sys.stderr, flush=True
-        )
+        print(f"l2rw: {name} is not in {directory}; downloading it.", file=sys.stderr, flush=True)
     made = []
     try:
         made = _make_directory(directory)
@@ -213,32 +220,51 @@ def _first_line(error: Exception) -> str:
     return lines[0][:200].rstrip(".") if lines else type(error).__name__
 
 
-def _read(name: str, builder: Any, image: str, label: str) -> Source:
+def _read(name: str, builder: Any, image: str, label: str, image_size: int | None) -> Source:
     """Reads and decodes a prepared data set."""
     splits = builder.info.splits
     if "train" not in splits:
         raise UsageError(f"dataset {name!r} has no split 'train', only {', '.join(splits)}.")
-    train = _read_split(builder, "train", image, label)
+    dtype = np.dtype(builder.info.features[image].np_dtype)
+    if dtype != np.uint8:
+        raise UsageError(f"dataset {name!r} has {dtype} images; only uint8 images can be used.")
+    train = _read_split(name, builder, "train", image, label, image_size)
     test = None
     for split in ("test", "validation"):
         # Data sets of competitions come with a test part whose labels are -1: not known.
         if test is None and split in splits:
-            examples = _read_split(builder, split, image, label)
+            examples = _read_split(name, builder, split, image, label, image_size)
             test = examples if examples.y.min() >= 0 else None
     names = tuple(builder.info.features[label].names)
     return Source(name=name, train=train, test=test, class_names=names, kind="image")
 
 
-def _read_split(builder: Any, split: str, image: str, label: str) -> Examples:
+def _read_split(
+    name: str, builder: Any, split: str, image: str, label: str, image_size: int | None
+) -> Examples:
     """Returns the examples of one split, in the order of its files."""
+    dataset = builder.as_dataset(split=split, shuffle_files=False)
+    dataset = dataset.map(lambda example: (example[image], example[label]))
+    height, width, channels = builder.info.features[image].shape
+    of_one_size = height is not None and width is not None
+    if not of_one_size and image_size is None:
+        height, width = next(dataset.as_numpy_iterator())[0].shape[:2]
+    shape = (image_size or height, image_size or width, channels)
+    # Images of several sizes cannot be stacked before they are scaled.
+    dataset = dataset.batch(256 if of_one_size else 1)
+    y: list[int] = []
+
+    def decoded() -> Iterator[np.ndarray]:
+        for pixels, labels in dataset.as_numpy_iterator():
+            if image_size is not None:
+                pixels = np.stack([images.scaled(one, image_size) for one in pixels])
+            elif pixels.shape[1:] != shape:
+                raise images.sizes_differ(
+                    f"images 0 and {len(y)} of dataset {name!r}", shape[:2], pixels.shape[1:3]
+                )
+            y.extend(labels.tolist())
+            yield pixels
+
     size = builder.info.splits[split].num_examples
-    x = np.empty((size, *builder.info.features[image].shape), np.uint8)
-    y = np.empty(size, np.int64)
-    dataset = builder.as_dataset(split=split, shuffle_files=False).batch(256)
-    position = 0
-    for batch in dataset.as_numpy_iterator():
-        count = len(batch[label])
-        x[position : position + count] = batch[image]
-        y[position : position + count] = batch[label]
-        position += count
-    return examples_from(x, y)
+    x = storage.keep(decoded(), (size, *shape), pathlib.Path(builder.data_path).parent)
+    return examples_from(x, np.asarray(y, np.int64))

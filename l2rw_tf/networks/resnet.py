@@ -36,9 +36,7 @@ def resnet(
     return keras.Model(inputs, outputs, name=f"resnet{depth}")
 
 
-def _block(
-    x: keras.KerasTensor, filters: int, strides: int, weights: Weights
-) -> keras.KerasTensor:
+def _block(x: keras.KerasTensor, filters: int, strides: int, weights: Weights) -> keras.KerasTensor:
     """Returns relu(shortcut(x) + two convolutions of x)."""
     residual = layers.ReLU()(_convolution(x, filters, strides, weights))
     residual = _convolution(residual, filters, 1, weights)

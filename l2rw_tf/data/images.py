@@ -1,0 +1,83 @@
+"""Images of any size and mode, brought to one array shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from l2rw_tf.errors import UsageError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+MAX_SIZE = 4096
+
+
+def check_size(image_size: int | None) -> None:
+    """Refuses a size that no image can have.
+
+    Args:
+        image_size: Height and width in pixels, or None.
+
+    Raises:
+        UsageError: It is out of range.
+    """
+    if image_size is not None and not 1 <= image_size <= MAX_SIZE:
+        raise UsageError(f"image_size must lie between 1 and {MAX_SIZE} pixels, got {image_size}.")
+
+
+def as_array(image: PIL.Image.Image, channels: int, image_size: int | None) -> np.ndarray:
+    """Returns an image as an array, scaled where a size is given.
+
+    Args:
+        image: Any image that Pillow opens; transparency is laid on white.
+        channels: 1 for grey, 3 for red, green and blue.
+        image_size: Height and width to scale to (the proportions may change), or None.
+
+    Returns:
+        uint8 (height, width, channels).
+    """
+    from PIL import Image
+
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = Image.fromarray((np.asarray(image, np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if "A" in image.mode or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image_size is not None and image.size != (image_size, image_size):
+        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+    return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
+
+
+def scaled(image: np.ndarray, image_size: int) -> np.ndarray:
+    """Returns an image array scaled to a size.
+
+    Args:
+        image: uint8 (height, width, 1 or 3).
+        image_size: Height and width to scale to.
+
+    Returns:
+        uint8 (image_size, image_size, 1 or 3).
+    """
+    from PIL import Image
+
+    channels = image.shape[-1]
+    pixels = Image.fromarray(image[..., 0] if channels == 1 else image)
+    return as_array(pixels, channels, image_size)
+
+
+def sizes_differ(what: str, first: tuple[int, int], other: tuple[int, int]) -> UsageError:
+    """Returns the error for images of several sizes.
+
+    Args:
+        what: Where they come from, and which ones they are.
+        first: (height, width) of one.
+        other: (height, width) of another.
+    """
+    return UsageError(
+        f"{what} differ in size (height x width {first[0]}x{first[1]} and {other[0]}x{other[1]}): "
+        "give image_size, for example 32, to scale all images to it."
+    )

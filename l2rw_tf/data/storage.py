@@ -1,0 +1,129 @@
+"""Where decoded images are kept: in memory where they fit, else in a file read as needed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from l2rw_tf.errors import UsageError
+
+# A run holds the images of a source, its own selection of them and TensorFlow's copy of that.
+_COPIES = 4
+
+
+class StoredImages:
+    """Images in a file, read when they are indexed; stands where an array of images would.
+
+    Attributes:
+        shape: (n, height, width, channels).
+        dtype: uint8.
+        ndim: 4.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(self, images: np.memmap, positions: np.ndarray) -> None:
+        """Makes a view of some images of a file.
+
+        Args:
+            images: All images of the file.
+            positions: (n,) int64, which of them stand here.
+        """
+        self._images = images
+        self._positions = positions
+        self.shape = (len(positions), *images.shape[1:])
+
+    def __len__(self) -> int:
+        """Returns the number of images."""
+        return len(self._positions)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """Reads images: one, a slice or an array of positions, as NumPy indexes the first axis."""
+        return np.asarray(self._images[self._positions[index]])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Reads all images into memory."""
+        return np.asarray(self[:], dtype)
+
+    def take(self, positions: np.ndarray) -> StoredImages:
+        """Returns a view of some of these images; reads nothing.
+
+        Args:
+            positions: (m,) int64.
+        """
+        return StoredImages(self._images, self._positions[positions])
+
+
+def memory_size() -> int:
+    """Returns the bytes of memory there are, of the machine or of the container around it."""
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError):
+            text = pathlib.Path(limit).read_text().strip()
+            size = min(size, int(text)) if text.isdigit() else size
+    return size
+
+
+def can_write(directory: pathlib.Path) -> bool:
+    """Returns whether files can be made in a directory that may not exist yet.
+
+    Args:
+        directory: The directory.
+    """
+    while not directory.exists():
+        directory = directory.parent
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+def keep(
+    batches: Iterable[np.ndarray], shape: tuple[int, int, int, int], directory: pathlib.Path
+) -> np.ndarray | StoredImages:
+    """Keeps decoded images for the rest of the process.
+
+    Args:
+        batches: The images in order, uint8 arrays (any number, height, width, channels).
+        shape: (n, height, width, channels) of all of them together.
+        directory: Where the file goes if they do not fit in memory (the system's temporary
+            directory, if this one is not writable). It has no name, so that it is gone with the
+            process, however that ends.
+
+    Returns:
+        Something that is indexed like an array of that shape.
+
+    Raises:
+        UsageError: The disk is full.
+    """
+    size = int(np.prod(shape, dtype=np.int64))
+    if size * _COPIES <= memory_size():
+        images = np.empty(shape, np.uint8)
+        position = 0
+        for batch in batches:
+            images[position : position + len(batch)] = batch
+            position += len(batch)
+        return images
+    if not can_write(directory):
+        directory = pathlib.Path(tempfile.gettempdir())
+    try:
+        with tempfile.TemporaryFile(prefix="l2rw_images_", dir=directory) as file:
+            for batch in batches:
+                file.write(np.ascontiguousarray(batch, np.uint8).data)
+            file.flush()
+            images = np.memmap(file, np.uint8, mode="r", shape=shape)
+    except OSError as error:
+        raise UsageError(
+            f"the images, decoded, take {size / 2**30:.1f} GiB, more than fits in memory, and they "
+            f"cannot be kept in {directory}: {error.strerror}; make room there, or scale the "
+            "images down with image_size."
+        ) from error
+    return StoredImages(images, np.arange(len(images)))
