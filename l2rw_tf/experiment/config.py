@@ -210,7 +210,10 @@ class RunConfig:
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
     steps_per_execution: int = _execution(
-        1, "Steps that one call of the compiled function takes.", at_least=1
+        1,
+        "Steps that one call of the compiled function takes at most; it takes a divisor of the "
+        "epoch's steps.",
+        at_least=1,
     )
     deterministic: str = _execution(
         "auto",

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from l2rw_tf.data import examples
+from l2rw_tf.experiment import prepared_data
+
+
+@pytest.fixture
+def blobs(monkeypatch) -> examples.Source:
+    """Three well separated clouds of points, which every data set's name stands for."""
+    random = np.random.default_rng(0)
+
+    def part(n: int) -> examples.Examples:
+        y = np.arange(n) % 3
+        x = random.normal(size=(n, 4)) + 4 * np.eye(4)[y]
+        return examples.examples_from(x.astype(np.float32), y)
+
+    source = examples.Source(
+        name="blobs", train=part(130), test=part(60), class_names=("a", "b", "c"), kind="table"
+    )
+    monkeypatch.setattr(prepared_data.sources, "load", lambda dataset, **where: source)
+    return source
