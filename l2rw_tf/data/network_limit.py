@@ -35,7 +35,6 @@ def network_limit(seconds: float) -> Iterator[None]:
     def send(adapter: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         adapter.max_retries = requests.adapters.Retry(0, read=False)
         kwargs["timeout"] = (seconds, seconds)
-        # `args` would hold what TFDS and requests themselves always pass by name.
         answer = _within(seconds, functools.partial(original, adapter, request, *args, **kwargs))
         if answer is None:
             raise requests.ConnectTimeout(f"no answer within {seconds:g} seconds", request=request)

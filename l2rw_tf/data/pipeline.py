@@ -69,20 +69,24 @@ def training_batches(
     with tf.device("CPU:0"):
         y, ids = tf.constant(examples.y), tf.constant(examples.ids)
 
-    def batch(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        epoch, first = step // steps, step % steps * batch_size
-        indices = tf.random.experimental.index_shuffle(
-            tf.range(first, tf.minimum(first + batch_size, n)),
-            seed=tf.random.fold_in(order_seed, epoch),
-            max_index=tf.constant(n - 1, tf.int64),
+    def epoch_steps(epoch: tf.Tensor) -> tf.data.Dataset:
+        random = tf.random.stateless_uniform(
+            [n], tf.random.fold_in(order_seed, epoch), None, None, tf.int64, alg="philox"
         )
+        order = tf.cast(tf.argsort(random, direction="DESCENDING"), tf.int64)
+        first = tf.where(epoch == start_step // steps, start_step % steps, 0)
+        return tf.data.Dataset.range(tf.cast(first, tf.int64), steps).map(
+            lambda k: (epoch * steps + k, order[k * batch_size : (k + 1) * batch_size])
+        )
+
+    def batch(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
         inputs = preprocessing(read(indices))
         if augment != "none":
             inputs = _crop(inputs, tf.random.fold_in(augmentation_seed, step), augment)
         labels = tf.gather(y, indices)
         return (inputs, labels, tf.gather(ids, indices)) if with_ids else (inputs, labels)
 
-    dataset = tf.data.Dataset.range(start_step, tf.int64.max)
+    dataset = tf.data.Dataset.range(start_step // steps, tf.int64.max).flat_map(epoch_steps)
     return dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 

@@ -46,8 +46,9 @@ class Preprocessing:
         else:
             mean = train.x.mean(axis=0, dtype=np.float64)
             deviation = train.x.std(axis=0, dtype=np.float64)
-        # Rounding leaves a constant column of large numbers with a tiny deviation, not with 0.
-        constant = deviation <= 1e-7 * np.abs(mean)
+        # Rounding leaves a constant column of large numbers with a tiny deviation, not with 0; and
+        # TensorFlow takes numbers below the smallest normal one for 0.
+        constant = deviation <= np.maximum(1e-7 * np.abs(mean), np.finfo(np.float32).tiny)
         deviation = np.where(constant, 1.0, deviation)
         return cls(mean.astype(np.float32), deviation.astype(np.float32))
 
@@ -60,7 +61,7 @@ class Preprocessing:
         Returns:
             float32, of the same shape.
         """
-        return (tf.cast(x, tf.float32) - self.mean) * (1 / self.standard_deviation)
+        return (tf.cast(x, tf.float32) - self.mean) / self.standard_deviation
 
 
 def _histograms(images: np.ndarray | StoredImages) -> np.ndarray:

@@ -6,6 +6,7 @@ import csv
 import math
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from l2rw_tf.data import labels
 from l2rw_tf.data.examples import Examples, Source, examples_from
 from l2rw_tf.errors import UsageError
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def load_csv(path: str, label_column: str = "label") -> Source:
@@ -99,7 +102,7 @@ def _number(cell: str, place: str, column: str) -> float:
     except ValueError:
         came = f"got {text[:50]!r}" if text else "the cell is empty"
         raise UsageError(f"{place}: column {column!r} must hold a number, {came}.") from None
-    if not abs(number) <= np.finfo(np.float32).max:
+    if not abs(number) <= _LARGEST:
         finite = "a finite number" if not math.isfinite(number) else "a number that fits float32"
         raise UsageError(f"{place}: column {column!r} must hold {finite}, got {text[:50]!r}.")
     return number
@@ -164,22 +167,23 @@ def load_npz(path: str, label_column: str = "label") -> Source:
 def _read_arrays(path: str) -> dict[str, np.ndarray]:
     """Returns all arrays of the file."""
     try:
-        with np.load(pathlib.Path(path).expanduser(), allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise UsageError(f"{path} is not a .npz file; numpy.savez writes one.")
-            return {name: file[name] for name in file.files}
-    except UsageError:
-        raise
+        with pathlib.Path(path).expanduser().open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise UsageError(f"{path} is not a .npz file (or is cut short).")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
     except OSError as error:
-        why = error.strerror or "it is damaged"
-        raise UsageError(f"{path} cannot be read: {why}.") from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error):
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        if "Object arrays" in str(error):
             raise UsageError(
                 f"{path} holds Python objects; save arrays of numbers, and labels as whole numbers "
                 "or strings (dtype str)."
             ) from error
-        raise UsageError(f"{path} is not a .npz file, or is damaged.") from error
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path} is damaged: {error}.") from error
 
 
 def _inputs(path: str, name: str, x: np.ndarray) -> np.ndarray:
@@ -196,7 +200,7 @@ def _inputs(path: str, name: str, x: np.ndarray) -> np.ndarray:
         raise UsageError(f"{path}: the array {name!r} is empty, its shape is {x.shape}.")
     if image:
         return x
-    fits = np.abs(x.astype(np.float64)) <= np.finfo(np.float32).max
+    fits = np.abs(x.astype(np.float64)) <= _LARGEST
     if not fits.all():
         row, column = np.argwhere(~fits)[0]
         raise UsageError(

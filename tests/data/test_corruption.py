@@ -148,9 +148,7 @@ def test_a_long_tail_falls_geometrically_from_the_first_class_to_the_last():
 
 def test_without_a_number_as_many_stay_as_can():
     examples = labelled([0] * 10 + [1] * 100)
-    left = imbalance(
-        examples, imbalance_type="two_class", num_classes=2, seed=0, imbalance_ratio=2
-    )
+    left = imbalance(examples, imbalance_type="two_class", num_classes=2, seed=0, imbalance_ratio=2)
     assert np.bincount(left.y).tolist() == [10, 5]
     left = imbalance(
         examples,

@@ -15,7 +15,10 @@ from l2rw_tf.errors import UsageError
 def test_orders_and_integers_stay_what_they_were_when_this_test_was_written():
     order, integers = permutation_and_integers(8, 5, 3, Stream.TRAIN_LABELS)
     assert permutation(8, 0, Stream.TEST_SPLIT).tolist() == [7, 4, 5, 1, 6, 2, 0, 3]
-    assert (order.tolist(), integers.tolist()) == ([0, 7, 3, 1, 6, 5, 4, 2], [3, 0, 4, 3, 0, 4, 3, 1])
+    assert (order.tolist(), integers.tolist()) == (
+        [0, 7, 3, 1, 6, 5, 4, 2],
+        [3, 0, 4, 3, 0, 4, 3, 1],
+    )
     assert tensorflow_seed(0, Stream.BATCHES) == (83453495, 1668868549)
 
 
@@ -35,9 +38,7 @@ def test_integers_are_equally_likely_and_do_not_follow_the_order():
 
 
 def test_streams_and_seeds_are_independent_and_numbered_once():
-    orders = {
-        tuple(permutation(10, seed, stream)) for seed in range(3) for stream in Stream
-    }
+    orders = {tuple(permutation(10, seed, stream)) for seed in range(3) for stream in Stream}
     assert len(orders) == 3 * len(Stream)
     assert len({int(stream) for stream in Stream}) == len(Stream.__members__)
 

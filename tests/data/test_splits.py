@@ -16,9 +16,7 @@ def ids(parts: Splits) -> list[set[int]]:
 
 
 def test_every_example_is_in_one_part_and_keeps_its_own_label(table: Source):
-    parts = split(
-        table, clean_per_class=7, validation_fraction=0.1, test_fraction=0.25, seed=3
-    )
+    parts = split(table, clean_per_class=7, validation_fraction=0.1, test_fraction=0.25, seed=3)
     sizes = [len(getattr(parts, name)) for name in ("train", "clean", "validation", "test")]
     assert sizes == [647, 28, 75, 250]
     everything = [*ids(parts), set(parts.test.ids.tolist())]

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+
+from l2rw_tf.data.tables import load_csv, load_npz
+from l2rw_tf.errors import UsageError
+
+ROWS = "a,b,label\n1,2,x\n3,4,y\n5,6,x\n7,8,y\n"
+
+
+def write(directory, text: str, name: str = "data.csv", encoding: str = "utf-8") -> str:
+    path = directory / name
+    path.write_bytes(text.encode(encoding))
+    return str(path)
+
+
+def test_a_csv_file_is_read_as_it_stands(tmp_path):
+    iris = load_iris()
+    lines = ["sepal length,sepal width,species,petal length,petal width"]
+    for row, label in zip(iris.data, iris.target, strict=True):
+        cells = [f"{row[0]}", f"{row[1]}", iris.target_names[label], f"{row[2]}", f"{row[3]}"]
+        lines.append(",".join(cells))
+    path = write(tmp_path, "\n".join(lines))
+    source = load_csv(path, label_column="species")
+    assert source.class_names == ("setosa", "versicolor", "virginica")
+    assert (source.kind, source.name, source.input_shape) == ("table", path, (4,))
+    assert source.test is None and source.train.true_y is None
+    assert source.train.x.dtype == np.float32 and source.train.y.dtype == np.int64
+    np.testing.assert_array_equal(source.train.x, iris.data.astype(np.float32))
+    np.testing.assert_array_equal(source.train.y, iris.target)
+    np.testing.assert_array_equal(source.train.ids, np.arange(150))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ROWS.replace(",", ";"),
+        ROWS.replace(",", "\t"),
+        ROWS.replace("\n", "\r\n"),
+        "\ufeff" + ROWS,
+        ROWS.replace("\n", "\n\n"),
+        ROWS.replace(",", " , "),
+        '"a","b","label"\n"1","2","x"\n3,4,y\n5,6,x\n7,8,"y"',
+    ],
+)
+def test_other_ways_of_writing_the_same_table(tmp_path, text):
+    source = load_csv(write(tmp_path, text))
+    np.testing.assert_array_equal(source.train.x, [[1, 2], [3, 4], [5, 6], [7, 8]])
+    np.testing.assert_array_equal(source.train.y, [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "y"),
+    [
+        (["10", "9", "10", "9"], ("9", "10"), [1, 0, 1, 0]),
+        (["-1", "1", "1", "-1"], ("-1", "1"), [0, 1, 1, 0]),
+        (["b", "a", "b", "a"], ("a", "b"), [1, 0, 1, 0]),
+        (["1", "no", "1", "no"], ("1", "no"), [0, 1, 0, 1]),
+        (["höher", "tiefer", "tiefer", "höher"], ("höher", "tiefer"), [0, 1, 1, 0]),
+    ],
+)
+def test_labels_are_whole_numbers_in_their_order_or_names(tmp_path, labels, names, y):
+    text = "v,label\n" + "".join(f"{i},{label}\n" for i, label in enumerate(labels))
+    source = load_csv(write(tmp_path, text))
+    assert source.class_names == names
+    np.testing.assert_array_equal(source.train.y, y)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        ("a,label\n", "no rows"),
+        ("a,b\n1,2\n", "line 1: there is no column 'label'; label_column must name one of a, b"),
+        ("label,label,a\n", "line 1: 2 columns have the name 'label'"),
+        ("label\nx\n", "no column but that of the labels"),
+        ("a,label\n1,x\ntwo,y\n", r"line 3: column 'a' must hold a number, got 'two'"),
+        ("a,label\n1,x\n,y\n", "line 3: column 'a' must hold a number, the cell is empty"),
+        ("a,label\n1,x\n\n1_0,y\n", "line 4: column 'a' must hold a number, got '1_0'"),
+        ("a,label\n1,x\nnan,y\n", "line 3: column 'a' must hold a finite number, got 'nan'"),
+        ("a,label\n-inf,x\n", "line 2: column 'a' must hold a finite number, got '-inf'"),
+        ("a,label\n1e39,x\n", "line 2: column 'a' must hold a number that fits float32"),
+        ("a,label\n1,x\n2\n", "line 3: 1 cells, but the first line names 2 columns"),
+        ("a,label\n1,x\n2,x,3\n", "line 3: 3 cells"),
+        ("a,label\n1,x\n2,\n", r"line 3: the label \(column 'label'\) is missing"),
+        ("a,label\n1,x\n2,x\n", "holds only the class 'x'; at least 2 classes"),
+        ("a,label\n1,.1\n2,.2\n3,.3\n", "holds 3 different labels in 3 rows"),
+        ('a,label\n1,"x\n', r"line \d: unexpected end of data"),
+    ],
+)
+def test_a_broken_csv_file_is_named_with_its_line(tmp_path, text, message):
+    path = write(tmp_path, text)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_csv(path)
+    assert str(caught.value).startswith(path) and "\n" not in str(caught.value)
+
+
+def test_a_csv_file_that_is_missing_or_no_text_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"nowhere\.csv cannot be read: No such file"):
+        load_csv(str(tmp_path / "nowhere.csv"))
+    with pytest.raises(UsageError, match=r"data\.csv is not text in UTF-8"):
+        load_csv(write(tmp_path, "a,label\nü,ü\n", encoding="latin-1"))
+
+
+def save(directory, **arrays) -> str:
+    path = directory / "data.npz"
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def test_an_npz_file_of_rows(tmp_path):
+    x = np.arange(12.0).reshape(6, 2)
+    path = save(tmp_path, x=x, kind=np.array(["b", "a", "b", "a", "a", "a"]))
+    source = load_npz(path, label_column="kind")
+    assert (source.kind, source.class_names, source.test) == ("table", ("a", "b"), None)
+    assert source.train.x.dtype == np.float32
+    np.testing.assert_array_equal(source.train.x, x)
+    np.testing.assert_array_equal(source.train.y, [1, 0, 1, 0, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint64", "float64", "bool", "S1", "U1"])
+def test_labels_of_any_type_that_can_name_a_class(tmp_path, dtype):
+    y = np.array([1, 0, 0, 1]).astype(dtype)
+    source = load_npz(save(tmp_path, x=np.eye(4), y=y[:, None]))
+    np.testing.assert_array_equal(source.train.y, [1, 0, 0, 1])
+
+
+def test_an_npz_file_of_images_with_a_test_part_as_keras_saves_them(tmp_path):
+    images = np.arange(10 * 5 * 4, dtype=np.uint8).reshape(10, 5, 4)
+    y = np.array([3, 7] * 5)
+    path = save(tmp_path, x_train=images, y_train=y, x_test=images[:4], y_test=y[1:5])
+    source = load_npz(path)
+    assert (source.kind, source.input_shape) == ("image", (5, 4, 1))
+    assert source.class_names == ("3", "7")
+    np.testing.assert_array_equal(source.train.x[..., 0], images)
+    np.testing.assert_array_equal(source.train.y, [0, 1] * 5)
+    np.testing.assert_array_equal(source.test.y, [1, 0, 1, 0])
+
+
+X, Y = np.ones((4, 3)), np.array([0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": X}, r"must hold the arrays x and 'label' \(label_column\), or .* it holds x"),
+        ({}, "it holds nothing"),
+        ({"x": X[:0], "y": Y[:0]}, r"'x' is empty, its shape is \(0, 3\)"),
+        ({"x": X[:, 0], "y": Y}, r"'x' must be numbers .* got float64 \(4,\)"),
+        ({"x": X.astype(str), "y": Y}, "'x' must be numbers"),
+        ({"x": X * 1j, "y": Y}, "'x' must be numbers"),
+        (
+            {"x": np.where(np.eye(4, 3) * [0, 0, 1], np.nan, X), "y": Y},
+            "got nan in row 2, column 2",
+        ),
+        ({"x": X * 1e39, "y": Y}, "got 1e.39 in row 0, column 0"),
+        ({"x": X, "y": Y[:3]}, r"'y' must hold one label for each of the 4 rows, .* \(3,\)"),
+        ({"x": X, "y": np.eye(4)}, r"one label for each of the 4 rows, its shape is \(4, 4\)"),
+        ({"x": X, "y": Y + [0, 0, 0.5, 0]}, "whole numbers or names of classes, got 0.5 in row 2"),
+        ({"x": X, "y": Y * np.nan}, "got nan in row 0"),
+        ({"x": X, "y": Y * 1j}, "its dtype is complex128"),
+        ({"x": X, "y": Y * 0}, "holds only the class '0'"),
+        ({"x": X, "y": Y.astype(object)}, "holds Python objects"),
+        ({"x_train": X, "y_train": Y, "x_test": X[:, :2], "y_test": Y}, r"\(3,\) in x_train and"),
+        ({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y * 2}, "class '2' is in y_test"),
+    ],
+)
+def test_a_broken_npz_file_is_named_with_its_array(tmp_path, arrays, message):
+    path = save(tmp_path, **arrays)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_npz(path)
+    assert str(caught.value).startswith(path) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut"])
+def test_what_is_no_npz_file_is_named(tmp_path, content):
+    path = tmp_path / "data.npz"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"data\.npz is not a \.npz file"):
+        load_npz(str(path))
+
+
+def test_an_npz_file_that_is_missing_cut_or_a_npy_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        load_npz(str(tmp_path / "data.npz"))
+    whole = save(tmp_path, x=np.random.default_rng(0).random((99, 9)), y=np.arange(99) % 2)
+    content = (tmp_path / "data.npz").read_bytes()
+    for end in (len(content) // 2, len(content) - 1):
+        (tmp_path / "data.npz").write_bytes(content[:end])
+        with pytest.raises(UsageError, match=r"data\.npz"):
+            load_npz(whole)
+    middle = len(content) // 3
+    changed = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    (tmp_path / "data.npz").write_bytes(changed)
+    with pytest.raises(UsageError, match="is damaged"):
+        load_npz(whole)
+    with (tmp_path / "data.npz").open("wb") as file:
+        np.save(file, X)
+    with pytest.raises(UsageError, match=r"is not a \.npz file"):
+        load_npz(whole)
