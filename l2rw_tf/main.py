@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     except MemoryError:
         return _end(FAILED, _OUT_OF_MEMORY)
     except Stopped as stopped:
-        return _end(STOPPED, f"stopped by {stopped}; the run is not finished.")
+        return _end(STOPPED, f"stopped by {stopped}: what was trained so far is not finished.")
     except Exception as error:
         if type(error).__name__ == "ResourceExhaustedError":
             return _end(FAILED, _OUT_OF_MEMORY)
@@ -109,7 +109,7 @@ def _quiet_standard_error() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Raises `Stopped` at SIGINT or SIGTERM in this scope; a second one ends the process at once."""
+    """Raises `Stopped` at SIGINT or SIGTERM; a second signal ends the process at once."""
     received: list[str] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
