@@ -1,0 +1,93 @@
+"""The data of a run: read, split, corrupted and ready to be batched."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from l2rw_tf.data import corruption, sources, splits
+from l2rw_tf.data.examples import Examples, Source
+from l2rw_tf.data.preprocessing import Preprocessing
+from l2rw_tf.errors import DataUnavailable
+from l2rw_tf.experiment.config import RunConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedData:
+    """What every training of a run works on.
+
+    Attributes:
+        source: The data set really read.
+        splits: Training, clean, validation and test examples; the labels of the first and the third
+            are corrupted.
+        preprocessing: Standardization by the training inputs.
+        unavailable: Why the data set that was asked for was not read, or None where it was.
+    """
+
+    source: Source
+    splits: splits.Splits
+    preprocessing: Preprocessing
+    unavailable: str | None
+
+    @property
+    def wrong_label_share(self) -> float | None:
+        """The share of training labels that are really wrong, or None where nobody knows."""
+        train = self.splits.train
+        return None if train.true_y is None else float(np.mean(train.y != train.true_y))
+
+
+def prepare(config: RunConfig) -> PreparedData:
+    """Reads the data set, or else the fallback, and splits and corrupts it by the seed.
+
+    Raises:
+        DataUnavailable: If the data set is not to be had and there is no fallback.
+        UsageError: If the data, or what is asked of it, cannot be used.
+    """
+    source, unavailable = _load(config)
+    parts = splits.split(
+        source,
+        **config.clean_counts,
+        validation_fraction=config.validation_fraction,
+        test_fraction=config.test_fraction,
+        seed=config.seed,
+        clean_in_train=config.clean_in_train,
+        balanced_clean=config.balanced_clean,
+    )
+    parts = dataclasses.replace(
+        parts,
+        train=_corrupt(parts.train, "train", source, config),
+        validation=_corrupt(parts.validation, "validation", source, config),
+    )
+    return PreparedData(
+        source=source,
+        splits=parts,
+        preprocessing=Preprocessing.fit(parts.train, source.kind),
+        unavailable=unavailable,
+    )
+
+
+def _load(config: RunConfig) -> tuple[Source, str | None]:
+    """Returns the source, and why it is the fallback where it is."""
+    where = {"data_dir": config.data_dir or None, "label_column": config.label_column}
+    try:
+        return sources.load(config.dataset, **where), None
+    except DataUnavailable as error:
+        if not config.fallback_dataset:
+            raise
+        return sources.load(config.fallback_dataset, **where), str(error)
+
+
+def _corrupt(
+    examples: Examples, part: corruption.Part, source: Source, config: RunConfig
+) -> Examples:
+    return corruption.corrupt(
+        examples,
+        noise_type=config.noise_type,
+        noise_ratio=config.noise_ratio,
+        num_classes=source.num_classes,
+        seed=config.seed,
+        background_class=config.background_class,
+        flip_may_keep=config.flip_may_keep,
+        part=part,
+    )
