@@ -30,7 +30,14 @@ _HOMES = {
     "normalize": "l2rw_tf.reweighting.weights",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]
+__all__ = [
+    "ReweightingModel",
+    "TrainingDiverged",
+    "UsageError",
+    "__version__",
+    "meta_gradient",
+    "normalize",
+]
 
 
 def __getattr__(name: str) -> Any:

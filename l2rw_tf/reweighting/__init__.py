@@ -21,7 +21,8 @@ def _require_tensorflow() -> None:
         backend = keras.backend.backend()
     if backend != "tensorflow":
         raise UsageError(
-            f"l2rw_tf needs Keras on the TensorFlow backend, but KERAS_BACKEND selects {backend!r}: "
+            f"l2rw_tf needs Keras on the TensorFlow backend, but KERAS_BACKEND selects "
+            f"{backend!r}: "
             "set KERAS_BACKEND=tensorflow before Keras is imported."
         )
 

@@ -35,9 +35,9 @@ class PairedBatches(DataAdapter):
         """Returns the joined batches of one epoch."""
         training = self._training.get_tf_dataset()
         clean = self._clean.get_tf_dataset().repeat()
-        joined = tf.data.Dataset.zip(
-            training.map(_as_tuple), clean.map(_as_tuple)
-        ).map(lambda batch, clean_batch: {TRAINING: batch, CLEAN: clean_batch})
+        joined = tf.data.Dataset.zip(training.map(_as_tuple), clean.map(_as_tuple)).map(
+            lambda batch, clean_batch: {TRAINING: batch, CLEAN: clean_batch}
+        )
         return joined.prefetch(tf.data.AUTOTUNE)
 
     @property
@@ -82,6 +82,7 @@ def pair_batches(
     steps_per_epoch: int | None,
     shuffle: bool | str,
     class_weight: dict[int, float] | None,
+    shuffle_clean: bool = True,
 ) -> PairedBatches:
     """Checks the two sources of data against each other and joins them.
 
@@ -92,11 +93,12 @@ def pair_batches(
         sample_weight: The user's weights of the training examples, or None.
         clean_data: `(x, y)` or `(x, y, sample_weight)` of arrays, a data set or a PyDataset.
         batch_size: Size of the training batches, where `x` is arrays; 32 by default.
-        clean_batch_size: Size of the clean batches, where `clean_data` is arrays; by default that of
-            the training batches, or of the clean set where that is smaller.
+        clean_batch_size: Size of the clean batches, where `clean_data` is arrays; by default that
+            of the training batches, or of the clean set where that is smaller.
         steps_per_epoch: As in `Model.fit`.
         shuffle: As in `Model.fit`, for the training data.
         class_weight: As in `Model.fit`; it leaves the clean data alone.
+        shuffle_clean: Whether to shuffle clean data given as arrays.
 
     Returns:
         What `Model.fit` accepts as `x`.
@@ -106,7 +108,8 @@ def pair_batches(
     """
     if clean_data is None:
         raise UsageError(
-            "Reweighting needs clean data: give fit(..., clean_data=(x_clean, y_clean)), a handful of "
+            "Reweighting needs clean data: give fit(..., clean_data=(x_clean, y_clean)), a "
+            "handful of "
             "examples whose labels you trust, or a tf.data.Dataset or PyDataset of them."
         )
     for name, size in (("batch_size", batch_size), ("clean_batch_size", clean_batch_size)):
@@ -128,7 +131,7 @@ def pair_batches(
     )
     if clean_batch_size is None:
         clean_batch_size = training.batch_size or batch_size or _DEFAULT_BATCH_SIZE
-    clean = _clean_adapter(clean_data, clean_batch_size)
+    clean = _clean_adapter(clean_data, clean_batch_size, shuffle_clean)
     _check_specs(training.get_tf_dataset().element_spec, clean.get_tf_dataset().element_spec)
     return PairedBatches(training, clean)
 
@@ -141,7 +144,7 @@ def clean_arrays(clean_data: Any) -> tuple[Any, ...] | None:
     return None
 
 
-def _clean_adapter(clean_data: Any, batch_size: int) -> DataAdapter:
+def _clean_adapter(clean_data: Any, batch_size: int, shuffle: bool) -> DataAdapter:
     arrays = clean_arrays(clean_data)
     if arrays is not None:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(arrays)
@@ -151,15 +154,17 @@ def _clean_adapter(clean_data: Any, batch_size: int) -> DataAdapter:
             raise UsageError("clean_data holds no examples: give at least one that you trust.")
         _check_finite({f"clean_data's {name}": value for name, value in names.items()})
         return get_data_adapter(
-            x, y, sample_weight=sample_weight, batch_size=min(batch_size, size), shuffle=True
+            x, y, sample_weight=sample_weight, batch_size=min(batch_size, size), shuffle=shuffle
         )
     if not isinstance(clean_data, (tf.data.Dataset, keras.utils.PyDataset)):
         raise UsageError(
             "clean_data must be (x, y) or (x, y, sample_weight) of arrays, a tf.data.Dataset or a "
             f"keras.utils.PyDataset, got {_describe(clean_data)}."
         )
-    if isinstance(clean_data, keras.utils.PyDataset) and clean_data.num_batches == 0:
-        raise UsageError("clean_data is a PyDataset without batches: it needs at least one.")
+    if isinstance(clean_data, keras.utils.PyDataset):
+        if clean_data.num_batches == 0:
+            raise UsageError("clean_data is a PyDataset without batches: it needs at least one.")
+        clean_data = _InThisThread(clean_data)
     adapter = get_data_adapter(clean_data, shuffle=isinstance(clean_data, keras.utils.PyDataset))
     first = next(iter(adapter.get_tf_dataset().take(1)), None)
     if first is None:
@@ -168,6 +173,27 @@ def _clean_adapter(clean_data: Any, batch_size: int) -> DataAdapter:
         raise UsageError("clean_data must give batches: call .batch(...) on the data set.")
     _check_finite({"clean_data": keras.tree.map_structure(_to_numpy, first)})
     return adapter
+
+
+class _InThisThread(keras.utils.PyDataset):
+    """A PyDataset read without workers, whose queue cannot be repeated within an epoch."""
+
+    def __init__(self, dataset: keras.utils.PyDataset) -> None:
+        super().__init__()
+        self._dataset = dataset
+
+    @property
+    def num_batches(self) -> int | None:
+        return self._dataset.num_batches
+
+    def __getitem__(self, index: int) -> Any:
+        return self._dataset[index]
+
+    def on_epoch_begin(self) -> None:
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self._dataset.on_epoch_end()
 
 
 def _is_arrays(x: Any) -> bool:
@@ -182,9 +208,7 @@ def _as_tuple(*batch: Any) -> tuple[Any, ...]:
 
 
 def _check_lengths(what: str, x: Any, y: Any, sample_weight: Any) -> int:
-    sizes = {
-        len(leaf) for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None
-    }
+    sizes = {len(leaf) for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None}
     if len(sizes) > 1:
         raise UsageError(
             f"The arrays of {what} differ in their number of examples: {sorted(sizes)}."
@@ -193,17 +217,23 @@ def _check_lengths(what: str, x: Any, y: Any, sample_weight: Any) -> int:
 
 
 def _check_finite(named: dict[str, Any]) -> None:
-    """Refuses NaN and infinity, by the name of the argument and the place."""
+    """Refuses what Keras cannot cast, NaN and infinity, by argument and place."""
     for name, structure in named.items():
         for leaf in keras.tree.flatten(structure):
             values = _to_numpy(leaf)
+            if isinstance(values, np.ndarray) and values.dtype.kind in "USO":
+                raise UsageError(
+                    f"{name} holds text or objects ({values.dtype}), which Keras cannot cast to "
+                    "numbers: turn it into an array of numbers first."
+                )
             if not isinstance(values, np.ndarray) or values.dtype.kind not in "fc":
                 continue
             finite = np.isfinite(values)
             if not finite.all():
                 example = int(np.argwhere(~finite)[0][0]) if values.ndim else 0
                 raise UsageError(
-                    f"{name} holds {int((~finite).sum())} values that are NaN or infinite, the first "
+                    f"{name} holds {int((~finite).sum())} values that are NaN or infinite, the "
+                    f"first "
                     f"in example {example}: remove or replace them."
                 )
 
@@ -215,7 +245,9 @@ def _check_specs(training: Any, clean: Any) -> None:
     for name, one, other in zip(("x", "y"), training_parts, clean_parts, strict=False):
         if one is None or other is None:
             side = "training data" if one is None else "clean_data"
-            raise UsageError(f"The {side} brings no {name}: it must give (x, y) or (x, y, sample_weight).")
+            raise UsageError(
+                f"The {side} brings no {name}: it must give (x, y) or (x, y, sample_weight)."
+            )
         one, other = _as_plain(one), _as_plain(other)
         try:
             keras.tree.assert_same_structure(one, other)
@@ -233,7 +265,8 @@ def _check_specs(training: Any, clean: Any) -> None:
             for kind in (a.dtype, b.dtype):
                 if kind == tf.string:
                     raise UsageError(
-                        f"The {name} of clean_data or training data is text, which Keras cannot cast "
+                        f"The {name} of clean_data or training data is text, which Keras cannot "
+                        f"cast "
                         "to numbers: turn it into numbers first."
                     )
 
@@ -258,4 +291,8 @@ def _describe(value: Any) -> str:
         return f"a dict with the keys {sorted(value)}"
     if isinstance(value, (tuple, list)):
         return f"{len(value)} parts"
-    return "one array" if isinstance(value, tf.TensorSpec) else f"an object of type {type(value).__name__}"
+    return (
+        "one array"
+        if isinstance(value, tf.TensorSpec)
+        else f"an object of type {type(value).__name__}"
+    )

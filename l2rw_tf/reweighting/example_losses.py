@@ -39,12 +39,21 @@ class ExampleLosses(CompileLoss):
         """
         if loss is None:
             raise UsageError(
-                "The model has no loss: reweighting needs compile(loss=...) with a value per example."
+                "The model has no loss: reweighting needs compile(loss=...) with a value per "
+                "example."
             )
         per_output = keras.tree.map_structure(
             lambda one: None if one is None else _OutputLoss(one), loss, none_is_leaf=True
         )
         super().__init__(per_output, loss_weights, output_names=output_names)
+
+    def build(self, y_true: Any, y_pred: Any) -> None:
+        """Matches outputs, labels and losses, and makes no variables for metrics.
+
+        Variables could not be made inside a `tf.function` that is traced for the second time.
+        """
+        with keras.StatelessScope(initialize_variables=False):
+            super().build(y_true, y_pred)
 
     @property
     def metrics(self) -> list[None]:
@@ -84,9 +93,7 @@ class ExampleLosses(CompileLoss):
         self(y, y_pred)
         values = {
             id(symbol): array
-            for symbol, array in zip(
-                keras.tree.flatten(y), keras.tree.flatten(arrays), strict=True
-            )
+            for symbol, array in zip(keras.tree.flatten(y), keras.tree.flatten(arrays), strict=True)
         }
         for _, loss, _, _ in self._flat_losses:
             loss.check_labels(values.get(id(loss.y_true)), what)
@@ -112,11 +119,16 @@ class _OutputLoss(keras.losses.Loss):
         if loss.reduction == "mean_with_sample_weight":
             raise UsageError(
                 f"The loss {loss.name!r} has reduction='mean_with_sample_weight', which takes the "
-                "scale of the example weights out again: use 'sum_over_batch_size', 'mean' or 'sum'."
+                "scale of the example weights out again: use 'sum_over_batch_size', 'mean' or "
+                "'sum'."
             )
         mask = getattr(y_pred, "_keras_mask", None)
-        y_pred = keras.tree.map_structure(lambda t: keras.ops.convert_to_tensor(t, loss.dtype), y_pred)
-        y_true = keras.tree.map_structure(lambda t: keras.ops.convert_to_tensor(t, loss.dtype), y_true)
+        y_pred = keras.tree.map_structure(
+            lambda t: keras.ops.convert_to_tensor(t, loss.dtype), y_pred
+        )
+        y_true = keras.tree.map_structure(
+            lambda t: keras.ops.convert_to_tensor(t, loss.dtype), y_true
+        )
         values = keras.ops.convert_to_tensor(loss.call(y_true, y_pred), loss.dtype)
         self._check_per_example(values, y_pred)
         self._rank = values.shape.rank
@@ -131,9 +143,11 @@ class _OutputLoss(keras.losses.Loss):
         if rank == 0 or (None not in (batch, values.shape[0]) and values.shape[0] != batch):
             came = "a single number" if rank == 0 else f"the shape {tuple(values.shape)}"
             raise UsageError(
-                f"The loss {self._loss.name!r} gives no value per example: it returned {came} for a "
+                f"The loss {self._loss.name!r} gives no value per example: it returned {came} for "
+                f"a "
                 f"batch of {batch or 'N'} examples. Reweighting needs a loss whose call(y_true, "
-                "y_pred) keeps the first axis, such as the cross-entropies and squared errors of Keras."
+                "y_pred) keeps the first axis, such as the cross-entropies and squared errors of "
+                "Keras."
             )
 
     @property

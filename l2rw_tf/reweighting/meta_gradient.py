@@ -28,7 +28,7 @@ import tensorflow as tf
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.example_losses import ExampleLosses
 from l2rw_tf.reweighting.meta_variables import MetaVariables, select_meta_variables
-from l2rw_tf.reweighting.passes import call_for_training, observed_call, split_sample_weight
+from l2rw_tf.reweighting.passes import observed_call, split_sample_weight
 
 Batch = tuple[Any, ...]
 
@@ -130,8 +130,13 @@ def align(
     Raises:
         UsageError: If an operation of the network has no second derivative.
     """
-    pairs = [(variable.value, part) for variable, part in zip(variables, v, strict=True) if part is not None]
-    # A unit v keeps the products within the range of half precision; the length comes back at the end.
+    pairs = [
+        (variable.value, part)
+        for variable, part in zip(variables, v, strict=True)
+        if part is not None
+    ]
+    # A unit v keeps the products within the range of half precision; the length comes back at
+    # the end.
     length = tf.linalg.global_norm([part for _, part in pairs])
     epsilon = tf.zeros_like(losses)
     with tf.GradientTape(watch_accessed_variables=False) as epsilon_tape:
@@ -156,7 +161,8 @@ def align(
     if u is None:
         raise UsageError(
             "The training loss does not depend on the variables that the meta-gradient is taken "
-            "through: choose meta_variables='all' or others, and check that the loss uses every output."
+            "through: choose meta_variables='all' or others, and check that the loss uses every "
+            "output."
         )
     return u * tf.cast(length, u.dtype)
 
@@ -214,7 +220,9 @@ def difference_along(
     Returns:
         u, shape (N,).
     """
-    pairs = [(variable, part) for variable, part in zip(variables, v, strict=True) if part is not None]
+    pairs = [
+        (variable, part) for variable, part in zip(variables, v, strict=True) if part is not None
+    ]
     length = tf.linalg.global_norm([part for _, part in pairs])
     # The cube root of the rounding error balances it against the curvature of the difference.
     step = 0.01 if length.dtype == tf.float32 else 1e-4
@@ -250,7 +258,8 @@ def _computes_in_float16(network: keras.Model) -> bool:
 
 def _no_second_derivative(error: LookupError) -> UsageError:
     return UsageError(
-        f"An operation of the network has no second derivative ({str(error).splitlines()[0]}): build "
+        f"An operation of the network has no second derivative ({str(error).splitlines()[0]}): "
+        f"build "
         "the layer without it (for LSTM and GRU on a GPU: use_cudnn=False), or choose "
         "meta_gradient='finite_difference', which needs none."
     )

@@ -20,7 +20,8 @@ def check_meta_variables(meta_variables: MetaVariables) -> None:
     """
     if meta_variables not in ("all", "head") and not callable(meta_variables):
         raise UsageError(
-            f"meta_variables must be 'all', 'head' or a function of a variable, got {meta_variables!r}."
+            f"meta_variables must be 'all', 'head' or a function of a variable, got "
+            f"{meta_variables!r}."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import keras
@@ -31,7 +32,8 @@ from l2rw_tf.reweighting.weights import effective_batch_size, normalize, zero_we
 class ReweightingModel(keras.Model):
     """A network that learns which of its training examples to trust (algorithm 1 of the paper).
 
-    At every step each training example is weighted by how well its gradient agrees with the gradient
+    At every step each training example is weighted by how well its gradient agrees with the
+    gradient
     of the loss on a clean batch, and one ordinary step of the optimizer follows on the weighted
     loss. The model shares the variables of the network; train with it, then use either.
 
@@ -126,7 +128,8 @@ class ReweightingModel(keras.Model):
             loss: As in Keras, with a value per example; required.
             loss_weights: As in Keras.
             **kwargs: `metrics`, `weighted_metrics`, `run_eagerly`, `steps_per_execution`,
-                `jit_compile`, `auto_scale_loss` as in Keras. `jit_compile="auto"` uses XLA on a GPU.
+                `jit_compile`, `auto_scale_loss` as in Keras. `jit_compile="auto"` uses XLA on a
+                GPU.
 
         Raises:
             UsageError: If there is no loss.
@@ -262,18 +265,7 @@ class ReweightingModel(keras.Model):
             UsageError: If the data, the loss or the network cannot be used.
         """
         self._require_compiled("train_on_batch")
-        joined = pair_batches(
-            x,
-            y,
-            sample_weight,
-            clean_data,
-            batch_size=len(keras.tree.flatten(x)[0]),
-            clean_batch_size=None,
-            steps_per_epoch=None,
-            shuffle=False,
-            class_weight=class_weight,
-        ).get_tf_dataset()
-        self._check_before_training(joined.element_spec, x, y, clean_data)
+        joined = self._single_batch(x, y, sample_weight, clean_data, class_weight)
         self.make_train_function()
         self.reset_metrics()
         logs = {
@@ -300,21 +292,10 @@ class ReweightingModel(keras.Model):
             UsageError: If the data, the loss or the network cannot be used.
         """
         self._require_compiled("example_weights")
-        joined = pair_batches(
-            x,
-            y,
-            sample_weight,
-            clean_data,
-            batch_size=max(1, len(keras.tree.flatten(x)[0])),
-            clean_batch_size=len(keras.tree.flatten(clean_data)[0]) or None,
-            steps_per_epoch=None,
-            shuffle=False,
-            class_weight=None,
-        ).get_tf_dataset()
-        self._check_before_training(joined.element_spec, x, y, clean_data)
+        joined = self._single_batch(x, y, sample_weight, clean_data)
         if self._weights_function is None:
             self._weights_function = tf.function(
-                self._weights_of_batch, reduce_retracing=True, jit_compile=self.jit_compile
+                self._weights_of_batch, autograph=False, jit_compile=self.jit_compile
             )
         return np.asarray(self._weights_function(next(iter(joined))), np.float32)
 
@@ -341,9 +322,7 @@ class ReweightingModel(keras.Model):
         clean_loss, v = clean_gradient(self.network, self._example_losses, data[CLEAN], variables)
         if self._meta_gradient == "finite_difference":
             # Before the training call, so that dropout draws the mask that the call will draw.
-            u = difference_along(
-                self.network, self._example_losses, data[TRAINING], variables, v
-            )
+            u = difference_along(self.network, self._example_losses, data[TRAINING], variables, v)
 
         with tf.GradientTape(persistent=True) as tape:
             y_pred = call_for_training(self.network, x)
@@ -354,7 +333,8 @@ class ReweightingModel(keras.Model):
             u = align(tape, losses, variables, v)
         w = normalize(u, weight)
 
-        # ∇_θ (Σ_i w_i ℓ_i + regularization); w came after the tape, so no gradient flows through it.
+        # ∇_θ (Σ_i w_i ℓ_i + regularization); w came after the tape, so no gradient flows through
+        # it.
         trainable = self.network.trainable_variables
         gradients = tape.gradient(
             [losses, regularization],
@@ -397,6 +377,25 @@ class ReweightingModel(keras.Model):
             )
         return cls(**config)
 
+    def _single_batch(
+        self, x: Any, y: Any, sample_weight: Any, clean_data: Any, class_weight: Any = None
+    ) -> tf.data.Dataset:
+        """Joins one training batch and one clean batch, checked, in the order they came."""
+        joined = pair_batches(
+            x,
+            y,
+            sample_weight,
+            clean_data,
+            batch_size=max(1, len(keras.tree.flatten(x)[0])),
+            clean_batch_size=sys.maxsize,
+            steps_per_epoch=None,
+            shuffle=False,
+            class_weight=class_weight,
+            shuffle_clean=False,
+        ).get_tf_dataset()
+        self._check_before_training(joined.element_spec, x, y, clean_data)
+        return joined
+
     def _weights_of_batch(self, data: dict[str, Any]) -> tf.Tensor:
         batch, clean_batch = data[TRAINING], data[CLEAN]
         weight, _ = split_sample_weight(keras.utils.unpack_x_y_sample_weight(batch)[2])
@@ -406,7 +405,7 @@ class ReweightingModel(keras.Model):
         return normalize(u, weight)
 
     def _regularization(self) -> tf.Tensor:
-        """Weight decay, activity and other added losses of the training call: part of the update only."""
+        """Weight decay and other added losses of the training call: part of the update only."""
         losses = self.network.losses
         if not losses:
             return tf.zeros((), keras.config.floatx())
@@ -415,7 +414,8 @@ class ReweightingModel(keras.Model):
     def _log_losses(self, loss: tf.Tensor, w: tf.Tensor, y: Any, y_pred: Any) -> None:
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(w)[0])
         if keras.tree.is_nested(y_pred):
-            # Keras keeps a mean of the loss of each output, which moves when its container is called.
+            # Keras keeps a mean of the loss of each output, which moves when its container is
+            # called.
             self._compile_loss(y, y_pred, self._example_losses.sample_weight_for_keras(w, y_pred))
 
     def _build_network(self, x: Any) -> None:
@@ -424,7 +424,9 @@ class ReweightingModel(keras.Model):
 
     def _require_compiled(self, method: str) -> None:
         if not self.compiled:
-            raise UsageError(f"Call model.compile(optimizer=..., loss=...) before model.{method}(...).")
+            raise UsageError(
+                f"Call model.compile(optimizer=..., loss=...) before model.{method}(...)."
+            )
 
     def _check_before_training(self, spec: Any, x: Any, y: Any, clean_data: Any) -> None:
         """What can be known to be wrong before the first step: network, loss and labels."""
@@ -447,7 +449,11 @@ class ReweightingModel(keras.Model):
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(stop)
             return callbacks
-        given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks] * (callbacks is not None)
+        given = (
+            callbacks
+            if isinstance(callbacks, (list, tuple))
+            else [callbacks] * (callbacks is not None)
+        )
         return [*given, stop]
 
 
@@ -504,8 +510,10 @@ class _StopOnNonFinite(keras.callbacks.Callback):
         if step:
             rate = float(np.asarray(self.model.optimizer.learning_rate))
             raise TrainingDiverged(
-                f"Training stopped: the loss was NaN or infinite at step {step}. Try a smaller learning "
-                f"rate (it was {rate:g}) or clipping (clipnorm=1.0 in the optimizer), and look for NaN, "
+                f"Training stopped: the loss was NaN or infinite at step {step}. Try a smaller "
+                f"learning "
+                f"rate (it was {rate:g}) or clipping (clipnorm=1.0 in the optimizer), and look "
+                f"for NaN, "
                 "infinite values or labels outside the network's classes in the data.",
                 step,
             )
@@ -521,7 +529,8 @@ def _sparse_label_error(error: tf.errors.InvalidArgumentError) -> UsageError | N
         if "label value" in line:
             return UsageError(
                 "A batch holds a label outside the network's classes "
-                f"({line.strip().split('Received a ')[-1].split('.  Label')[0]}): labels must be whole "
+                f"({line.strip().split('Received a ')[-1].split('.  Label')[0]}): labels must be "
+                f"whole "
                 "numbers from 0 to the number of classes minus 1."
             )
     return None
