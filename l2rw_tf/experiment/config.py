@@ -217,7 +217,8 @@ class RunConfig:
     )
     deterministic: str = _execution(
         "auto",
-        "TensorFlow's deterministic operations: auto uses them on a CPU, where they cost nothing.",
+        "TensorFlow's deterministic operations, with which a run can be repeated bit for bit; "
+        "auto: on a CPU (false is up to 1.8 times as fast for small networks).",
         choices=("auto", "true", "false"),
     )
 
