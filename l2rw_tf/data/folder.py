@@ -6,6 +6,7 @@ layout is kept, and the files are read with Pillow.
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -39,7 +40,7 @@ def load(path: str, image_size: int | None = None) -> Source:
         UsageError: No classes or images, an unreadable image (named), or images of several sizes.
     """
     images.check_size(image_size)
-    folder = pathlib.Path(path).expanduser()
+    folder = pathlib.Path(os.path.expanduser(path))
     folders = {"train": folder}
     if (folder / "train").is_dir():
         tests = [folder / name for name in _TEST_NAMES if (folder / name).is_dir()]

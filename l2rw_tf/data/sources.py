@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,15 +42,15 @@ def load(
         UsageError: There is no such data set, or its files are broken.
         DataUnavailable: It is neither on this machine nor to be had from the network.
     """
-    path = pathlib.Path(dataset).expanduser()
+    path = os.path.expanduser(dataset)
     if dataset != "digits":
-        if path.suffix.lower() == ".csv":
+        if path.lower().endswith(".csv"):
             return tables.load_csv(dataset, label_column)
-        if path.suffix.lower() == ".npz":
+        if path.lower().endswith(".npz"):
             return tables.load_npz(dataset, label_column)
-        if dataset and path.is_dir():
+        if os.path.isdir(path):
             return folder.load(dataset, image_size)
-        if dataset and path.exists():
+        if os.path.exists(path):
             raise UsageError(
                 f"dataset {dataset!r} is a file, but neither a .csv nor a .npz file; give one of "
                 "these, a folder of images, or the name of a data set."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-import pathlib
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -32,9 +32,8 @@ def load_csv(path: str, label_column: str = "label") -> Source:
     Raises:
         UsageError: Names the file, and where one is to blame the line and the column.
     """
-    file = pathlib.Path(path).expanduser()
     try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
+        with open(os.path.expanduser(path), newline="", encoding="utf-8-sig") as lines:
             x, values = _read_rows(path, lines, label_column)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
@@ -167,7 +166,7 @@ def load_npz(path: str, label_column: str = "label") -> Source:
 def _read_arrays(path: str) -> dict[str, np.ndarray]:
     """Returns all arrays of the file."""
     try:
-        with pathlib.Path(path).expanduser().open("rb") as file:
+        with open(os.path.expanduser(path), "rb") as file:
             if not zipfile.is_zipfile(file):
                 raise UsageError(f"{path} is not a .npz file (or is cut short).")
             file.seek(0)

@@ -54,9 +54,10 @@ def load(
         DataUnavailable: It is not prepared in `data_dir` and could not be downloaded.
     """
     images.check_size(image_size)
-    directory = pathlib.Path(
-        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    ).expanduser()
+    place = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    if "\0" in place:
+        raise UsageError(f"data_dir must be the name of a directory, got {place!r}.")
+    directory = pathlib.Path(os.path.expanduser(place)).absolute()
     with _quiet():
         builder = _builder(name, directory)
         prepared = builder.is_prepared()
@@ -69,7 +70,8 @@ def load(
         with _quiet():
             builder = _builder(name, directory)
     try:
-        return _read(name, builder, image, label, image_size)
+        with _quiet():
+            return _read(name, builder, image, label, image_size)
     except tf.errors.OpError as error:
         raise UsageError(
             f"the data in {builder.data_path} cannot be read ({_first_line(error)}); remove that "
@@ -163,11 +165,12 @@ def _prepare(name: str, directory: pathlib.Path, network_seconds: float) -> None
         with tempfile.TemporaryDirectory(
             prefix=".incomplete.", dir=directory, ignore_cleanup_errors=True
         ) as temporary:
-            downloads = directory / "downloads"
+            downloads = pathlib.Path(temporary, "downloads")
+            _link_downloads(directory / "downloads", downloads)
             with _quiet(), network_limit(network_seconds):
                 builder = _builder(name, pathlib.Path(temporary))
                 builder.download_and_prepare(
-                    download_dir=downloads if downloads.exists() else f"{temporary}/downloads",
+                    download_dir=str(downloads),
                     download_config=tfds.download.DownloadConfig(try_download_gcs=False),
                 )
             prepared = pathlib.Path(builder.data_path)
@@ -189,6 +192,14 @@ def _prepare(name: str, directory: pathlib.Path, network_seconds: float) -> None
             f"{_reason(error, network_seconds)}; on a machine with a network run "
             f"`tfds build {name} --data_dir=DIR`, bring DIR here and give it as data_dir."
         ) from None
+
+
+def _link_downloads(there: pathlib.Path, here: pathlib.Path) -> None:
+    """Shows TFDS what it, or somebody by hand, has downloaded before."""
+    here.mkdir()
+    if there.is_dir():
+        for file in there.iterdir():
+            (here / file.name).symlink_to(file)
 
 
 def _make_directory(directory: pathlib.Path) -> list[pathlib.Path]:
@@ -243,7 +254,12 @@ def _read_split(
     name: str, builder: Any, split: str, image: str, label: str, image_size: int | None
 ) -> Examples:
     """Returns the examples of one split, in the order of its files."""
-    dataset = builder.as_dataset(split=split, shuffle_files=False)
+    import tensorflow_datasets as tfds
+
+    # The examples are read once, so that TFDS's cache would only take memory.
+    dataset = builder.as_dataset(
+        split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False)
+    )
     dataset = dataset.map(lambda example: (example[image], example[label]))
     height, width, channels = builder.info.features[image].shape
     of_one_size = height is not None and width is not None
