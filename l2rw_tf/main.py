@@ -38,12 +38,16 @@ def main(arguments: Sequence[str]) -> int:
         0 after a finished run and after --help, 1 after a failure at run time, 2 for flags or data
         that cannot be used, 3 after SIGINT or SIGTERM.
     """
-    if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in arguments):
-        print(config.help_text(USAGE))
-        return DONE
     try:
+        if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in arguments):
+            print(config.help_text(USAGE), flush=True)
+            return DONE
         with _stopped_by_signals():
             _train(arguments)
+    except BrokenPipeError:
+        # Whoever read the output is gone; Python would complain once more as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except UsageError as error:
         return _end(UNUSABLE, str(error))
     except TrainingDiverged as error:
