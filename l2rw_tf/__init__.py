@@ -6,6 +6,7 @@ first used, so that `import l2rw_tf` is quick:
 - `ReweightingModel`: a `keras.Model` around any network, trained by `fit(..., clean_data=...)`.
 - `meta_gradient`: the signed u of one batch, for a training loop of the user's own.
 - `normalize`: from u to the example weights w.
+- `number_examples`: ids for the examples of a data set, so that `fit` can keep a record of each.
 - `UsageError`, `TrainingDiverged`: the errors that the package raises by name.
 """
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from l2rw_tf.errors import TrainingDiverged, UsageError
+    from l2rw_tf.reweighting.batches import number_examples
     from l2rw_tf.reweighting.meta_gradient import meta_gradient
     from l2rw_tf.reweighting.model import ReweightingModel
     from l2rw_tf.reweighting.weights import normalize
@@ -28,6 +30,7 @@ _HOMES = {
     "UsageError": "l2rw_tf.errors",
     "meta_gradient": "l2rw_tf.reweighting.meta_gradient",
     "normalize": "l2rw_tf.reweighting.weights",
+    "number_examples": "l2rw_tf.reweighting.batches",
 }
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "__version__",
     "meta_gradient",
     "normalize",
+    "number_examples",
 ]
 
 

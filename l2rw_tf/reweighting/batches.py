@@ -10,11 +10,14 @@ import tensorflow as tf
 from keras.src.trainers.data_adapters import get_data_adapter
 from keras.src.trainers.data_adapters.array_data_adapter import can_convert_arrays
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
 
 from l2rw_tf.errors import UsageError
 
 TRAINING = "training"
 CLEAN = "clean"
+EXAMPLES = "examples"
+IDS = "ids"
 
 _DEFAULT_BATCH_SIZE = 32
 
@@ -22,23 +25,34 @@ _DEFAULT_BATCH_SIZE = 32
 class PairedBatches(DataAdapter):
     """Keras's adapter of the training data, each batch joined by one of clean data.
 
-    An element is `{"training": (x, y[, sample_weight]), "clean": (x, y[, sample_weight])}`. The
-    training data sets the length of an epoch; the clean data is repeated as often as it takes.
+    An element is `{"training": (x, y[, sample_weight]), "clean": (x, y[, sample_weight])}`, with
+    `"ids"` of the training examples where these are tracked. The training data sets the length of
+    an epoch; the clean data is repeated as often as it takes.
     """
 
-    def __init__(self, training: DataAdapter, clean: DataAdapter) -> None:
-        """Joins two of Keras's adapters."""
+    def __init__(self, training: DataAdapter, clean: DataAdapter, split_ids: Any) -> None:
+        """Joins two of Keras's adapters.
+
+        Args:
+            training: The training batches.
+            clean: The clean batches.
+            split_ids: Turns an element of the training data into a batch and ids or None.
+        """
         self._training = training
         self._clean = clean
+        self._split_ids = split_ids
 
     def get_tf_dataset(self) -> tf.data.Dataset:
         """Returns the joined batches of one epoch."""
         training = self._training.get_tf_dataset()
         clean = self._clean.get_tf_dataset().repeat()
-        joined = tf.data.Dataset.zip(training.map(_as_tuple), clean.map(_as_tuple)).map(
-            lambda batch, clean_batch: {TRAINING: batch, CLEAN: clean_batch}
-        )
-        return joined.prefetch(tf.data.AUTOTUNE)
+
+        def join(element: Any, clean_batch: Any) -> dict[str, Any]:
+            batch, ids = self._split_ids(element)
+            joined = {TRAINING: batch, CLEAN: clean_batch}
+            return joined if ids is None else {**joined, IDS: ids}
+
+        return tf.data.Dataset.zip(training, clean).map(join).prefetch(tf.data.AUTOTUNE)
 
     @property
     def num_batches(self) -> int | None:
@@ -83,6 +97,7 @@ def pair_batches(
     shuffle: bool | str,
     class_weight: dict[int, float] | None,
     shuffle_clean: bool = True,
+    track_examples: bool | int = False,
 ) -> PairedBatches:
     """Checks the two sources of data against each other and joins them.
 
@@ -99,6 +114,7 @@ def pair_batches(
         shuffle: As in `Model.fit`, for the training data.
         class_weight: As in `Model.fit`; it leaves the clean data alone.
         shuffle_clean: Whether to shuffle clean data given as arrays.
+        track_examples: Whether the batches carry ids; arrays are numbered here.
 
     Returns:
         What `Model.fit` accepts as `x`.
@@ -120,20 +136,55 @@ def pair_batches(
             raise UsageError("The training data has no labels: give fit(x, y, ...).")
         _check_finite({"x": x, "y": y, "sample_weight": sample_weight})
         _check_lengths("the training data", x, y, sample_weight)
+    split_ids = _without_ids
+    if _is_arrays(x) and track_examples:
+        x = {EXAMPLES: x, IDS: np.arange(len(keras.tree.flatten(x)[0]))}
+        split_ids = _ids_beside_inputs
+    elif isinstance(x, tf.data.Dataset) and _carries_ids(x.element_spec):
+        x, class_weight = _with_class_weight(x, class_weight), None
+        split_ids = _ids_beside_examples
+    elif isinstance(x, keras.utils.PyDataset) and track_examples:
+        split_ids = _ids_beside_examples
+    elif track_examples:
+        raise UsageError(
+            "track_examples needs the ids of the examples: give arrays, or a data set whose "
+            "elements are {'examples': (x, y), 'ids': ids}, which l2rw_tf.number_examples makes."
+        )
     training = get_data_adapter(
         x,
         y,
         sample_weight=sample_weight,
         batch_size=batch_size,
         steps_per_epoch=steps_per_epoch,
-        shuffle=shuffle if _is_arrays(x) or isinstance(x, keras.utils.PyDataset) else False,
+        shuffle=shuffle if not isinstance(x, tf.data.Dataset) else False,
         class_weight=class_weight,
     )
     if clean_batch_size is None:
         clean_batch_size = training.batch_size or batch_size or _DEFAULT_BATCH_SIZE
     clean = _clean_adapter(clean_data, clean_batch_size, shuffle_clean)
-    _check_specs(training.get_tf_dataset().element_spec, clean.get_tf_dataset().element_spec)
-    return PairedBatches(training, clean)
+    batches = PairedBatches(training, clean, split_ids)
+    spec = batches.get_tf_dataset().element_spec
+    _check_specs(spec[TRAINING], spec[CLEAN])
+    return batches
+
+
+def number_examples(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Numbers the examples of a data set, so that `fit(..., track_examples=n)` knows them by id.
+
+    To be called on single examples in their stored order, before shuffling and batching:
+
+    ```python
+    training = l2rw_tf.number_examples(examples).shuffle(10_000).batch(100)
+    model.fit(training, clean_data=clean, track_examples=60_000)
+    ```
+
+    Args:
+        dataset: Elements `(x, y)` or `(x, y, sample_weight)`, one example each.
+
+    Returns:
+        A data set of `{"examples": (x, y[, sample_weight]), "ids": id}`, ids counted from 0, int64.
+    """
+    return dataset.enumerate().map(lambda number, example: {EXAMPLES: example, IDS: number})
 
 
 def clean_arrays(clean_data: Any) -> tuple[Any, ...] | None:
@@ -202,9 +253,36 @@ def _is_arrays(x: Any) -> bool:
     )
 
 
-def _as_tuple(*batch: Any) -> tuple[Any, ...]:
-    """Undoes tf.data's unpacking of tuples into arguments."""
-    return batch
+def _without_ids(element: Any) -> tuple[Any, None]:
+    return element, None
+
+
+def _ids_beside_inputs(element: Any) -> tuple[Any, tf.Tensor]:
+    """Of arrays that were numbered here."""
+    return (element[0][EXAMPLES], *element[1:]), element[0][IDS]
+
+
+def _ids_beside_examples(element: Any) -> tuple[Any, tf.Tensor]:
+    """Of a data set that brings ids."""
+    if not _carries_ids(element):
+        raise UsageError(
+            "track_examples needs batches of the form {'examples': (x, y), 'ids': ids}, got "
+            f"{_describe(element)}."
+        )
+    return element[EXAMPLES], element[IDS]
+
+
+def _carries_ids(element: Any) -> bool:
+    return isinstance(element, dict) and set(element) == {EXAMPLES, IDS}
+
+
+def _with_class_weight(
+    dataset: tf.data.Dataset, class_weight: dict[int, float] | None
+) -> tf.data.Dataset:
+    if class_weight is None:
+        return dataset
+    weigh = make_class_weight_map_fn(class_weight)
+    return dataset.map(lambda element: {EXAMPLES: weigh(*element[EXAMPLES]), IDS: element[IDS]})
 
 
 def _check_lengths(what: str, x: Any, y: Any, sample_weight: Any) -> int:

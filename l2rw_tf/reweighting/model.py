@@ -11,8 +11,9 @@ import tensorflow as tf
 from keras.src.trainers.data_adapters.array_slicing import train_validation_split
 
 from l2rw_tf.errors import TrainingDiverged, UsageError
-from l2rw_tf.reweighting.batches import CLEAN, TRAINING, clean_arrays, pair_batches
+from l2rw_tf.reweighting.batches import CLEAN, IDS, TRAINING, clean_arrays, pair_batches
 from l2rw_tf.reweighting.example_losses import ExampleLosses
+from l2rw_tf.reweighting.ledger import Ledger
 from l2rw_tf.reweighting.meta_gradient import (
     align,
     clean_gradient,
@@ -53,6 +54,7 @@ class ReweightingModel(keras.Model):
         network: keras.Model,
         meta_variables: MetaVariables = "all",
         meta_gradient: str = "nested",
+        tracked_examples: int | None = None,
         **kwargs: Any,
     ) -> None:
         """Wraps a network.
@@ -64,6 +66,8 @@ class ReweightingModel(keras.Model):
                 function that is given a variable and returns whether it takes part.
             meta_gradient: "nested" (exact), or "finite_difference" for networks with operations
                 that have no second derivative.
+            tracked_examples: Number of training examples of a record to be taken up; `fit` with
+                `track_examples` begins one by itself.
             **kwargs: `name`, as of any `keras.Model`.
 
         Raises:
@@ -84,6 +88,7 @@ class ReweightingModel(keras.Model):
         self._example_losses: ExampleLosses | None = None
         self._monitor: _StepMonitor | None = None
         self._weights_function: Any = None
+        self._ledger = None if tracked_examples is None else Ledger(tracked_examples)
         if network.built:
             self.built = True
 
@@ -167,10 +172,11 @@ class ReweightingModel(keras.Model):
         *,
         clean_data: Any = None,
         clean_batch_size: int | None = None,
+        track_examples: bool | int = False,
     ) -> keras.callbacks.History:
         """Trains with example weights.
 
-        All arguments but the last two are those of `keras.Model.fit` and mean what they mean there.
+        All arguments but the last three are those of `keras.Model.fit` and keep their meaning.
 
         Args:
             x: Training inputs: NumPy arrays or a dict or list of them, a `tf.data.Dataset` or a
@@ -195,6 +201,10 @@ class ReweightingModel(keras.Model):
                 (repeated). Weights given with it weight the mean of the clean losses.
             clean_batch_size: M, for arrays; by default the training batch size or the size of the
                 clean set, whichever is smaller.
+            track_examples: Whether to record what each training example is given, for
+                `example_record`. True numbers the examples of arrays from 0; for a data set of
+                `{"examples": (x, y[, sample_weight]), "ids": ids}`, which `number_examples` makes,
+                give the number of examples. A record of as many examples goes on.
 
         Returns:
             Keras's history.
@@ -218,7 +228,9 @@ class ReweightingModel(keras.Model):
             steps_per_epoch=steps_per_epoch,
             shuffle=shuffle,
             class_weight=class_weight,
+            track_examples=track_examples,
         )
+        self._open_ledger(track_examples, x)
         self._check_before_training(batches.get_tf_dataset().element_spec, x, y, clean_data)
         self._monitor.start()
         try:
@@ -346,11 +358,32 @@ class ReweightingModel(keras.Model):
         )
         self.optimizer.apply_gradients(zip(gradients, trainable, strict=True))
 
+        if self._ledger is not None and IDS in data:
+            self._ledger.update(data[IDS], u, w)
+
         loss = tf.reduce_sum(w * losses) + regularization
         self._log_losses(loss, w, y, y_pred)
         self._monitor.update(w, clean_loss, loss)
         logs = self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
         return {**logs, **self._monitor.result()}
+
+    def example_record(self) -> dict[str, np.ndarray]:
+        """Returns what every training example was given since tracking began.
+
+        Returns:
+            A table by column, each of shape (number of examples,): `id`, `times_seen`,
+            `mean_weight`, `mean_u` (signed; every batch's u divided by the batch's mean of |u|),
+            `positive_share` (of visits with a positive weight), `last_weight` and `last_u`; NaN
+            where an example was never seen. `pandas.DataFrame` takes it as it is.
+
+        Raises:
+            UsageError: If no training was tracked.
+        """
+        if self._ledger is None:
+            raise UsageError(
+                "No examples were tracked: train with fit(..., track_examples=True) first."
+            )
+        return self._ledger.record()
 
     def reset_metrics(self) -> None:
         """Starts all means anew, as Keras does before every epoch."""
@@ -365,7 +398,27 @@ class ReweightingModel(keras.Model):
             "network": keras.saving.serialize_keras_object(self.network),
             "meta_variables": keras.saving.serialize_keras_object(self._meta_variables),
             "meta_gradient": self._meta_gradient,
+            "tracked_examples": None if self._ledger is None else self._ledger.num_examples,
         }
+
+    def save_own_variables(self, store: Any) -> None:
+        """Puts the record of the examples beside the network's variables, where Keras saves."""
+        super().save_own_variables(store)
+        if self._ledger is not None:
+            for name, values in self._ledger.save().items():
+                store[f"ledger_{name}"] = values
+
+    def load_own_variables(self, store: Any) -> None:
+        """Takes the record up again."""
+        saved = {key: store[key] for key in store.keys()}
+        ledger = {
+            key.removeprefix("ledger_"): saved.pop(key)
+            for key in list(saved)
+            if key.startswith("ledger_")
+        }
+        super().load_own_variables(saved)
+        if self._ledger is not None and ledger:
+            self._ledger.load(ledger)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ReweightingModel:
@@ -444,8 +497,24 @@ class ReweightingModel(keras.Model):
 
         tf.function(check, autograph=False).get_concrete_function(inputs, labels)
 
+    def _open_ledger(self, track_examples: bool | int, x: Any) -> None:
+        if track_examples is False:
+            return
+        size = track_examples
+        if size is True:
+            if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)):
+                raise UsageError(
+                    "track_examples must be the number of training examples where the training "
+                    "data is a data set, got True."
+                )
+            size = len(keras.tree.flatten(x)[0])
+        if self._ledger is None or self._ledger.num_examples != size:
+            self._ledger = Ledger(size)
+            # The step that was traced before writes to another ledger, or to none.
+            self.train_function = None
+
     def _with_stop(self, callbacks: Any) -> Any:
-        stop = _StopOnNonFinite(self._monitor)
+        stop = _StopOnFault(self._monitor, self._ledger)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(stop)
             return callbacks
@@ -498,14 +567,17 @@ class _StepMonitor:
         return int(self._first_bad_step.numpy())
 
 
-class _StopOnNonFinite(keras.callbacks.Callback):
-    """Ends a training that met NaN or infinity, naming the step."""
+class _StopOnFault(keras.callbacks.Callback):
+    """Ends a training that met NaN or infinity, naming the step, or an id that is not tracked."""
 
-    def __init__(self, monitor: _StepMonitor) -> None:
+    def __init__(self, monitor: _StepMonitor, ledger: Ledger | None) -> None:
         super().__init__()
         self._monitor = monitor
+        self._ledger = ledger
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self._ledger is not None:
+            self._ledger.check_ids()
         step = self._monitor.first_bad_step
         if step:
             rate = float(np.asarray(self.model.optimizer.learning_rate))
