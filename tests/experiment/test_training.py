@@ -193,8 +193,8 @@ def test_images_are_augmented_by_their_colour(blobs):
         source = dataclasses.replace(blobs, kind="image", train=images)
         found = training._augmentation(SETTINGS, dataclasses.replace(data, source=source))
         assert found == expected
-    asked = dataclasses.replace(SETTINGS, augment="crop")
-    assert training._augmentation(asked, data) == "crop"
+        asked = dataclasses.replace(SETTINGS, augment="crop")
+        assert training._augmentation(asked, dataclasses.replace(data, source=source)) == "crop"
 
 
 def test_a_network_that_does_not_fit_the_data_is_refused(blobs):
