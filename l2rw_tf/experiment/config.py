@@ -6,63 +6,30 @@ TensorFlow is not imported here, so that `--help` and a mistyped flag answer at 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
-import math
-import textwrap
-import types
-import typing
 from collections.abc import Sequence
-from typing import Any
-
-from absl import flags
 
 from l2rw_tf.errors import UsageError
+from l2rw_tf.experiment import settings
 from l2rw_tf.experiment.methods import METHODS
+from l2rw_tf.experiment.settings import Settings, as_text, setting
 
-
-def _setting(
-    default: Any,
-    help_text: str,
-    *,
-    group: str,
-    choices: Sequence[str] = (),
-    at_least: float | None = None,
-    at_most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-) -> Any:
-    """Declares one field of `RunConfig`: default, help and the values that are possible."""
-    limits = {"at least": at_least, "at most": at_most, "above": above, "below": below}
-    metadata = {
-        "help": help_text,
-        "group": group,
-        "choices": tuple(choices),
-        "limits": {words: limit for words, limit in limits.items() if limit is not None},
-    }
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-_data = functools.partial(_setting, group="Data")
-_labels = functools.partial(_setting, group="Wrong labels")
-_splits = functools.partial(_setting, group="Splits")
-_network = functools.partial(_setting, group="Network")
-_method = functools.partial(_setting, group="Method")
-_training = functools.partial(_setting, group="Training")
-_execution = functools.partial(_setting, group="Execution")
-_output = functools.partial(_setting, group="Output")
+_data = functools.partial(setting, group="Data")
+_imbalance = functools.partial(setting, group="Uneven classes")
+_labels = functools.partial(setting, group="Wrong labels")
+_splits = functools.partial(setting, group="Splits")
+_network = functools.partial(setting, group="Network")
+_method = functools.partial(setting, group="Method")
+_training = functools.partial(setting, group="Training")
+_execution = functools.partial(setting, group="Execution")
+_output = functools.partial(setting, group="Output")
 
 DEFAULT_CLEAN_PER_CLASS = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Everything that decides what a run does: each field is a flag of the same name.
-
-    Raises:
-        UsageError: If a value is of another type or out of range, or two fields contradict
-            each other. The sentence names the field, what came and what is possible.
-    """
+class RunConfig(Settings):
+    """Everything that decides what a run does: each field is a flag of the same name."""
 
     dataset: str = _data(
         "digits",
@@ -81,6 +48,36 @@ class RunConfig:
         "that TensorFlow Datasets uses by itself.",
     )
     label_column: str = _data("label", "The column or array that holds the labels of a file.")
+    image_size: int | None = _data(
+        None,
+        "Height and width in pixels that all images are scaled to. Default: as they are, which has "
+        "to be one size.",
+        at_least=1,
+    )
+    classes: tuple[str, ...] = _data(
+        (),
+        "The only classes to take, by number or by name, such as 4,9; they are numbered anew from "
+        "0 in this order. Empty: all.",
+    )
+
+    imbalance_type: str = _imbalance(
+        "none",
+        "How training and validation examples are left out until classes are uneven: one of two "
+        "classes dominates (two_class), or class sizes fall geometrically (long_tailed).",
+        choices=("none", "two_class", "long_tailed"),
+    )
+    imbalance_ratio: float = _imbalance(
+        1.0,
+        "Size of the largest class divided by that of the smallest; a proportion p of two classes "
+        "is p / (1 - p).",
+        at_least=1,
+    )
+    dominating_class: int = _imbalance(
+        0, "The larger class of two, numbered as --classes orders them.", at_least=0, at_most=1
+    )
+    num_examples: int | None = _imbalance(
+        None, "Training examples that are left in all. Default: as many as can be.", at_least=1
+    )
 
     noise_type: str = _labels(
         "none",
@@ -234,14 +231,8 @@ class RunConfig:
         choices=("auto", "bar", "lines", "none"),
     )
 
-    def __post_init__(self) -> None:
-        """Checks every field by itself, then the fields together."""
-        for field in dataclasses.fields(self):
-            value = _checked(field, getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
-        self._check_together()
-
-    def _check_together(self) -> None:
+    def check_together(self) -> None:
+        """Checks what no field can know by itself."""
         if not self.dataset:
             raise UsageError("dataset is empty: name a data set, a folder of images or a file.")
         if self.clean_per_class is not None and self.num_clean is not None:
@@ -249,15 +240,18 @@ class RunConfig:
                 f"clean_per_class={self.clean_per_class} and num_clean={self.num_clean} were both "
                 "given: give one of them."
             )
+        if self.imbalance_type == "none" and self.imbalance_ratio > 1:
+            raise UsageError(
+                f"imbalance_ratio={self.imbalance_ratio:g} needs an imbalance_type: two_class or "
+                "long_tailed, got none."
+            )
         if self.noise_type == "none" and self.noise_ratio > 0:
             raise UsageError(
                 f"noise_ratio={self.noise_ratio:g} needs a noise_type: uniform, background or "
                 "pair, got none."
             )
         if list(self.lr_decay_epochs) != sorted(set(self.lr_decay_epochs)):
-            raise UsageError(
-                f"lr_decay_epochs must increase, got {_as_text(self.lr_decay_epochs)}."
-            )
+            raise UsageError(f"lr_decay_epochs must increase, got {as_text(self.lr_decay_epochs)}.")
         if any(separator in self.name for separator in "/\\") or self.name in (".", ".."):
             raise UsageError(
                 f"name must be a plain directory name, got {self.name!r}; use run_dir for a path."
@@ -272,11 +266,7 @@ class RunConfig:
 
     def flag_lines(self) -> list[str]:
         """The flags that give this config again, one `--name=value` each, without `run_dir`."""
-        return [
-            f"--{field.name}={_as_text(getattr(self, field.name))}"
-            for field in dataclasses.fields(self)
-            if field.name != "run_dir" and getattr(self, field.name) is not None
-        ]
+        return [line for line in super().flag_lines() if not line.startswith("--run_dir=")]
 
 
 def from_arguments(arguments: Sequence[str]) -> RunConfig:
@@ -290,63 +280,8 @@ def from_arguments(arguments: Sequence[str]) -> RunConfig:
         UsageError: If a flag is unknown or its value unusable, a flagfile cannot be read, or an
             argument is no flag.
     """
-    values = define_flags()
-    try:
-        _, *stray = values(["l2rw", *arguments])
-    except flags.UnrecognizedFlagError as error:
-        raise UsageError(
-            f"--{error.flagname} is not a flag{_suggestion(error.flagname, list(values))}: "
-            "--help shows all flags."
-        ) from error
-    except flags.CantOpenFlagFileError as error:
-        reason = error.__context__
-        raise UsageError(
-            f"--flagfile={getattr(reason, 'filename', '')} cannot be read: "
-            f"{getattr(reason, 'strerror', reason)}."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UsageError("The file given by --flagfile is not a text file in UTF-8.") from error
-    except flags.Error as error:
-        message = " ".join(str(error).split()).removeprefix("flag ")
-        raise UsageError(message.rstrip(".") + ".") from error
-    if stray:
-        raise UsageError(
-            f"{stray[0]!r} is not a flag: flags are given as --name=value, --help shows all flags."
-        )
-    return from_flags(values)
-
-
-def from_flags(values: flags.FlagValues) -> RunConfig:
-    """Makes the config of parsed flags."""
-    return RunConfig(
-        **{field.name: values[field.name].value for field in dataclasses.fields(RunConfig)}
-    )
-
-
-def define_flags(values: flags.FlagValues | None = None) -> flags.FlagValues:
-    """Defines a flag for every field of `RunConfig`.
-
-    Args:
-        values: Where to define them; by default a collection of their own, since libraries that
-            are imported later put flags of theirs into absl's global one.
-
-    Returns:
-        The collection, not parsed yet.
-    """
-    values = flags.FlagValues() if values is None else values
-    for field in dataclasses.fields(RunConfig):
-        kind, optional = _kind(field)
-        help_text = field.metadata["help"]
-        if kind is bool:
-            flag = flags.BooleanFlag(field.name, field.default, help_text)
-            flag.parser = _BooleanParser()
-        else:
-            parser = _PARSERS[kind]()
-            if optional:
-                parser = _OptionalParser(parser)
-            flag = flags.Flag(parser, None, field.name, field.default, help_text)
-        flags.DEFINE_flag(flag, values)
-    return values
+    (config,) = settings.from_arguments(arguments, RunConfig)
+    return config
 
 
 def help_text(usage: str) -> str:
@@ -355,182 +290,4 @@ def help_text(usage: str) -> str:
     Args:
         usage: The lines that say what the program does and how it is called.
     """
-    wrap = functools.partial(textwrap.fill, width=100, initial_indent=" " * 6)
-    lines = [usage.rstrip()]
-    group = None
-    for field in dataclasses.fields(RunConfig):
-        if field.metadata["group"] != group:
-            group = field.metadata["group"]
-            lines.append(f"\n{group}:")
-        text = field.metadata["help"]
-        if field.metadata["choices"]:
-            text += f" One of {', '.join(field.metadata['choices'])}."
-        if _kind(field)[0] is bool:
-            head = f"--[no]{field.name} (default: {_as_text(field.default)})"
-        else:
-            head = f"--{field.name}={'' if field.default is None else _as_text(field.default)}"
-        lines += [f"  {head}", wrap(text, subsequent_indent=" " * 6)]
-    lines += [
-        "\nAlso:",
-        "  --flagfile=FILE",
-        wrap("Reads flags from a file, one a line; # starts a comment. Later flags win."),
-        "  --help",
-    ]
-    return "\n".join(lines)
-
-
-class _TextParser(flags.ArgumentParser):
-    """A text that config.cfg can hold on one line."""
-
-    def parse(self, argument: Any) -> str:
-        return argument
-
-
-class _NumberParser(flags.ArgumentParser):
-    """A number; flags that were not given keep None."""
-
-    number: type = float
-    wanted = "a number"
-
-    def parse(self, argument: Any) -> Any:
-        if not isinstance(argument, str):
-            return argument
-        try:
-            return self.number(argument)
-        except ValueError:
-            raise ValueError(f"needs {self.wanted}") from None
-
-
-class _IntegerParser(_NumberParser):
-    number = int
-    wanted = "a whole number"
-
-
-class _NumbersParser(flags.ArgumentParser):
-    """Numbers with commas between them."""
-
-    def parse(self, argument: Any) -> tuple[float, ...]:
-        if not isinstance(argument, str):
-            return tuple(argument)
-        try:
-            return tuple(float(part) for part in argument.split(",") if part.strip())
-        except ValueError:
-            raise ValueError("needs numbers with commas between them, such as 89,133") from None
-
-
-class _OptionalParser(flags.ArgumentParser):
-    """Lets an empty value stand for one that was not given, so that a flagfile's can be undone."""
-
-    def __init__(self, parser: flags.ArgumentParser) -> None:
-        self._parser = parser
-
-    def parse(self, argument: Any) -> Any:
-        return None if argument == "" else self._parser.parse(argument)
-
-
-class _BooleanParser(flags.BooleanParser):
-    def parse(self, argument: Any) -> bool:
-        try:
-            return super().parse(argument)
-        except (TypeError, ValueError):
-            raise ValueError("needs true or false") from None
-
-
-_LARGEST_INTEGER = 2**31 - 1
-_PARSERS = {str: _TextParser, int: _IntegerParser, float: _NumberParser, tuple: _NumbersParser}
-_WANTED = {
-    str: "a text",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    tuple: "a sequence of numbers",
-}
-
-
-@functools.cache
-def _types() -> dict[str, Any]:
-    return typing.get_type_hints(RunConfig)
-
-
-def _kind(field: dataclasses.Field) -> tuple[type, bool]:
-    """The field's type, tuples without their items' type, and whether None is possible."""
-    hint = _types()[field.name]
-    if isinstance(hint, types.UnionType):
-        kind, _ = typing.get_args(hint)
-        return kind, True
-    return typing.get_origin(hint) or hint, False
-
-
-def _checked(field: dataclasses.Field, value: Any) -> Any:
-    """The value in the field's own type.
-
-    Raises:
-        UsageError: If the value is none that the field can have.
-    """
-    kind, optional = _kind(field)
-    if value is None and optional:
-        return None
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if kind is tuple and isinstance(value, Sequence) and not isinstance(value, str):
-        value = tuple(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise UsageError(f"{field.name} must be {_WANTED[kind]}, got {value!r}.")
-    if kind is str:
-        _check_text(field, value)
-    elif kind is tuple:
-        value = tuple(_checked_number(field, item) for item in value)
-    elif kind is not bool:
-        _checked_number(field, value)
-    return value
-
-
-def _check_text(field: dataclasses.Field, value: str) -> None:
-    choices = field.metadata["choices"]
-    if choices and value not in choices:
-        raise UsageError(
-            f"{field.name} must be one of {', '.join(choices)}, "
-            f"got {value!r}{_suggestion(value, choices, '')}."
-        )
-    # A flagfile is read line by line, and its lines are stripped.
-    if value != value.strip() or not value.isprintable():
-        raise UsageError(
-            f"{field.name} must be printable text with no spaces around it, got {value!r}."
-        )
-
-
-def _checked_number(field: dataclasses.Field, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise UsageError(f"{field.name} must be made of numbers, got {value!r}.")
-    limits = field.metadata["limits"]
-    holds = {
-        "at least": lambda limit: value >= limit,
-        "at most": lambda limit: value <= limit,
-        "above": lambda limit: value > limit,
-        "below": lambda limit: value < limit,
-    }
-    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
-        raise UsageError(f"{field.name} must be at most {_LARGEST_INTEGER}, got {value}.")
-    if math.isfinite(value) and all(holds[words](limit) for words, limit in limits.items()):
-        return value
-    if {"at least", "at most"} <= set(limits):
-        possible = f"lie between {limits['at least']:g} and {limits['at most']:g}"
-    elif limits:
-        possible = "be " + " and ".join(f"{words} {limit:.10g}" for words, limit in limits.items())
-    else:
-        possible = "be a finite number"
-    raise UsageError(f"{field.name} must {possible}, got {value!r}.")
-
-
-def _suggestion(given: str, possible: Sequence[str], flag_prefix: str = "--") -> str:
-    nearest = difflib.get_close_matches(given, possible, n=1)
-    return f" (did you mean {flag_prefix}{nearest[0]}?)" if nearest else ""
-
-
-def _as_text(value: Any) -> str:
-    """The value as a flag takes it; `repr` keeps every digit of a float."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return ",".join(repr(item) for item in value)
-    return value if isinstance(value, str) else repr(value)
+    return settings.help_text(usage, RunConfig)

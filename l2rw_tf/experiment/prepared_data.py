@@ -9,7 +9,7 @@ import numpy as np
 from l2rw_tf.data import corruption, sources, splits
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.preprocessing import Preprocessing
-from l2rw_tf.errors import DataUnavailable
+from l2rw_tf.errors import DataUnavailable, UsageError
 from l2rw_tf.experiment.config import RunConfig
 
 
@@ -19,8 +19,8 @@ class PreparedData:
 
     Attributes:
         source: The data set really read.
-        splits: Training, clean, validation and test examples; the labels of the first and the third
-            are corrupted.
+        splits: Training, clean, validation and test examples; the first and the third are uneven
+            and their labels corrupted as asked for.
         preprocessing: Standardization by the training inputs.
         unavailable: Why the data set that was asked for was not read, or None where it was.
     """
@@ -36,9 +36,15 @@ class PreparedData:
         train = self.splits.train
         return None if train.true_y is None else float(np.mean(train.y != train.true_y))
 
+    @property
+    def training_class_counts(self) -> list[int]:
+        """How many training examples each class has, by the labels given."""
+        counts = np.bincount(self.splits.train.y, minlength=self.source.num_classes)
+        return counts.tolist()
+
 
 def prepare(config: RunConfig) -> PreparedData:
-    """Reads the data set, or else the fallback, and splits and corrupts it by the seed.
+    """Reads the data set or the fallback, splits it and makes it uneven and wrong by the seed.
 
     Raises:
         DataUnavailable: If the data set is not to be had and there is no fallback.
@@ -56,8 +62,8 @@ def prepare(config: RunConfig) -> PreparedData:
     )
     parts = dataclasses.replace(
         parts,
-        train=_corrupt(parts.train, "train", source, config),
-        validation=_corrupt(parts.validation, "validation", source, config),
+        train=_spoil(parts.train, "train", source, config),
+        validation=_spoil(parts.validation, "validation", source, config),
     )
     return PreparedData(
         source=source,
@@ -69,18 +75,30 @@ def prepare(config: RunConfig) -> PreparedData:
 
 def _load(config: RunConfig) -> tuple[Source, str | None]:
     """Returns the source, and why it is the fallback where it is."""
-    where = {"data_dir": config.data_dir or None, "label_column": config.label_column}
     try:
-        return sources.load(config.dataset, **where), None
+        return _source(config.dataset, config), None
     except DataUnavailable as error:
         if not config.fallback_dataset:
             raise
-        return sources.load(config.fallback_dataset, **where), str(error)
+        return _source(config.fallback_dataset, config), str(error)
 
 
-def _corrupt(
+def _source(dataset: str, config: RunConfig) -> Source:
+    source = sources.load(
+        dataset,
+        data_dir=config.data_dir or None,
+        label_column=config.label_column,
+        image_size=config.image_size,
+    )
+    return sources.select_classes(source, config.classes) if config.classes else source
+
+
+def _spoil(
     examples: Examples, part: corruption.Part, source: Source, config: RunConfig
 ) -> Examples:
+    """Leaves examples out and makes labels wrong, in this order, as asked for."""
+    if part == "train" or len(examples):
+        examples = _make_uneven(examples, part, source, config)
     return corruption.corrupt(
         examples,
         noise_type=config.noise_type,
@@ -91,3 +109,24 @@ def _corrupt(
         flip_may_keep=config.flip_may_keep,
         part=part,
     )
+
+
+def _make_uneven(
+    examples: Examples, part: corruption.Part, source: Source, config: RunConfig
+) -> Examples:
+    """Makes the classes as uneven as asked for; validation examples stay as many as they can."""
+    try:
+        return corruption.imbalance(
+            examples,
+            imbalance_type=config.imbalance_type,
+            num_classes=source.num_classes,
+            seed=config.seed,
+            imbalance_ratio=config.imbalance_ratio,
+            num_examples=config.num_examples if part == "train" else None,
+            dominating_class=config.dominating_class,
+            part=part,
+        )
+    except UsageError as error:
+        if part == "train":
+            raise
+        raise UsageError(f"held-out examples (validation_fraction): {error}") from error

@@ -150,5 +150,17 @@ def noise_in_words(config: Any, wrong_label_share: float | None) -> str:
     return words
 
 
+def classes_in_words(config: Any) -> str:
+    """What was done to the sizes of the classes, for headings; empty where nothing was.
+
+    Args:
+        config: The run's `RunConfig`.
+    """
+    if config.imbalance_type == "none":
+        return ""
+    words = f"classes {config.imbalance_ratio:.4g}:1"
+    return words if config.imbalance_type == "two_class" else f"{words}, long-tailed"
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:5.1f} %"

@@ -54,8 +54,7 @@ def _run(config: RunConfig) -> dict[str, Any]:
     training.check(config, data)
     directory = RunDirectory.create(config.run_dir, f"{_name(config, data)}-seed{config.seed}")
     directory.write_text("config.cfg", _config_text(config, data))
-    noise = progress.noise_in_words(config, data.wrong_label_share)
-    heading = f"{data.source.name}, {noise}, seed {config.seed}"
+    heading = _heading(config, data)
     _introduce(config, data, heading)
 
     methods = ["plain"] if config.with_plain and config.method != "plain" else []
@@ -151,6 +150,17 @@ def _config_text(config: RunConfig, data: Any) -> str:
     return "\n".join([*lines, "", *repeated.flag_lines(), ""])
 
 
+def _heading(config: RunConfig, data: Any) -> str:
+    from l2rw_tf.experiment import progress
+
+    name = data.source.name
+    if config.classes:
+        name += f" ({', '.join(data.source.class_names)})"
+    uneven = progress.classes_in_words(config)
+    noise = progress.noise_in_words(config, data.wrong_label_share)
+    return ", ".join(part for part in (name, uneven, noise, f"seed {config.seed}") if part)
+
+
 def _introduce(config: RunConfig, data: Any, heading: str) -> None:
     sizes = ", ".join(f"{size:,} {name}" for name, size in _sizes(data).items())
     print(f"{heading}\n{sizes} examples; {_device()}", flush=True)
@@ -196,6 +206,10 @@ def _results(config: RunConfig, data: Any, trained: Any) -> dict[str, Any]:
         "noise_type": config.noise_type,
         "noise_ratio": config.noise_ratio,
         "wrong_label_share": data.wrong_label_share,
+        "imbalance_type": config.imbalance_type,
+        "imbalance_ratio": config.imbalance_ratio,
+        "class_names": list(data.source.class_names),
+        "training_class_counts": data.training_class_counts,
         "examples": _sizes(data),
         "device": _device(),
         "versions": {

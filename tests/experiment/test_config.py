@@ -31,6 +31,8 @@ configs = st.builds(
     lr_decay_epochs=st.lists(st.floats(0.01, 1e3), unique=True, max_size=4).map(
         lambda epochs: tuple(sorted(epochs))
     ),
+    classes=st.lists(texts.filter(lambda text: text and "," not in text), max_size=3).map(tuple),
+    image_size=st.none() | st.integers(1, 512),
     seed=st.integers(0, 2**31 - 1),
 )
 
@@ -107,6 +109,11 @@ def test_every_flag_has_a_help_text():
         (["--lr_decay_epochs=-3"], ["lr_decay_epochs", "above 0", "-3"]),
         (["--clean_per_class=5", "--num_clean=9"], ["clean_per_class=5", "num_clean=9", "one of"]),
         (["--num_clean=0"], ["num_clean", "at least 1", "got 0"]),
+        (["--imbalance_ratio=9"], ["imbalance_ratio=9", "imbalance_type", "two_class"]),
+        (["--imbalance_ratio=0.5"], ["imbalance_ratio", "at least 1", "0.5"]),
+        (["--dominating_class=2"], ["dominating_class", "between 0 and 1", "got 2"]),
+        (["--image_size=big"], ["--image_size=big", "whole number"]),
+        (["--classes=4,\t,\x00"], ["classes", "printable", r"'\x00'"]),
         (["--dataset="], ["dataset is empty"]),
         (["--dataset=a\nb"], ["dataset", "printable", r"'a\nb'"]),
         (["--dataset=a\udc80"], ["dataset", "printable"]),

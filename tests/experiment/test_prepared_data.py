@@ -70,3 +70,47 @@ def test_the_fallback_is_for_missing_data_only(blobs, monkeypatch):
     monkeypatch.setattr(prepared_data.sources, "load", load)
     with pytest.raises(UsageError, match="broken"):
         prepared_data.prepare(dataclasses.replace(NOISY, fallback_dataset="digits"))
+
+
+def _digits(**settings):
+    return prepared_data.prepare(
+        RunConfig(**{"num_clean": 10, "validation_fraction": 0.1, **settings})
+    )
+
+
+def test_chosen_classes_are_made_uneven_and_then_corrupted():
+    data = _digits(
+        classes=("4", "9"),
+        imbalance_type="two_class",
+        imbalance_ratio=9,
+        dominating_class=1,
+        num_examples=100,
+        noise_type="pair",
+        noise_ratio=0.1,
+    )
+    train, validation = data.splits.train, data.splits.validation
+    assert data.source.class_names == ("4", "9")
+    assert np.bincount(train.true_y).tolist() == [10, 90]
+    assert np.count_nonzero(train.y != train.true_y) == 10
+    assert data.training_class_counts == np.bincount(train.y).tolist() != [10, 90]
+    small, large = np.bincount(validation.true_y)
+    assert round(large / 9) == small
+    assert np.bincount(data.splits.clean.y).tolist() == [5, 5]
+    assert set(np.unique(data.splits.test.y)) == {0, 1}
+    held_out = (data.splits.clean, data.splits.validation)
+    assert not any(set(train.ids) & set(part.ids) for part in held_out)
+
+
+def test_fewer_training_examples_leave_the_held_out_ones_alone():
+    all_of_them, some = _digits(), _digits(num_examples=50)
+    assert len(some.splits.train) == 50
+    np.testing.assert_array_equal(some.splits.validation.ids, all_of_them.splits.validation.ids)
+    np.testing.assert_array_equal(some.splits.clean.ids, all_of_them.splits.clean.ids)
+
+
+def test_held_out_examples_that_cannot_be_so_uneven_are_named():
+    two_classes = {"classes": ("4", "9"), "imbalance_type": "two_class"}
+    with pytest.raises(UsageError, match="held-out examples .validation_fraction.: so uneven"):
+        _digits(**two_classes, imbalance_ratio=200)
+    data = _digits(**two_classes, imbalance_ratio=100, validation_fraction=0.0)
+    assert data.training_class_counts == [max(data.training_class_counts), 1]

@@ -1,0 +1,376 @@
+"""Settings as dataclasses: each field gives a flag, its checks, its help and a flagfile's line.
+
+TensorFlow is not imported here, so that `--help` and a mistyped flag answer at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import math
+import textwrap
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from l2rw_tf.errors import UsageError
+
+
+def setting(
+    default: Any,
+    help_text: str,
+    *,
+    group: str,
+    choices: Sequence[str] = (),
+    at_least: float | None = None,
+    at_most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """Declares one field of a `Settings` class.
+
+    Args:
+        default: Its default; None only where the field's type has it.
+        help_text: What it means, for `--help`.
+        group: The heading that it stands under in `--help`.
+        choices: The texts that are possible, where not all are.
+        at_least: Smallest number.
+        at_most: Largest number.
+        above: Number that it must be above.
+        below: Number that it must be below.
+    """
+    limits = {"at least": at_least, "at most": at_most, "above": above, "below": below}
+    metadata = {
+        "help": help_text,
+        "group": group,
+        "choices": tuple(choices),
+        "limits": {words: limit for words, limit in limits.items() if limit is not None},
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Settings:
+    """The base of frozen dataclasses whose fields are flags, each declared by `setting`.
+
+    Raises:
+        UsageError: If a value is of another type or out of range, or two fields contradict
+            each other. The sentence names the field, what came and what is possible.
+    """
+
+    def __post_init__(self) -> None:
+        """Checks every field by itself, then the fields together."""
+        for field in dataclasses.fields(self):
+            value = _checked(type(self), field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Checks what no field can know by itself; each field is in its own type by now."""
+
+    def flag_lines(self) -> list[str]:
+        """The flags that give these settings again, one `--name=value` each."""
+        return [
+            f"--{field.name}={as_text(getattr(self, field.name))}"
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) is not None
+        ]
+
+
+def from_arguments(arguments: Sequence[str], *kinds: type[Settings]) -> tuple[Settings, ...]:
+    """Parses command line arguments, flagfiles included.
+
+    Args:
+        arguments: What follows the program's name: `--flag=value`, `--flag value`, `--[no]flag`,
+            `--flagfile=FILE`. A later flag wins over an earlier one.
+        *kinds: The classes whose fields are the flags; no name occurs in two of them.
+
+    Returns:
+        Settings of each class.
+
+    Raises:
+        UsageError: If a flag is unknown or its value unusable, a flagfile cannot be read, or an
+            argument is no flag.
+    """
+    values = _define_flags(kinds)
+    try:
+        _, *stray = values(["l2rw", *arguments])
+    except flags.UnrecognizedFlagError as error:
+        raise UsageError(
+            f"--{error.flagname} is not a flag{_suggestion(error.flagname, list(values))}: "
+            "--help shows all flags."
+        ) from error
+    except flags.CantOpenFlagFileError as error:
+        reason = error.__context__
+        raise UsageError(
+            f"--flagfile={getattr(reason, 'filename', '')} cannot be read: "
+            f"{getattr(reason, 'strerror', reason)}."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError("The file given by --flagfile is not a text file in UTF-8.") from error
+    except flags.Error as error:
+        message = " ".join(str(error).split()).removeprefix("flag ")
+        raise UsageError(message.rstrip(".") + ".") from error
+    if stray:
+        raise UsageError(
+            f"{stray[0]!r} is not a flag: flags are given as --name=value, --help shows all flags."
+        )
+    return tuple(
+        kind(**{field.name: values[field.name].value for field in dataclasses.fields(kind)})
+        for kind in kinds
+    )
+
+
+def _define_flags(kinds: Sequence[type[Settings]]) -> flags.FlagValues:
+    """Defines a flag for every field, in a collection of their own.
+
+    Libraries that are imported later put flags of theirs into absl's global one.
+    """
+    values = flags.FlagValues()
+    for kind in kinds:
+        for field in dataclasses.fields(kind):
+            _define_flag(kind, field, values)
+    return values
+
+
+def _define_flag(kind: type[Settings], field: dataclasses.Field, values: flags.FlagValues) -> None:
+    value_type = _type_of(kind, field)
+    help_text = field.metadata["help"]
+    if value_type.base is bool:
+        flag = flags.BooleanFlag(field.name, field.default, help_text)
+        flag.parser = _BooleanParser()
+    else:
+        parser = _PARSERS[value_type.base, value_type.item]()
+        if value_type.optional:
+            parser = _OptionalParser(parser)
+        flag = flags.Flag(parser, None, field.name, field.default, help_text)
+    flags.DEFINE_flag(flag, values)
+
+
+def help_text(usage: str, *kinds: type[Settings]) -> str:
+    """Every flag with its default and meaning, grouped as in the classes.
+
+    Args:
+        usage: The lines that say what the program does and how it is called.
+        *kinds: The classes whose fields are the flags.
+    """
+    wrap = functools.partial(textwrap.fill, width=100, initial_indent=" " * 6)
+    lines = [usage.rstrip()]
+    group = None
+    for kind in kinds:
+        for field in dataclasses.fields(kind):
+            if field.metadata["group"] != group:
+                group = field.metadata["group"]
+                lines.append(f"\n{group}:")
+            text = field.metadata["help"]
+            if field.metadata["choices"]:
+                text += f" One of {', '.join(field.metadata['choices'])}."
+            if _type_of(kind, field).base is bool:
+                head = f"--[no]{field.name} (default: {as_text(field.default)})"
+            else:
+                head = f"--{field.name}={'' if field.default is None else as_text(field.default)}"
+            lines += [f"  {head}", wrap(text, subsequent_indent=" " * 6)]
+    lines += [
+        "\nAlso:",
+        "  --flagfile=FILE",
+        wrap("Reads flags from a file, one a line; # starts a comment. Later flags win."),
+        "  --help",
+    ]
+    return "\n".join(lines)
+
+
+class _TextParser(flags.ArgumentParser):
+    """A text that config.cfg can hold on one line."""
+
+    def parse(self, argument: Any) -> str:
+        return argument
+
+
+class _NumberParser(flags.ArgumentParser):
+    """A number; flags that were not given keep None."""
+
+    number: type = float
+    wanted = "a number"
+
+    def parse(self, argument: Any) -> Any:
+        if not isinstance(argument, str):
+            return argument
+        try:
+            return self.number(argument)
+        except ValueError:
+            raise ValueError(f"needs {self.wanted}") from None
+
+
+class _IntegerParser(_NumberParser):
+    number = int
+    wanted = "a whole number"
+
+
+class _SequenceParser(flags.ArgumentParser):
+    """Items with commas between them."""
+
+    item: type = str
+    wanted = "texts with commas between them"
+
+    def parse(self, argument: Any) -> tuple[Any, ...]:
+        if not isinstance(argument, str):
+            return tuple(argument)
+        try:
+            return tuple(self.item(part.strip()) for part in argument.split(",") if part.strip())
+        except ValueError:
+            raise ValueError(f"needs {self.wanted}") from None
+
+
+class _NumbersParser(_SequenceParser):
+    item = float
+    wanted = "numbers with commas between them, such as 89,133"
+
+
+class _IntegersParser(_SequenceParser):
+    item = int
+    wanted = "whole numbers with commas between them, such as 0,1,2"
+
+
+class _OptionalParser(flags.ArgumentParser):
+    """Lets an empty value stand for one that was not given, so that a flagfile's can be undone."""
+
+    def __init__(self, parser: flags.ArgumentParser) -> None:
+        self._parser = parser
+
+    def parse(self, argument: Any) -> Any:
+        return None if argument == "" else self._parser.parse(argument)
+
+
+class _BooleanParser(flags.BooleanParser):
+    def parse(self, argument: Any) -> bool:
+        try:
+            return super().parse(argument)
+        except (TypeError, ValueError):
+            raise ValueError("needs true or false") from None
+
+
+_LARGEST_INTEGER = 2**31 - 1
+_PARSERS = {
+    (str, None): _TextParser,
+    (int, None): _IntegerParser,
+    (float, None): _NumberParser,
+    (tuple, str): _SequenceParser,
+    (tuple, int): _IntegersParser,
+    (tuple, float): _NumbersParser,
+}
+_WANTED = {
+    (str, None): "a text",
+    (bool, None): "true or false",
+    (int, None): "a whole number",
+    (float, None): "a number",
+    (tuple, str): "a sequence of texts",
+    (tuple, int): "a sequence of whole numbers",
+    (tuple, float): "a sequence of numbers",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Type:
+    """A field's type: `base`, the type of a tuple's items, and whether None is possible."""
+
+    base: type
+    item: type | None
+    optional: bool
+
+
+@functools.cache
+def _types(kind: type[Settings]) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _type_of(kind: type[Settings], field: dataclasses.Field) -> _Type:
+    hint = _types(kind)[field.name]
+    if isinstance(hint, types.UnionType):
+        return _Type(typing.get_args(hint)[0], None, True)
+    if typing.get_origin(hint) is tuple:
+        return _Type(tuple, typing.get_args(hint)[0], False)
+    return _Type(hint, None, False)
+
+
+def _checked(kind: type[Settings], field: dataclasses.Field, value: Any) -> Any:
+    """The value in the field's own type.
+
+    Raises:
+        UsageError: If the value is none that the field can have.
+    """
+    wanted = _type_of(kind, field)
+    if value is None and wanted.optional:
+        return None
+    if wanted.base is tuple:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            _refuse_type(field, wanted, value)
+        return tuple(_checked_value(field, wanted, wanted.item, item) for item in value)
+    return _checked_value(field, wanted, wanted.base, value)
+
+
+def _checked_value(field: dataclasses.Field, wanted: _Type, base: type, value: Any) -> Any:
+    if base is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, base) or (base is int and isinstance(value, bool)):
+        _refuse_type(field, wanted, value)
+    if base is str:
+        _check_text(field, value)
+    elif base is not bool:
+        _check_number(field, value)
+    return value
+
+
+def _refuse_type(field: dataclasses.Field, wanted: _Type, value: Any) -> None:
+    raise UsageError(f"{field.name} must be {_WANTED[wanted.base, wanted.item]}, got {value!r}.")
+
+
+def _check_text(field: dataclasses.Field, value: str) -> None:
+    choices = field.metadata["choices"]
+    if choices and value not in choices:
+        raise UsageError(
+            f"{field.name} must be one of {', '.join(choices)}, "
+            f"got {value!r}{_suggestion(value, choices, '')}."
+        )
+    # A flagfile is read line by line, and its lines are stripped.
+    if value != value.strip() or not value.isprintable():
+        raise UsageError(
+            f"{field.name} must be printable text with no spaces around it, got {value!r}."
+        )
+
+
+def _check_number(field: dataclasses.Field, value: float) -> None:
+    limits = field.metadata["limits"]
+    holds = {
+        "at least": lambda limit: value >= limit,
+        "at most": lambda limit: value <= limit,
+        "above": lambda limit: value > limit,
+        "below": lambda limit: value < limit,
+    }
+    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        raise UsageError(f"{field.name} must be at most {_LARGEST_INTEGER}, got {value}.")
+    if math.isfinite(value) and all(holds[words](limit) for words, limit in limits.items()):
+        return
+    if {"at least", "at most"} <= set(limits):
+        possible = f"lie between {limits['at least']:g} and {limits['at most']:g}"
+    elif limits:
+        possible = "be " + " and ".join(f"{words} {limit:.10g}" for words, limit in limits.items())
+    else:
+        possible = "be a finite number"
+    raise UsageError(f"{field.name} must {possible}, got {value!r}.")
+
+
+def _suggestion(given: str, possible: Sequence[str], flag_prefix: str = "--") -> str:
+    nearest = difflib.get_close_matches(given, possible, n=1)
+    return f" (did you mean {flag_prefix}{nearest[0]}?)" if nearest else ""
+
+
+def as_text(value: Any) -> str:
+    """The value as a flag takes it; `repr` keeps every digit of a float."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(as_text(item) for item in value)
+    return value if isinstance(value, str) else repr(value)
