@@ -15,6 +15,7 @@ from l2rw_tf.data.storage import StoredImages
 from l2rw_tf.errors import UsageError
 
 Augmentation = Literal["none", "crop", "crop_flip"]
+Sampling = Literal["shuffled", "balanced"]
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
@@ -36,11 +37,11 @@ def training_batches(
     start_step: int = 0,
     augment: Augmentation = "none",
     with_ids: bool = False,
+    sampling: Sampling = "shuffled",
 ) -> tf.data.Dataset:
-    """Returns endless shuffled batches, each a function of the seed and of its step alone.
+    """Returns endless random batches, each a function of the seed and of its step alone.
 
-    So a run that is resumed at a step sees the batches that it would have seen. Every epoch goes
-    through all examples once, in an order of its own; its last batch may be smaller.
+    So a run that is resumed at a step sees the batches that it would have seen.
 
     Args:
         examples: The training examples.
@@ -53,6 +54,10 @@ def training_batches(
             the paper, and in proportion (an eighth) at other sizes. `"crop_flip"`: mirrored with
             chance one half as well.
         with_ids: Adds the ids of the examples.
+        sampling: `"shuffled"`: every epoch goes through all examples once, in an order of its own;
+            its last batch may be smaller. `"balanced"`: a batch has as many examples of each class
+            (by its given label; up to one, in turn), drawn at random with repetition; so RESAMPLE
+            of Ren et al. 2018, section 4.1.
 
     Returns:
         A data set of (x, y) or (x, y, ids): x float32 (batch, ...), y and ids int64 (batch,).
@@ -61,13 +66,32 @@ def training_batches(
         UsageError: No examples, or an argument out of range.
     """
     _check(examples, batch_size, augment)
-    n = len(examples)
-    steps = steps_per_epoch(n, batch_size)
-    order_seed = tensorflow_seed(seed, Stream.BATCHES)
+    if sampling not in get_args(Sampling):
+        raise UsageError(
+            f"sampling must be one of {', '.join(get_args(Sampling))}, got {sampling!r}."
+        )
     augmentation_seed = tensorflow_seed(seed, Stream.AUGMENTATION)
     read = _reader(examples.x)
     with tf.device("CPU:0"):
         y, ids = tf.constant(examples.y), tf.constant(examples.ids)
+
+    def batch(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        inputs = preprocessing(read(indices))
+        if augment != "none":
+            inputs = _crop(inputs, tf.random.fold_in(augmentation_seed, step), augment)
+        labels = tf.gather(y, indices)
+        return (inputs, labels, tf.gather(ids, indices)) if with_ids else (inputs, labels)
+
+    indices = _shuffled if sampling == "shuffled" else _balanced
+    dataset = indices(examples.y, batch_size, seed, start_step)
+    return dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _shuffled(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
+    """Returns (step, positions of its examples), every epoch through all examples once."""
+    n = len(y)
+    steps = steps_per_epoch(n, batch_size)
+    order_seed = tensorflow_seed(seed, Stream.BATCHES)
 
     def epoch_steps(epoch: tf.Tensor) -> tf.data.Dataset:
         random = tf.random.stateless_uniform(
@@ -79,15 +103,29 @@ def training_batches(
             lambda k: (epoch * steps + k, order[k * batch_size : (k + 1) * batch_size])
         )
 
-    def batch(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        inputs = preprocessing(read(indices))
-        if augment != "none":
-            inputs = _crop(inputs, tf.random.fold_in(augmentation_seed, step), augment)
-        labels = tf.gather(y, indices)
-        return (inputs, labels, tf.gather(ids, indices)) if with_ids else (inputs, labels)
+    return tf.data.Dataset.range(start_step // steps, tf.int64.max).flat_map(epoch_steps)
 
-    dataset = tf.data.Dataset.range(start_step // steps, tf.int64.max).flat_map(epoch_steps)
-    return dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+def _balanced(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
+    """Returns (step, positions of its examples), the classes that occur taking turns."""
+    counts = np.bincount(y)
+    occurring = np.flatnonzero(counts)
+    order_seed = tensorflow_seed(seed, Stream.BALANCED_BATCHES)
+    with tf.device("CPU:0"):
+        by_class = tf.constant(np.argsort(y, kind="stable"))
+        sizes = tf.constant(counts[occurring])
+        firsts = tf.constant((np.cumsum(counts) - counts)[occurring])
+
+    def draw(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        turn = (step * batch_size + tf.range(batch_size, dtype=tf.int64)) % len(occurring)
+        random = tf.random.stateless_uniform(
+            [batch_size], tf.random.fold_in(order_seed, step), dtype=tf.float64, alg="philox"
+        )
+        size = tf.gather(sizes, turn)
+        within_class = tf.cast(random * tf.cast(size, tf.float64), tf.int64)
+        return step, tf.gather(by_class, tf.gather(firsts, turn) + within_class)
+
+    return tf.data.Dataset.range(start_step, tf.int64.max).map(draw)
 
 
 def evaluation_batches(

@@ -25,6 +25,8 @@ class Stream(enum.IntEnum):
     BATCHES = 7
     AUGMENTATION = 8
     CLEAN_CLASSES = 9
+    BALANCED_BATCHES = 10
+    RANDOM_WEIGHTS = 11
 
 
 def _bits(seed: int, stream: Stream) -> np.random.PCG64:

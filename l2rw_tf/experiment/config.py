@@ -138,7 +138,7 @@ class RunConfig(Settings):
 
     method: str = _method(
         "l2rw",
-        "l2rw: examples are reweighted by the clean data; plain: ordinary training.",
+        "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items()) + ".",
         choices=tuple(METHODS),
     )
     with_plain: bool = _method(
@@ -160,6 +160,18 @@ class RunConfig(Settings):
         None,
         "Clean examples a step. Default: --batch_size, or all of them where there are fewer.",
         at_least=1,
+    )
+
+    early_stopping: bool = _method(
+        False,
+        "Goes back, once trained, to the epoch with the best accuracy on the held-out labels, "
+        "which are corrupted like those that are trained on.",
+    )
+    finetune_steps: int = _method(
+        0, "Steps of plain training on the clean data alone that follow, from there.", at_least=0
+    )
+    finetune_learning_rate: float | None = _method(
+        None, "Learning rate of these. Default: the one that training ended with.", above=0
     )
 
     epochs: int = _training(30, "Passes over the training data.", at_least=1)
@@ -249,6 +261,10 @@ class RunConfig(Settings):
             raise UsageError(
                 f"noise_ratio={self.noise_ratio:g} needs a noise_type: uniform, background or "
                 "pair, got none."
+            )
+        if self.early_stopping and self.validation_fraction == 0:
+            raise UsageError(
+                "early_stopping needs held-out examples: validation_fraction must be above 0."
             )
         if list(self.lr_decay_epochs) != sorted(set(self.lr_decay_epochs)):
             raise UsageError(f"lr_decay_epochs must increase, got {as_text(self.lr_decay_epochs)}.")

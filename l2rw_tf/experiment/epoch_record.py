@@ -18,6 +18,7 @@ Row = dict[str, Any]
 COLUMNS = (
     "method",
     "epoch",
+    "phase",
     "step",
     "learning_rate",
     "loss",
@@ -40,7 +41,8 @@ class EpochRecord(keras.callbacks.Callback):
     depends on it.
 
     Attributes:
-        rows: The rows so far.
+        rows: The rows so far, of all phases.
+        steps: The steps taken so far.
         diverged_at_step: The step, counted from 1, that met a loss that is not finite, or None.
     """
 
@@ -48,8 +50,6 @@ class EpochRecord(keras.callbacks.Callback):
         self,
         method: str,
         *,
-        learning_rate: Callable[[int], Any] | float,
-        steps_per_epoch: int,
         test_batches: tf.data.Dataset,
         listeners: Sequence[Callable[[Row], None]] = (),
     ) -> None:
@@ -57,21 +57,31 @@ class EpochRecord(keras.callbacks.Callback):
 
         Args:
             method: What is trained, for the column of that name.
-            learning_rate: A number, or a schedule over the steps.
-            steps_per_epoch: Steps of an epoch.
             test_batches: Finite, (x, y).
             listeners: Called with each row.
         """
         super().__init__()
         self.rows: list[Row] = []
+        self.steps = 0
         self.diverged_at_step: int | None = None
         self._method = method
-        self._learning_rate = learning_rate
-        self._steps_per_epoch = steps_per_epoch
         self._test_batches = test_batches
         self._listeners = listeners
         self._step_seconds: list[float] = []
         self._epoch_seconds: float | None = None
+
+    def start_phase(self, name: str, learning_rate: Callable[[int], Any] | float) -> None:
+        """Tells the record that another `fit` follows.
+
+        Args:
+            name: What this phase of the training is called, for the column of that name.
+            learning_rate: A number, or a schedule over the steps of this phase.
+        """
+        self._phase = name
+        self._learning_rate = learning_rate
+        self._steps_before = self.steps
+        # The first step of each phase compiles.
+        self._timed_from = len(self._step_seconds) + 1
 
     @property
     def train_seconds(self) -> float:
@@ -80,8 +90,8 @@ class EpochRecord(keras.callbacks.Callback):
 
     @property
     def step_seconds(self) -> float:
-        """Median time of a step, without the first, which compiles."""
-        return statistics.median(self._step_seconds[1:] or self._step_seconds)
+        """Median time of a step of this phase, without the first, which compiles."""
+        return statistics.median(self._step_seconds[self._timed_from :] or self._step_seconds)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts the epoch's clock."""
@@ -97,9 +107,10 @@ class EpochRecord(keras.callbacks.Callback):
         """Stops the step's clock, and the training where the loss is not finite."""
         # Keras has fetched the logs by now, so that the device has done the step.
         steps = batch - self._first_step + 1
+        self.steps += steps
         self._step_seconds.append((time.perf_counter() - self._step_start) / steps)
         if logs and not math.isfinite(logs["loss"]):
-            self.diverged_at_step = len(self.rows) * self._steps_per_epoch + batch + 1
+            self.diverged_at_step = self.steps
             self.model.stop_training = True
 
     def on_test_begin(self, logs: Any = None) -> None:
@@ -111,14 +122,16 @@ class EpochRecord(keras.callbacks.Callback):
         """Writes the epoch down."""
         self.on_test_begin()
         test = self.model.evaluate(self._test_batches, verbose=0, return_dict=True)
-        step = (epoch + 1) * self._steps_per_epoch
         rate = self._learning_rate
+        if callable(rate):
+            rate = float(rate(self.steps - self._steps_before - 1))
         found = {
             **logs,
             "method": self._method,
             "epoch": epoch + 1,
-            "step": step,
-            "learning_rate": float(rate(step - 1)) if callable(rate) else rate,
+            "phase": self._phase,
+            "step": self.steps,
+            "learning_rate": rate,
             "test_loss": test["cross_entropy"],
             "test_accuracy": test["accuracy"],
             "seconds": self._epoch_seconds,

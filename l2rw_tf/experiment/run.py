@@ -117,7 +117,7 @@ def _events(config: RunConfig, path: Path, listeners: list[Any]) -> Iterator[Non
     def write(row: dict[str, Any]) -> None:
         with writer.as_default(step=row["epoch"]):
             for name, value in row.items():
-                if name not in ("method", "epoch", "step"):
+                if name not in ("method", "epoch", "phase", "step"):
                     tf.summary.scalar(name, value)
         writer.flush()
 
@@ -188,14 +188,16 @@ def _device() -> str:
 
 def _results(config: RunConfig, data: Any, trained: Any) -> dict[str, Any]:
     """What results.json holds of one training."""
-    last = trained.epochs[-1]
+    final, last = trained.final, trained.epochs[-1]
     return {
         "dataset": data.source.name,
         "requested_dataset": config.dataset,
         "method": trained.method,
         "seed": config.seed,
-        "test_accuracy": last["test_accuracy"],
-        "test_loss": last["test_loss"],
+        "test_accuracy": final["test_accuracy"],
+        "test_loss": final["test_loss"],
+        "validation_accuracy": final.get("val_accuracy"),
+        "last_epoch": {"epoch": last["epoch"], "test_accuracy": last["test_accuracy"]},
         "chosen_by_validation": _chosen(config, trained.epochs),
         "train_seconds": trained.train_seconds,
         "step_seconds": trained.step_seconds,

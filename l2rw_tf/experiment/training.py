@@ -7,14 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from l2rw_tf import networks
 from l2rw_tf.data import pipeline
 from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.experiment.config import RunConfig
 from l2rw_tf.experiment.epoch_record import EpochRecord, Row
-from l2rw_tf.experiment.methods import METHODS
+from l2rw_tf.experiment.methods import METHODS, Method
 from l2rw_tf.experiment.prepared_data import PreparedData
+
+FIRST, MAIN, FINETUNE = "first", "main", "finetune"
 
 # Clean batches have a stream of random numbers of their own beside the training batches'.
 _CLEAN_SEED_OFFSET = 2**32
@@ -28,14 +31,16 @@ class Training:
         method: Its name in `METHODS`.
         network: The bare network, trained.
         epochs: A row of metrics.csv for each epoch.
+        final: The row of the network as it is: the last, or the one that was gone back to.
         steps: Steps taken.
         train_seconds: Time spent on training steps, compilation included, evaluation left out.
-        step_seconds: Median time of a step.
+        step_seconds: Median time of a step of the main phase.
     """
 
     method: str
     network: keras.Model
     epochs: list[Row]
+    final: Row
     steps: int
     train_seconds: float
     step_seconds: float
@@ -49,6 +54,10 @@ def check(config: RunConfig, data: PreparedData) -> None:
     """
     build_network(config, data)
     _augmentation(config, data)
+    _phases(config.method, config, data)
+    parts = METHODS[config.method]
+    if parts.sample_weights is not None:
+        parts.sample_weights(config, data)
 
 
 def build_network(config: RunConfig, data: PreparedData) -> keras.Model:
@@ -96,75 +105,190 @@ def train(
         TrainingDiverged: If the loss becomes NaN or infinite.
         UsageError: If settings and data do not fit each other.
     """
-    parts, part = METHODS[method], data.splits
-    steps_per_epoch, epochs = _length(config, len(part.train))
     # The same numbers for each method: dropout is the only thing that draws them.
     keras.utils.set_random_seed(config.seed)
     network = build_network(config, data)
-    model = parts.trainable_model(network, config)
+    record = EpochRecord(
+        method,
+        test_batches=_evaluation_batches(data.splits.test, config, data),
+        listeners=listeners,
+    )
+    best = _BestEpoch(network)
+    step_seconds = 0.0
+    for phase in _phases(method, config, data):
+        if phase.name == FINETUNE and config.early_stopping:
+            best.restore()
+        _fit(phase, network, config, data, record, [record, best, *callbacks])
+        if record.diverged_at_step:
+            raise TrainingDiverged(
+                f"{METHODS[method].title} training met a loss that is not finite at step "
+                f"{record.diverged_at_step}: try a smaller learning_rate (it was "
+                f"{config.learning_rate:g}) or clipnorm.",
+                record.diverged_at_step,
+            )
+        if phase.name == MAIN:
+            step_seconds = record.step_seconds
+    final = record.rows[-1]
+    if config.early_stopping and not config.finetune_steps:
+        best.restore()
+        final = record.rows[best.epoch]
+    return Training(
+        method=method,
+        network=network,
+        epochs=record.rows,
+        final=final,
+        steps=record.steps,
+        train_seconds=record.train_seconds,
+        step_seconds=step_seconds,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Phase:
+    """One `fit` of a training.
+
+    Attributes:
+        name: FIRST, MAIN or FINETUNE.
+        method: What it trains with.
+        steps_per_epoch: Steps of an epoch.
+        epochs: How many.
+        learning_rate: A number, or a schedule over the steps of this phase.
+    """
+
+    name: str
+    method: Method
+    steps_per_epoch: int
+    epochs: int
+    learning_rate: keras.optimizers.schedules.LearningRateSchedule | float
+
+
+def _phases(method: str, config: RunConfig, data: PreparedData) -> list[_Phase]:
+    """The phases of a training; fine-tuning apart, all methods take the same number of steps."""
+    parts = METHODS[method]
+    steps, epochs = _length(config, len(data.splits.train))
+    phases = []
+    if parts.first:
+        if epochs < 2:
+            raise UsageError(
+                f"method {method} trains in two phases: epochs must be at least 2, got {epochs}."
+            )
+        half = epochs // 2
+        rate = _schedule(config, steps)
+        phases.append(_Phase(FIRST, METHODS[parts.first], steps, half, rate))
+        epochs -= half
+    first_step = sum(phase.epochs * phase.steps_per_epoch for phase in phases)
+    rate = _schedule(config, steps, first_step)
+    phases.append(_Phase(MAIN, parts, steps, epochs, rate))
+    if config.finetune_steps:
+        if config.finetune_learning_rate is not None:
+            rate = config.finetune_learning_rate
+        elif callable(rate):
+            rate = float(rate(epochs * steps - 1))
+        phases.append(_Phase(FINETUNE, METHODS["clean_only"], config.finetune_steps, 1, rate))
+    return phases
+
+
+def _fit(
+    phase: _Phase,
+    network: keras.Model,
+    config: RunConfig,
+    data: PreparedData,
+    record: EpochRecord,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    """Runs one phase on a network."""
+    parts = phase.method
+    model = parts.model(network, config, data)
     model.compile(
-        optimizer=_optimizer(config, steps_per_epoch),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        optimizer=_optimizer(config, phase.learning_rate),
+        loss=parts.loss(data),
         # The loss of `evaluate` has the weight decay in it; this has not.
         metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
             keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="cross_entropy"),
         ],
-        steps_per_execution=_steps_per_execution(config, steps_per_epoch),
+        steps_per_execution=_steps_per_execution(config, phase.steps_per_epoch),
         jit_compile={"auto": "auto", "true": True, "false": False}[config.jit_compile],
     )
-    augment = _augmentation(config, data)
-    record = EpochRecord(
-        method,
-        learning_rate=_schedule(config, steps_per_epoch),
-        steps_per_epoch=steps_per_epoch,
-        test_batches=_evaluation_batches(part.test, config, data),
-        listeners=listeners,
-    )
+    record.start_phase(phase.name, phase.learning_rate)
     arguments = {}
-    if len(part.validation):
-        arguments["validation_data"] = _evaluation_batches(part.validation, config, data)
+    if len(data.splits.validation):
+        arguments["validation_data"] = _evaluation_batches(data.splits.validation, config, data)
     if parts.uses_clean_data:
-        if not len(part.clean):
-            raise UsageError(f"method {method} needs clean data: num_clean must be at least 1.")
-        arguments["clean_data"] = pipeline.training_batches(
-            part.clean,
-            data.preprocessing,
-            batch_size=min(config.clean_batch_size or config.batch_size, len(part.clean)),
-            seed=config.seed + _CLEAN_SEED_OFFSET,
-            augment=augment,
+        arguments["clean_data"] = _clean_batches(
+            config, data, config.clean_batch_size or config.batch_size, start_step=record.steps
         )
+    done = len(record.rows)
     model.fit(
-        pipeline.training_batches(
-            part.train,
-            data.preprocessing,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            augment=augment,
-        ),
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
+        _batches(parts, config, data, start_step=record.steps),
+        initial_epoch=done,
+        epochs=done + phase.epochs,
+        steps_per_epoch=phase.steps_per_epoch,
         # The batches are shuffled already; Keras warns unless it is told that it has nothing to do.
         shuffle=False,
         verbose=0,
-        callbacks=[record, *callbacks],
+        callbacks=list(callbacks),
         **arguments,
     )
-    if record.diverged_at_step:
-        raise TrainingDiverged(
-            f"{parts.title} training met a loss that is not finite at step "
-            f"{record.diverged_at_step}: try a smaller learning_rate (it was "
-            f"{config.learning_rate:g}) or clipnorm.",
-            record.diverged_at_step,
-        )
-    return Training(
-        method=method,
-        network=network,
-        epochs=record.rows,
-        steps=epochs * steps_per_epoch,
-        train_seconds=record.train_seconds,
-        step_seconds=record.step_seconds,
+
+
+def _batches(
+    parts: Method, config: RunConfig, data: PreparedData, start_step: int
+) -> tf.data.Dataset:
+    """What `fit` trains on: (x, y), or (x, y, sample weight) where the method weights examples."""
+    if parts.part == "clean":
+        return _clean_batches(config, data, config.batch_size, start_step)
+    batches = pipeline.training_batches(
+        data.splits.train,
+        data.preprocessing,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        start_step=start_step,
+        augment=_augmentation(config, data),
+        sampling=parts.sampling,
     )
+    if parts.sample_weights is None:
+        return batches
+    weigh = parts.sample_weights(config, data)
+    return batches.enumerate(start_step).map(lambda step, batch: (*batch, weigh(step, batch[1])))
+
+
+def _clean_batches(
+    config: RunConfig, data: PreparedData, batch_size: int, start_step: int
+) -> tf.data.Dataset:
+    return pipeline.training_batches(
+        data.splits.clean,
+        data.preprocessing,
+        batch_size=min(batch_size, len(data.splits.clean)),
+        seed=config.seed + _CLEAN_SEED_OFFSET,
+        start_step=start_step,
+        augment=_augmentation(config, data),
+    )
+
+
+class _BestEpoch(keras.callbacks.Callback):
+    """Keeps the network of the epoch with the best accuracy on held-out labels (first of equals).
+
+    Attributes:
+        epoch: That epoch, counted from 0.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        super().__init__()
+        self.epoch = -1
+        self._network = network
+        self._accuracy = -1.0
+        self._weights: list[Any] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        accuracy = (logs or {}).get("val_accuracy", -1.0)
+        if accuracy > self._accuracy:
+            self.epoch, self._accuracy = epoch, accuracy
+            self._weights = self._network.get_weights()
+
+    def restore(self) -> None:
+        """Sets the network back to that epoch."""
+        self._network.set_weights(self._weights)
 
 
 def _length(config: RunConfig, num_train: int) -> tuple[int, int]:
@@ -184,13 +308,15 @@ def _steps_per_execution(config: RunConfig, steps_per_epoch: int) -> int:
 
 
 def _schedule(
-    config: RunConfig, steps_per_epoch: int
+    config: RunConfig, steps_per_epoch: int, first_step: int = 0
 ) -> keras.optimizers.schedules.LearningRateSchedule | float:
-    """The learning rate as a function of the step."""
+    """The learning rate as a function of the step after the first one."""
     if not config.lr_decay_epochs:
         return config.learning_rate
     # Keras changes the rate after the boundary's step, counted from 0.
-    boundaries = [round(epoch * steps_per_epoch) - 1 for epoch in config.lr_decay_epochs]
+    boundaries = [
+        round(epoch * steps_per_epoch) - 1 - first_step for epoch in config.lr_decay_epochs
+    ]
     rates = [
         config.learning_rate * config.lr_decay_factor**decays
         for decays in range(len(boundaries) + 1)
@@ -198,9 +324,11 @@ def _schedule(
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
 
 
-def _optimizer(config: RunConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+def _optimizer(
+    config: RunConfig, learning_rate: keras.optimizers.schedules.LearningRateSchedule | float
+) -> keras.optimizers.Optimizer:
     arguments: dict[str, Any] = {
-        "learning_rate": _schedule(config, steps_per_epoch),
+        "learning_rate": learning_rate,
         "global_clipnorm": config.clipnorm,
     }
     if config.optimizer == "sgd":

@@ -170,7 +170,7 @@ def test_adamw_decays_and_the_kernels_have_no_penalty(blobs):
     settings = dataclasses.replace(SETTINGS, optimizer="adamw")
     network = training.build_network(settings, prepared_data.prepare(settings))
     assert not network.losses
-    optimizer = training._optimizer(settings, 1)
+    optimizer = training._optimizer(settings, 0.1)
     assert isinstance(optimizer, keras.optimizers.AdamW) and optimizer.weight_decay == 0.01
 
 

@@ -1,0 +1,118 @@
+"""The noise adaptation layer: how true labels become given ones, learned beside a network.
+
+Goldberger and Ben-Reuven, "Training deep neural-networks using a noise adaptation layer", ICLR
+2017: their simple model (S-model), in which the given label depends on the true one alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# How often the start of the layer takes a label for wrong, where nothing is known of the noise.
+ASSUMED_NOISE = 0.1
+
+# Keeps the logarithm of the confusion matrix finite where two classes are never confused.
+_SMALLEST_SHARE = 1e-4
+
+
+class NoiseAdaptation(keras.layers.Layer):
+    """Turns logits of true labels into logits of given labels, in training alone.
+
+    With p = softmax(logits) and the transition matrix T = softmax of each row of the trainable
+    parameters b, p(given = j | x) = Σ_i p(true = i | x) T_ij. The output is its logarithm, which is
+    as good as a logit: a softmax leaves it as it is. Outside of training the layer hands the logits
+    on, so that what is evaluated is the network alone.
+
+    Attributes:
+        transition_logits: b, (classes, classes) float32.
+    """
+
+    def __init__(self, start: np.ndarray, **kwargs: Any) -> None:
+        """Sets up the layer.
+
+        Args:
+            start: The transition matrix T at the start, (classes, classes): rows of positive
+                numbers with sum 1.
+            **kwargs: Of any Keras layer.
+        """
+        # The probabilities of given labels can be too small for half precision.
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.transition_logits = self.add_weight(
+            name="transition_logits",
+            shape=np.shape(start),
+            initializer=lambda shape, dtype=None: tf.constant(np.log(start), dtype),
+        )
+
+    def call(self, logits: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Returns logits of given labels in training, and those of true ones otherwise.
+
+        Args:
+            logits: (batch, classes).
+            training: Whether this is a training step.
+        """
+        if not training:
+            return logits
+        log_true = tf.nn.log_softmax(logits)
+        log_transition = tf.nn.log_softmax(self.transition_logits)
+        return tf.reduce_logsumexp(log_true[:, :, None] + log_transition[None], axis=1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the shape of the output, which is that of the input."""
+        return input_shape
+
+
+def adapted(network: keras.Model, start: np.ndarray) -> keras.Model:
+    """Returns the network with a noise adaptation layer on top; both share the network's variables.
+
+    Args:
+        network: A functional model that gives logits.
+        start: The transition matrix at the start.
+    """
+    return keras.Model(network.inputs, NoiseAdaptation(start)(network.outputs[0]))
+
+
+def uniform_start(num_classes: int, noise: float = ASSUMED_NOISE) -> np.ndarray:
+    """Returns the transition matrix of labels of which a share is wrong, any other class alike.
+
+    The start of Goldberger and Ben-Reuven where nothing is known: T_ij = 1 − ε on the diagonal and
+    ε / (C − 1) beside it; ε = 0.1 here.
+
+    Args:
+        num_classes: C.
+        noise: ε, above 0 and below 1.
+
+    Returns:
+        (C, C), rows with sum 1.
+    """
+    return np.where(np.eye(num_classes, dtype=bool), 1 - noise, noise / (num_classes - 1))
+
+
+def confusion_start(
+    network: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]
+) -> np.ndarray:
+    """Returns the confusion matrix between what a network predicts and the labels given.
+
+    The start of Goldberger and Ben-Reuven from a network that was trained without the layer:
+    T_ij = Σ_t p(true = i | x_t) 1[given_t = j] / Σ_t p(true = i | x_t). Here 1e-4 is added to each
+    entry before rows are normalized, so that b = log T is finite.
+
+    Args:
+        network: Gives logits.
+        batches: All training examples once: x (batch, ...) and y (batch,).
+
+    Returns:
+        (classes, classes), rows with sum 1.
+    """
+    joint = 0.0
+    for x, y in batches:
+        predicted = keras.ops.softmax(network(x, training=False))
+        predicted = np.asarray(predicted, np.float64)
+        given = np.eye(predicted.shape[1])[np.asarray(y)]
+        joint = joint + predicted.T @ given
+    share = joint / joint.sum(axis=1, keepdims=True) + _SMALLEST_SHARE
+    return share / share.sum(axis=1, keepdims=True)
