@@ -14,7 +14,7 @@ import pytest
 from l2rw_tf import __main__ as commands
 from l2rw_tf import main
 from l2rw_tf.errors import DataUnavailable, TrainingDiverged
-from l2rw_tf.experiment import run
+from l2rw_tf.experiment import program, run
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -175,7 +175,7 @@ def test_signals_end_with_code_3(number, translated, capsys, monkeypatch):
     def interrupted(settings):
         try:
             os.kill(os.getpid(), number)
-        except main.Stopped:
+        except program.Stopped:
             if translated:
                 raise RuntimeError("from below") from None
             raise
