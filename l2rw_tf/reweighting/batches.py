@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.trainers.data_adapters import get_data_adapter
-from keras.src.trainers.data_adapters.array_data_adapter import can_convert_arrays
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights
 from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
 
 from l2rw_tf.errors import UsageError
+from l2rw_tf.reweighting import checks
 
 TRAINING = "training"
 CLEAN = "clean"
@@ -28,31 +29,56 @@ class PairedBatches(DataAdapter):
     An element is `{"training": (x, y[, sample_weight]), "clean": (x, y[, sample_weight])}`, with
     `"ids"` of the training examples where these are tracked. The training data sets the length of
     an epoch; the clean data is repeated as often as it takes.
+
+    Attributes:
+        labels: All labels that could be read before training, by what a message calls them:
+            structures of arrays.
     """
 
-    def __init__(self, training: DataAdapter, clean: DataAdapter, split_ids: Any) -> None:
+    def __init__(
+        self, training: DataAdapter, clean: DataAdapter, split_ids: Any, carry_on: bool
+    ) -> None:
         """Joins two of Keras's adapters.
 
         Args:
             training: The training batches.
             clean: The clean batches.
             split_ids: Turns an element of the training data into a batch and ids or None.
+            carry_on: Whether a new epoch takes the clean data up where the last one left it.
         """
+        self.labels: dict[str, Any] = {}
         self._training = training
         self._clean = clean
         self._split_ids = split_ids
+        # Without end, and read from where the last epoch left it, where that is asked for.
+        self._rest_of_clean = iter(clean.get_tf_dataset().repeat()) if carry_on else None
 
     def get_tf_dataset(self) -> tf.data.Dataset:
         """Returns the joined batches of one epoch."""
         training = self._training.get_tf_dataset()
-        clean = self._clean.get_tf_dataset().repeat()
+        if self._rest_of_clean is not None:
+            # Not by zip, which takes one more batch of all its sources at the end of the shortest.
+            paired = training.map(lambda *element: (_as_one(element), self._next_clean()))
+        else:
+            paired = tf.data.Dataset.zip(training, self._clean.get_tf_dataset().repeat())
+        return paired.map(self._join).prefetch(tf.data.AUTOTUNE)
 
-        def join(element: Any, clean_batch: Any) -> dict[str, Any]:
-            batch, ids = self._split_ids(element)
-            joined = {TRAINING: batch, CLEAN: clean_batch}
-            return joined if ids is None else {**joined, IDS: ids}
+    def _join(self, element: Any, clean_batch: Any) -> dict[str, Any]:
+        batch, ids = self._split_ids(element)
+        joined = {TRAINING: batch, CLEAN: clean_batch}
+        return joined if ids is None else {**joined, IDS: ids}
 
-        return tf.data.Dataset.zip(training, clean).map(join).prefetch(tf.data.AUTOTUNE)
+    def _next_clean(self) -> Any:
+        spec = self._rest_of_clean.element_spec
+        parts = tf.nest.flatten(spec, expand_composites=True)
+        taken = tf.py_function(
+            lambda: tf.nest.flatten(next(self._rest_of_clean), expand_composites=True),
+            [],
+            [part.dtype for part in parts],
+        )
+        for tensor, part in zip(taken, parts, strict=True):
+            tensor.set_shape(part.shape)
+        return tf.nest.pack_sequence_as(spec, taken, expand_composites=True)
 
     @property
     def num_batches(self) -> int | None:
@@ -96,14 +122,14 @@ def pair_batches(
     steps_per_epoch: int | None,
     shuffle: bool | str,
     class_weight: dict[int, float] | None,
-    shuffle_clean: bool = True,
     track_examples: bool | int = False,
+    takes_text: bool = False,
 ) -> PairedBatches:
     """Checks the two sources of data against each other and joins them.
 
     Args:
         x: Training inputs as `Model.fit` takes them: arrays, a structure of arrays, a
-            `tf.data.Dataset` or a `keras.utils.PyDataset`.
+            `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator.
         y: Training labels, or None where `x` brings them.
         sample_weight: The user's weights of the training examples, or None.
         clean_data: `(x, y)` or `(x, y, sample_weight)` of arrays, a data set or a PyDataset.
@@ -113,8 +139,8 @@ def pair_batches(
         steps_per_epoch: As in `Model.fit`.
         shuffle: As in `Model.fit`, for the training data.
         class_weight: As in `Model.fit`; it leaves the clean data alone.
-        shuffle_clean: Whether to shuffle clean data given as arrays.
         track_examples: Whether the batches carry ids; arrays are numbered here.
+        takes_text: Whether the network has an input of text.
 
     Returns:
         What `Model.fit` accepts as `x`.
@@ -122,50 +148,74 @@ def pair_batches(
     Raises:
         UsageError: If there is no clean data, or the two do not go together.
     """
-    if clean_data is None:
-        raise UsageError(
-            "Reweighting needs clean data: give fit(..., clean_data=(x_clean, y_clean)), a "
-            "handful of "
-            "examples whose labels you trust, or a tf.data.Dataset or PyDataset of them."
-        )
-    for name, size in (("batch_size", batch_size), ("clean_batch_size", clean_batch_size)):
-        if size is not None and (not isinstance(size, (int, np.integer)) or size < 1):
-            raise UsageError(f"{name} must be a whole number of at least 1, got {size!r}.")
-    if _is_arrays(x):
-        if y is None:
-            raise UsageError("The training data has no labels: give fit(x, y, ...).")
-        _check_finite({"x": x, "y": y, "sample_weight": sample_weight})
-        _check_lengths("the training data", x, y, sample_weight)
-    split_ids = _without_ids
-    if _is_arrays(x) and track_examples:
-        x = {EXAMPLES: x, IDS: np.arange(len(keras.tree.flatten(x)[0]))}
-        split_ids = _ids_beside_inputs
-    elif isinstance(x, tf.data.Dataset) and _carries_ids(x.element_spec):
-        x, class_weight = _with_class_weight(x, class_weight), None
-        split_ids = _ids_beside_examples
-    elif isinstance(x, keras.utils.PyDataset) and track_examples:
-        split_ids = _ids_beside_examples
-    elif track_examples:
-        raise UsageError(
-            "track_examples needs the ids of the examples: give arrays, or a data set whose "
-            "elements are {'examples': (x, y), 'ids': ids}, which l2rw_tf.number_examples makes."
-        )
+    checks.check_sizes(batch_size=batch_size, clean_batch_size=clean_batch_size)
+    labels = {}
+    if checks.is_arrays(x):
+        checks.check_arrays("", x, y, sample_weight, takes_text)
+        labels["y"] = y
+    x, class_weight, split_ids = _with_ids(x, class_weight, track_examples)
     training = get_data_adapter(
         x,
         y,
         sample_weight=sample_weight,
         batch_size=batch_size,
         steps_per_epoch=steps_per_epoch,
-        shuffle=shuffle if not isinstance(x, tf.data.Dataset) else False,
+        shuffle=shuffle if _can_shuffle(x) else False,
         class_weight=class_weight,
     )
     if clean_batch_size is None:
         clean_batch_size = training.batch_size or batch_size or _DEFAULT_BATCH_SIZE
-    clean = _clean_adapter(clean_data, clean_batch_size, shuffle_clean)
-    batches = PairedBatches(training, clean, split_ids)
+    clean, labels["clean_data's y"] = _clean_adapter(clean_data, clean_batch_size, takes_text)
+    # With steps_per_epoch Keras keeps one iterator over all epochs, and arrays are shuffled anew.
+    carry_on = steps_per_epoch is None and checks.clean_arrays(clean_data) is None
+    batches = PairedBatches(training, clean, split_ids, carry_on)
+    batches.labels = labels
     spec = batches.get_tf_dataset().element_spec
-    _check_specs(spec[TRAINING], spec[CLEAN])
+    checks.check_same_kind(spec[TRAINING], spec[CLEAN], takes_text)
     return batches
+
+
+def single_pair(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    clean_data: Any,
+    class_weight: dict[int, float] | None = None,
+    takes_text: bool = False,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Checks one training batch and one clean batch and joins them, in the order they came.
+
+    Args:
+        x: Inputs of one batch, arrays of first dimension N.
+        y: Its labels.
+        sample_weight: The user's weights of its examples, or None.
+        clean_data: `(x, y)` or `(x, y, sample_weight)` of arrays, one batch.
+        class_weight: Weights by class of the training batch; not together with `sample_weight`.
+        takes_text: Whether the network has an input of text.
+
+    Returns:
+        An element like those of `PairedBatches`, and the labels as there.
+
+    Raises:
+        UsageError: If there is no clean data, or the two do not go together.
+    """
+    clean = checks.clean_arrays(clean_data)
+    if clean is None:
+        checks.check_clean_kind(clean_data, (tf.data.Dataset, keras.utils.PyDataset))
+        raise UsageError("clean_data must be one batch of arrays here: (x, y[, sample_weight]).")
+    checks.check_arrays("", x, y, sample_weight, takes_text)
+    checks.check_arrays("clean_data's ", *_three(clean), takes_text)
+    if class_weight is not None:
+        if sample_weight is not None:
+            raise UsageError("class_weight and sample_weight cannot be given together.")
+        sample_weight = class_weight_to_sample_weights(y, class_weight)
+    given = {TRAINING: (x, y, sample_weight), CLEAN: _three(clean)}
+    pair = {
+        side: keras.tree.map_structure(_as_keras_casts, _without_none(*parts))
+        for side, parts in given.items()
+    }
+    checks.check_same_kind(pair[TRAINING], pair[CLEAN], takes_text)
+    return pair, {"y": y, "clean_data's y": clean[1]}
 
 
 def number_examples(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -187,43 +237,23 @@ def number_examples(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.enumerate().map(lambda number, example: {EXAMPLES: example, IDS: number})
 
 
-def clean_arrays(clean_data: Any) -> tuple[Any, ...] | None:
-    """Returns clean data given as arrays as `(x, y[, sample_weight])`, or None for other kinds."""
-    if isinstance(clean_data, (tuple, list)) and len(clean_data) in (2, 3):
-        if can_convert_arrays(tuple(clean_data)):
-            return tuple(clean_data)
-    return None
-
-
-def _clean_adapter(clean_data: Any, batch_size: int, shuffle: bool) -> DataAdapter:
-    arrays = clean_arrays(clean_data)
+def _clean_adapter(clean_data: Any, batch_size: int, takes_text: bool) -> tuple[DataAdapter, Any]:
+    """Returns an adapter of the clean data and all its labels, where they can be read."""
+    checks.check_clean_kind(clean_data, (tf.data.Dataset, keras.utils.PyDataset))
+    arrays = checks.clean_arrays(clean_data)
     if arrays is not None:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(arrays)
-        names = {"x": x, "y": y, "sample_weight": sample_weight}
-        size = _check_lengths("clean_data", x, y, sample_weight)
-        if size == 0:
-            raise UsageError("clean_data holds no examples: give at least one that you trust.")
-        _check_finite({f"clean_data's {name}": value for name, value in names.items()})
-        return get_data_adapter(
-            x, y, sample_weight=sample_weight, batch_size=min(batch_size, size), shuffle=shuffle
+        x, y, sample_weight = _three(arrays)
+        size = checks.check_arrays("clean_data's ", x, y, sample_weight, takes_text)
+        adapter = get_data_adapter(
+            x, y, sample_weight=sample_weight, batch_size=min(batch_size, size), shuffle=True
         )
-    if not isinstance(clean_data, (tf.data.Dataset, keras.utils.PyDataset)):
-        raise UsageError(
-            "clean_data must be (x, y) or (x, y, sample_weight) of arrays, a tf.data.Dataset or a "
-            f"keras.utils.PyDataset, got {_describe(clean_data)}."
-        )
+        return adapter, y
     if isinstance(clean_data, keras.utils.PyDataset):
         if clean_data.num_batches == 0:
             raise UsageError("clean_data is a PyDataset without batches: it needs at least one.")
         clean_data = _InThisThread(clean_data)
-    adapter = get_data_adapter(clean_data, shuffle=isinstance(clean_data, keras.utils.PyDataset))
-    first = next(iter(adapter.get_tf_dataset().take(1)), None)
-    if first is None:
-        raise UsageError("clean_data is a data set without batches: it needs at least one.")
-    if any(tensor.shape.rank == 0 for tensor in keras.tree.flatten(first) if tensor is not None):
-        raise UsageError("clean_data must give batches: call .batch(...) on the data set.")
-    _check_finite({"clean_data": keras.tree.map_structure(_to_numpy, first)})
-    return adapter
+    adapter = get_data_adapter(clean_data, shuffle=_can_shuffle(clean_data))
+    return adapter, checks.check_clean_stream(adapter.get_tf_dataset(), takes_text)
 
 
 class _InThisThread(keras.utils.PyDataset):
@@ -247,9 +277,34 @@ class _InThisThread(keras.utils.PyDataset):
         self._dataset.on_epoch_end()
 
 
-def _is_arrays(x: Any) -> bool:
-    return not isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)) and (
-        can_convert_arrays((x,))
+def _as_one(element: tuple[Any, ...]) -> Any:
+    """Undoes tf.data's unpacking of a tuple into arguments."""
+    return element[0] if len(element) == 1 and isinstance(element[0], dict) else element
+
+
+def _can_shuffle(x: Any) -> bool:
+    """Whether Keras's adapter shuffles this kind of data; it warns where it is asked in vain."""
+    return checks.is_arrays(x) or (
+        isinstance(x, keras.utils.PyDataset) and x.num_batches is not None
+    )
+
+
+def _with_ids(
+    x: Any, class_weight: dict[int, float] | None, track_examples: bool | int
+) -> tuple[Any, dict[int, float] | None, Any]:
+    """Lets training data carry ids, and returns the function that takes them off again."""
+    if isinstance(x, tf.data.Dataset) and _carries_ids(x.element_spec):
+        return _with_class_weight(x, class_weight), None, _ids_beside_examples
+    if not track_examples:
+        return x, class_weight, _without_ids
+    if checks.is_arrays(x):
+        numbered = {EXAMPLES: x, IDS: np.arange(checks.length(keras.tree.flatten(x)[0]))}
+        return numbered, class_weight, _ids_beside_inputs
+    if isinstance(x, keras.utils.PyDataset):
+        return x, class_weight, _ids_beside_examples
+    raise UsageError(
+        "track_examples needs the ids of the examples: give arrays, or a data set whose elements "
+        "are {'examples': (x, y), 'ids': ids}, which l2rw_tf.number_examples makes."
     )
 
 
@@ -267,7 +322,7 @@ def _ids_beside_examples(element: Any) -> tuple[Any, tf.Tensor]:
     if not _carries_ids(element):
         raise UsageError(
             "track_examples needs batches of the form {'examples': (x, y), 'ids': ids}, got "
-            f"{_describe(element)}."
+            f"{checks.describe(element)}."
         )
     return element[EXAMPLES], element[IDS]
 
@@ -285,92 +340,19 @@ def _with_class_weight(
     return dataset.map(lambda element: {EXAMPLES: weigh(*element[EXAMPLES]), IDS: element[IDS]})
 
 
-def _check_lengths(what: str, x: Any, y: Any, sample_weight: Any) -> int:
-    sizes = {len(leaf) for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None}
-    if len(sizes) > 1:
-        raise UsageError(
-            f"The arrays of {what} differ in their number of examples: {sorted(sizes)}."
-        )
-    return sizes.pop() if sizes else 0
+def _three(arrays: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    return keras.utils.unpack_x_y_sample_weight(tuple(arrays))
 
 
-def _check_finite(named: dict[str, Any]) -> None:
-    """Refuses what Keras cannot cast, NaN and infinity, by argument and place."""
-    for name, structure in named.items():
-        for leaf in keras.tree.flatten(structure):
-            values = _to_numpy(leaf)
-            if isinstance(values, np.ndarray) and values.dtype.kind in "USO":
-                raise UsageError(
-                    f"{name} holds text or objects ({values.dtype}), which Keras cannot cast to "
-                    "numbers: turn it into an array of numbers first."
-                )
-            if not isinstance(values, np.ndarray) or values.dtype.kind not in "fc":
-                continue
-            finite = np.isfinite(values)
-            if not finite.all():
-                example = int(np.argwhere(~finite)[0][0]) if values.ndim else 0
-                raise UsageError(
-                    f"{name} holds {int((~finite).sum())} values that are NaN or infinite, the "
-                    f"first "
-                    f"in example {example}: remove or replace them."
-                )
+def _without_none(x: Any, y: Any, sample_weight: Any) -> tuple[Any, ...]:
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
 
 
-def _check_specs(training: Any, clean: Any) -> None:
-    """Refuses clean batches that are not of the training batches' structure, shape and kind."""
-    training_parts = keras.utils.unpack_x_y_sample_weight(training)
-    clean_parts = keras.utils.unpack_x_y_sample_weight(clean)
-    for name, one, other in zip(("x", "y"), training_parts, clean_parts, strict=False):
-        if one is None or other is None:
-            side = "training data" if one is None else "clean_data"
-            raise UsageError(
-                f"The {side} brings no {name}: it must give (x, y) or (x, y, sample_weight)."
-            )
-        one, other = _as_plain(one), _as_plain(other)
-        try:
-            keras.tree.assert_same_structure(one, other)
-        except ValueError:
-            raise UsageError(
-                f"clean_data and training data differ in the structure of {name}: "
-                f"{_describe(other)} against {_describe(one)}."
-            ) from None
-        for a, b in zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True):
-            if not a.shape[1:].is_compatible_with(b.shape[1:]):
-                raise UsageError(
-                    f"clean_data and training data differ in the shape of an example's {name}: "
-                    f"{_shape(b)} against {_shape(a)}."
-                )
-            for kind in (a.dtype, b.dtype):
-                if kind == tf.string:
-                    raise UsageError(
-                        f"The {name} of clean_data or training data is text, which Keras cannot "
-                        f"cast "
-                        "to numbers: turn it into numbers first."
-                    )
-
-
-def _as_plain(structure: Any) -> Any:
-    """Lists and tuples count as the same, as they do in Keras."""
-    return keras.tree.lists_to_tuples(structure)
-
-
-def _to_numpy(value: Any) -> Any:
-    if isinstance(value, tf.Tensor):
-        return value.numpy()
-    return value.to_numpy() if hasattr(value, "to_numpy") else value
-
-
-def _shape(spec: Any) -> str:
-    return str(tuple(spec.shape[1:]))
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, dict):
-        return f"a dict with the keys {sorted(value)}"
-    if isinstance(value, (tuple, list)):
-        return f"{len(value)} parts"
-    return (
-        "one array"
-        if isinstance(value, tf.TensorSpec)
-        else f"an object of type {type(value).__name__}"
-    )
+def _as_keras_casts(value: Any) -> Any:
+    """A tensor; floating numbers in Keras's precision, as its adapter of arrays gives them."""
+    if value is None:
+        return None
+    if hasattr(value, "to_numpy"):
+        value = value.to_numpy()
+    tensor = tf.convert_to_tensor(value)
+    return tf.cast(tensor, keras.config.floatx()) if tensor.dtype.is_floating else tensor

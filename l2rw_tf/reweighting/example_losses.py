@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras.src.trainers.compile_utils import CompileLoss, get_loss
 
 from l2rw_tf.errors import UsageError
+from l2rw_tf.reweighting.checks import as_numpy
 
 
 class ExampleLosses(CompileLoss):
@@ -46,6 +47,7 @@ class ExampleLosses(CompileLoss):
             lambda one: None if one is None else _OutputLoss(one), loss, none_is_leaf=True
         )
         super().__init__(per_output, loss_weights, output_names=output_names)
+        self._sparse_losses: list[tuple[int, _OutputLoss]] = []
 
     def build(self, y_true: Any, y_pred: Any) -> None:
         """Matches outputs, labels and losses, and makes no variables for metrics.
@@ -78,25 +80,37 @@ class ExampleLosses(CompileLoss):
             leaves[id(output)] = loss.sample_weight_for_keras(weights)
         return keras.tree.map_structure(lambda output: leaves.get(id(output), weights), y_pred)
 
-    def check_labels(self, y: Any, y_pred: Any, arrays: Any, what: str) -> None:
-        """Refuses sparse labels outside the network's classes.
+    def trace(self, y: Any, y_pred: Any) -> None:
+        """Computes ℓ of one batch, remembering which labels belong to which loss.
 
         Args:
-            y: Symbolic labels, a structure of tensors.
-            y_pred: Symbolic outputs of the network.
-            arrays: The same structure as `y` of NumPy arrays with all the labels.
-            what: How the message calls the labels, such as "y".
+            y: Labels, a structure of tensors.
+            y_pred: Outputs of the network for them.
 
         Raises:
-            UsageError: If a label is not below the number of classes.
+            UsageError: If a loss has no value per example.
         """
         self(y, y_pred)
-        values = {
-            id(symbol): array
-            for symbol, array in zip(keras.tree.flatten(y), keras.tree.flatten(arrays), strict=True)
-        }
-        for _, loss, _, _ in self._flat_losses:
-            loss.check_labels(values.get(id(loss.y_true)), what)
+        places = {id(leaf): place for place, leaf in enumerate(keras.tree.flatten(y))}
+        self._sparse_losses = [
+            (places[id(loss.y_true)], loss)
+            for _, loss, _, _ in self._flat_losses
+            if loss.is_sparse and id(loss.y_true) in places
+        ]
+
+    def check_labels(self, labels: Any, what: str) -> None:
+        """Refuses sparse labels outside the network's classes; after `trace`.
+
+        Args:
+            labels: A structure of arrays like the `y` that was traced.
+            what: How the message calls them, such as "y".
+
+        Raises:
+            UsageError: Naming the label and the number of classes.
+        """
+        leaves = keras.tree.flatten(labels)
+        for place, loss in self._sparse_losses:
+            loss.check_labels(np.asarray(as_numpy(leaves[place])), what)
 
 
 class _OutputLoss(keras.losses.Loss):
@@ -176,10 +190,11 @@ class _OutputLoss(keras.losses.Loss):
             weights *= tf.cast(tf.shape(weights)[0], weights.dtype)
         return tf.reshape(weights, [-1] + [1] * (max(self._rank, 2) - 1))
 
-    def check_labels(self, labels: Any, what: str) -> None:
-        is_sparse = getattr(self._loss, "fn", None) is keras.losses.sparse_categorical_crossentropy
-        if not is_sparse or not isinstance(labels, np.ndarray):
-            return
+    @property
+    def is_sparse(self) -> bool:
+        return getattr(self._loss, "fn", None) is keras.losses.sparse_categorical_crossentropy
+
+    def check_labels(self, labels: np.ndarray, what: str) -> None:
         allowed = labels != getattr(self._loss, "ignore_class", None)
         wrong = labels[allowed & ((labels < 0) | (labels >= self._num_classes))]
         if wrong.size:

@@ -19,6 +19,7 @@ Since θ̂(0) = θ, the chain rule leaves u_i = α ⟨∇ℓ_i(θ), v⟩ with v 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -72,12 +73,20 @@ def meta_gradient(
             operation no second derivative, or an argument a value that is not possible.
     """
     form = get_meta_gradient(method)
-    batch = keras.tree.map_structure(tf.convert_to_tensor, tuple(batch))
-    clean_batch = keras.tree.map_structure(tf.convert_to_tensor, tuple(clean_batch))
+    batch, clean_batch = (
+        keras.tree.map_structure(
+            lambda part: None if part is None else tf.convert_to_tensor(part), one
+        )
+        for one in (tuple(batch), tuple(clean_batch))
+    )
     if not network.built:
         network(batch[0])
     losses = ExampleLosses(loss, loss_weights, getattr(network, "output_names", None))
-    return form(network, losses, batch, clean_batch, select_meta_variables(network, meta_variables))
+    variables = select_meta_variables(network, meta_variables)
+    try:
+        return form(network, losses, batch, clean_batch, variables)
+    except tf.errors.InvalidArgumentError as error:
+        raise sparse_label_error(error) or error from None
 
 
 def clean_gradient(
@@ -85,6 +94,7 @@ def clean_gradient(
     example_losses: ExampleLosses,
     clean_batch: Batch,
     variables: list[keras.Variable],
+    loss_scale: tf.Tensor | float | None = None,
 ) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
     """Returns the clean loss (1/M) Σ_j ℓ^v_j and its gradient v by the variables.
 
@@ -93,18 +103,22 @@ def clean_gradient(
         example_losses: The losses, one a clean example.
         clean_batch: `(x, y[, sample_weight])` of first dimension M.
         variables: What v is taken by.
+        loss_scale: A factor that lifts half-precision gradients above rounding to 0, taken out of v
+            again; by default 1024 for networks that compute in float16.
 
     Returns:
         The scalar clean loss, and v, a dense tensor or None (unconnected) a variable.
     """
     values = [variable.value for variable in variables]
-    # Half precision has no room for gradients divided by M; a power of two is taken out exactly.
-    scale = 1024.0 if _computes_in_float16(network) else 1.0
+    if loss_scale is None:
+        loss_scale = 1024.0 if _computes_in_float16(network) else 1.0
     with tf.GradientTape() as tape:
         clean_loss = _clean_loss(network, example_losses, clean_batch)
-        scaled = clean_loss * scale
+        scaled = clean_loss * loss_scale
     v = tape.gradient(scaled, values)
-    return clean_loss, [None if g is None else tf.convert_to_tensor(g) / scale for g in v]
+    return clean_loss, [
+        None if g is None else tf.convert_to_tensor(g) / tf.cast(loss_scale, g.dtype) for g in v
+    ]
 
 
 def align(
@@ -137,16 +151,16 @@ def align(
     ]
     # A unit v keeps the products within the range of half precision; the length comes back at
     # the end.
-    length = tf.linalg.global_norm([part for _, part in pairs])
+    length = _length([part for _, part in pairs])
     epsilon = tf.zeros_like(losses)
     with tf.GradientTape(watch_accessed_variables=False) as epsilon_tape:
         epsilon_tape.watch(epsilon)
         try:
             g = tape.gradient(losses, [value for value, _ in pairs], output_gradients=epsilon)
         except LookupError as error:
-            raise _no_second_derivative(error) from error
+            raise _no_second_derivative(error, losses) from None
         connected = [
-            (tf.convert_to_tensor(part), tf.math.divide_no_nan(direction, length))
+            (tf.convert_to_tensor(part), _divide(direction, length))
             for part, (_, direction) in zip(g, pairs, strict=True)
             if part is not None
         ]
@@ -157,7 +171,7 @@ def align(
             output_gradients=[direction for _, direction in connected],
         )
     except LookupError as error:
-        raise _no_second_derivative(error) from error
+        raise _no_second_derivative(error, losses) from None
     if u is None:
         raise UsageError(
             "The training loss does not depend on the variables that the meta-gradient is taken "
@@ -223,13 +237,16 @@ def difference_along(
     pairs = [
         (variable, part) for variable, part in zip(variables, v, strict=True) if part is not None
     ]
-    length = tf.linalg.global_norm([part for _, part in pairs])
+    length = _length([part for _, part in pairs])
     # The cube root of the rounding error balances it against the curvature of the difference.
     step = 0.01 if length.dtype == tf.float32 else 1e-4
     h = tf.math.divide_no_nan(tf.cast(step, length.dtype), length)
 
     def losses_at(sign: float) -> tf.Tensor:
-        moved = [(variable, variable.value + sign * h * part) for variable, part in pairs]
+        moved = [
+            (variable, variable.value + sign * tf.cast(h, part.dtype) * part)
+            for variable, part in pairs
+        ]
         return _training_losses(network, example_losses, batch, moved)
 
     difference = losses_at(1.0) - losses_at(-1.0)
@@ -252,16 +269,52 @@ def _clean_loss(network, example_losses, clean_batch, values=()) -> tf.Tensor:
     return tf.reduce_mean(losses)
 
 
+def _length(parts: list[tf.Tensor]) -> tf.Tensor:
+    """The Euclidean length of a gradient whose parts may differ in dtype."""
+    squares = [tf.cast(tf.reduce_sum(tf.square(part)), keras.config.floatx()) for part in parts]
+    return tf.sqrt(tf.add_n(squares))
+
+
+def _divide(part: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    return tf.math.divide_no_nan(part, tf.cast(length, part.dtype))
+
+
 def _computes_in_float16(network: keras.Model) -> bool:
     return any(layer.compute_dtype == "float16" for layer in network._flatten_layers())
 
 
-def _no_second_derivative(error: LookupError) -> UsageError:
+def _no_second_derivative(error: LookupError, losses: tf.Tensor) -> UsageError:
+    missing = re.search(r"\b(\w+?)(Grad)+\b", str(error))
+    operation = missing[1] if missing else "one"
     return UsageError(
-        f"An operation of the network has no second derivative ({str(error).splitlines()[0]}): "
-        f"build "
-        "the layer without it (for LSTM and GRU on a GPU: use_cudnn=False), or choose "
+        f"The operation {operation}{_places_of(operation, losses)} has no second derivative: "
+        "build the layer without it (LSTM and GRU on a GPU: use_cudnn=False), or choose "
         "meta_gradient='finite_difference', which needs none."
+    )
+
+
+def _places_of(operation: str, losses: tf.Tensor) -> str:
+    """Says in which layers an operation stands, which a graph knows by the paths in its names."""
+    if tf.executing_eagerly():
+        return ""
+    paths = {
+        one.name.rpartition("/")[0]
+        for one in losses.graph.get_operations()
+        if one.type == operation
+    }
+    return f" (of {', '.join(sorted(paths))})" if paths else ""
+
+
+def sparse_label_error(error: tf.errors.InvalidArgumentError) -> UsageError | None:
+    """Turns TensorFlow's complaint about a sparse label into a sentence, and others into None."""
+    complaint = re.search(
+        r"label value of (\S+) which is outside the valid range of (\[.*?\))", str(error)
+    )
+    if complaint is None:
+        return None
+    return UsageError(
+        f"A batch holds the label {complaint[1]}, outside the network's classes {complaint[2]}: "
+        "labels must be whole numbers from 0 to the number of classes minus 1."
     )
 
 

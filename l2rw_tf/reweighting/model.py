@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import keras
@@ -10,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras.src.trainers.data_adapters.array_slicing import train_validation_split
 
-from l2rw_tf.errors import TrainingDiverged, UsageError
-from l2rw_tf.reweighting.batches import CLEAN, IDS, TRAINING, clean_arrays, pair_batches
+from l2rw_tf.errors import UsageError
+from l2rw_tf.reweighting.batches import CLEAN, IDS, TRAINING, pair_batches, single_pair
 from l2rw_tf.reweighting.example_losses import ExampleLosses
 from l2rw_tf.reweighting.ledger import Ledger
 from l2rw_tf.reweighting.meta_gradient import (
@@ -19,14 +18,19 @@ from l2rw_tf.reweighting.meta_gradient import (
     clean_gradient,
     difference_along,
     get_meta_gradient,
+    sparse_label_error,
 )
 from l2rw_tf.reweighting.meta_variables import (
     MetaVariables,
     check_meta_variables,
     select_meta_variables,
 )
+from l2rw_tf.reweighting.monitor import StepMonitor
 from l2rw_tf.reweighting.passes import call_for_training, observed_call, split_sample_weight
-from l2rw_tf.reweighting.weights import effective_batch_size, normalize, zero_weight_share
+from l2rw_tf.reweighting.weights import normalize
+
+# A batch size that no other axis has: losses that keep the first axis show by it.
+_UNLIKELY_BATCH_SIZE = 10_007
 
 
 @keras.saving.register_keras_serializable(package="l2rw_tf")
@@ -77,17 +81,24 @@ class ReweightingModel(keras.Model):
             raise UsageError(
                 f"network must be a keras.Model, got an object of type {type(network).__name__}."
             )
+        if type(network).compute_loss is not keras.Model.compute_loss:
+            raise UsageError(
+                f"The network {network.name!r} has a compute_loss of its own, which gives no value "
+                "per example: give its loss to compile(loss=...) and remove the method."
+            )
         check_meta_variables(meta_variables)
         get_meta_gradient(meta_gradient)
         # The network's own policy decides on loss scaling in `compile`.
         kwargs.setdefault("dtype", network.dtype_policy)
-        super().__init__(**kwargs)
+        # Inputs reach the network as they come: it casts them itself.
+        super().__init__(autocast=False, **kwargs)
         self.network = network
         self._meta_variables = meta_variables
         self._meta_gradient = meta_gradient
         self._example_losses: ExampleLosses | None = None
-        self._monitor: _StepMonitor | None = None
+        self._monitor: StepMonitor | None = None
         self._weights_function: Any = None
+        self._checked_kind = ""
         self._ledger = None if tracked_examples is None else Ledger(tracked_examples)
         if network.built:
             self.built = True
@@ -124,6 +135,8 @@ class ReweightingModel(keras.Model):
         optimizer: Any = "rmsprop",
         loss: Any = None,
         loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
         **kwargs: Any,
     ) -> None:
         """Configures training as `keras.Model.compile` does.
@@ -132,18 +145,22 @@ class ReweightingModel(keras.Model):
             optimizer: As in Keras.
             loss: As in Keras, with a value per example; required.
             loss_weights: As in Keras.
-            **kwargs: `metrics`, `weighted_metrics`, `run_eagerly`, `steps_per_execution`,
-                `jit_compile`, `auto_scale_loss` as in Keras. `jit_compile="auto"` uses XLA on a
-                GPU.
+            metrics: As in Keras.
+            weighted_metrics: As in Keras, weighted by the user's sample weights.
+            **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile` and `auto_scale_loss` as
+                in Keras. `jit_compile="auto"` uses XLA on a GPU.
 
         Raises:
             UsageError: If there is no loss.
         """
         example_losses = ExampleLosses(loss, loss_weights, getattr(self, "output_names", None))
-        super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, **kwargs)
+        super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
         self._example_losses = example_losses
-        self._monitor = _StepMonitor()
+        self._monitor = StepMonitor(
+            scales_loss=isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        )
         self._weights_function = None
+        self._checked_kind = ""
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as the saved one was."""
@@ -229,16 +246,17 @@ class ReweightingModel(keras.Model):
             shuffle=shuffle,
             class_weight=class_weight,
             track_examples=track_examples,
+            takes_text=self._takes_text,
         )
+        self._check_before_training(batches.get_tf_dataset().element_spec, batches.labels)
         self._open_ledger(track_examples, x)
-        self._check_before_training(batches.get_tf_dataset().element_spec, x, y, clean_data)
         self._monitor.start()
         try:
-            return super().fit(
+            history = super().fit(
                 x=batches,
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=self._with_stop(callbacks),
+                callbacks=callbacks,
                 validation_data=validation_data,
                 shuffle=False,
                 initial_epoch=initial_epoch,
@@ -248,7 +266,8 @@ class ReweightingModel(keras.Model):
                 validation_freq=validation_freq,
             )
         except tf.errors.InvalidArgumentError as error:
-            raise _sparse_label_error(error) or error from None
+            raise sparse_label_error(error) or error from None
+        return history
 
     def train_on_batch(
         self,
@@ -277,12 +296,13 @@ class ReweightingModel(keras.Model):
             UsageError: If the data, the loss or the network cannot be used.
         """
         self._require_compiled("train_on_batch")
-        joined = self._single_batch(x, y, sample_weight, clean_data, class_weight)
+        pair, labels = single_pair(x, y, sample_weight, clean_data, class_weight, self._takes_text)
+        self._check_before_training(_spec(pair), labels)
         self.make_train_function()
         self.reset_metrics()
         logs = {
             name: float(np.asarray(value))
-            for name, value in self.train_function(iter(joined)).items()
+            for name, value in self.train_function(iter([pair])).items()
         }
         return logs if return_dict else list(logs.values())
 
@@ -304,12 +324,13 @@ class ReweightingModel(keras.Model):
             UsageError: If the data, the loss or the network cannot be used.
         """
         self._require_compiled("example_weights")
-        joined = self._single_batch(x, y, sample_weight, clean_data)
+        pair, labels = single_pair(x, y, sample_weight, clean_data, takes_text=self._takes_text)
+        self._check_before_training(_spec(pair), labels)
         if self._weights_function is None:
             self._weights_function = tf.function(
                 self._weights_of_batch, autograph=False, jit_compile=self.jit_compile
             )
-        return np.asarray(self._weights_function(next(iter(joined))), np.float32)
+        return np.asarray(self._weights_function(pair), np.float32)
 
     def train_step(self, data: dict[str, Any]) -> dict[str, tf.Tensor]:
         """One step of algorithm 1 of the paper, compiled by Keras.
@@ -331,7 +352,9 @@ class ReweightingModel(keras.Model):
         variables = select_meta_variables(self.network, self._meta_variables)
 
         # v = ∇_θ (1/M) Σ_j ℓ^v_j; its activations are gone before the training pass begins.
-        clean_loss, v = clean_gradient(self.network, self._example_losses, data[CLEAN], variables)
+        clean_loss, v = clean_gradient(
+            self.network, self._example_losses, data[CLEAN], variables, self._loss_scale()
+        )
         if self._meta_gradient == "finite_difference":
             # Before the training call, so that dropout draws the mask that the call will draw.
             u = difference_along(self.network, self._example_losses, data[TRAINING], variables, v)
@@ -361,9 +384,10 @@ class ReweightingModel(keras.Model):
         if self._ledger is not None and IDS in data:
             self._ledger.update(data[IDS], u, w)
 
-        loss = tf.reduce_sum(w * losses) + regularization
-        self._log_losses(loss, w, y, y_pred)
-        self._monitor.update(w, clean_loss, loss)
+        # Where half precision overflowed, the optimizer skips the step and lowers its loss scale.
+        finite_w = tf.where(tf.math.is_finite(w), w, 0)
+        self._log_losses(tf.reduce_sum(finite_w * losses) + regularization, finite_w, y, y_pred)
+        self._monitor.update(finite_w, clean_loss, losses, u)
         logs = self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
         return {**logs, **self._monitor.result()}
 
@@ -384,6 +408,23 @@ class ReweightingModel(keras.Model):
                 "No examples were tracked: train with fit(..., track_examples=True) first."
             )
         return self._ledger.record()
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Compiles the step as Keras does, and looks after each execution whether it went well."""
+        if self.train_function is not None and not force:
+            return self.train_function
+        super().make_train_function(force=True)
+        execute = self.train_function
+
+        def execute_and_look(iterator: Any) -> Any:
+            logs = execute(iterator)
+            self._monitor.check(self.optimizer)
+            if self._ledger is not None:
+                self._ledger.check_ids()
+            return logs
+
+        self.train_function = execute_and_look
+        return self.train_function
 
     def reset_metrics(self) -> None:
         """Starts all means anew, as Keras does before every epoch."""
@@ -430,25 +471,6 @@ class ReweightingModel(keras.Model):
             )
         return cls(**config)
 
-    def _single_batch(
-        self, x: Any, y: Any, sample_weight: Any, clean_data: Any, class_weight: Any = None
-    ) -> tf.data.Dataset:
-        """Joins one training batch and one clean batch, checked, in the order they came."""
-        joined = pair_batches(
-            x,
-            y,
-            sample_weight,
-            clean_data,
-            batch_size=max(1, len(keras.tree.flatten(x)[0])),
-            clean_batch_size=sys.maxsize,
-            steps_per_epoch=None,
-            shuffle=False,
-            class_weight=class_weight,
-            shuffle_clean=False,
-        ).get_tf_dataset()
-        self._check_before_training(joined.element_spec, x, y, clean_data)
-        return joined
-
     def _weights_of_batch(self, data: dict[str, Any]) -> tf.Tensor:
         batch, clean_batch = data[TRAINING], data[CLEAN]
         weight, _ = split_sample_weight(keras.utils.unpack_x_y_sample_weight(batch)[2])
@@ -481,21 +503,40 @@ class ReweightingModel(keras.Model):
                 f"Call model.compile(optimizer=..., loss=...) before model.{method}(...)."
             )
 
-    def _check_before_training(self, spec: Any, x: Any, y: Any, clean_data: Any) -> None:
+    def _check_before_training(self, spec: Any, labels: dict[str, Any]) -> None:
         """What can be known to be wrong before the first step: network, loss and labels."""
-        inputs, labels, _ = keras.utils.unpack_x_y_sample_weight(spec[TRAINING])
-        self._build_network(inputs)
-        self.built = True
-        select_meta_variables(self.network, self._meta_variables)
-        arrays = {"y": y, "clean_data's y": (clean_arrays(clean_data) or (None, None))[1]}
+        if self._checked_kind != str(spec):
+            inputs, outputs, _ = keras.utils.unpack_x_y_sample_weight(spec[TRAINING])
+            self._build_network(inputs)
+            self.built = True
+            select_meta_variables(self.network, self._meta_variables)
+            tf.function(self._trace_losses, autograph=False).get_concrete_function(
+                *keras.tree.map_structure(self._with_unlikely_batch_size, (inputs, outputs))
+            )
+            self._checked_kind = str(spec)
+        for what, values in labels.items():
+            if values is not None:
+                self._example_losses.check_labels(values, what)
 
-        def check(inputs: Any, labels: Any) -> None:
-            outputs = observed_call(self.network, inputs)
-            for what, values in arrays.items():
-                values = labels if values is None else values
-                self._example_losses.check_labels(labels, outputs, values, what)
+    def _trace_losses(self, inputs: Any, labels: Any) -> None:
+        self._example_losses.trace(labels, observed_call(self.network, inputs))
 
-        tf.function(check, autograph=False).get_concrete_function(inputs, labels)
+    def _with_unlikely_batch_size(self, spec: Any) -> Any:
+        network_inputs = keras.tree.flatten(getattr(self.network, "inputs", None) or [])
+        is_fixed = any(one.shape[0] is not None for one in network_inputs)
+        if is_fixed or not isinstance(spec, tf.TensorSpec) or not spec.shape.rank:
+            return spec
+        return tf.TensorSpec([_UNLIKELY_BATCH_SIZE, *spec.shape[1:]], spec.dtype)
+
+    @property
+    def _takes_text(self) -> bool:
+        inputs = keras.tree.flatten(getattr(self.network, "inputs", None) or [])
+        return any(one.dtype == "string" for one in inputs)
+
+    def _loss_scale(self) -> tf.Tensor | None:
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            return self.optimizer.scale_loss(tf.ones((), keras.config.floatx()))
+        return None
 
     def _open_ledger(self, track_examples: bool | int, x: Any) -> None:
         if track_examples is False:
@@ -513,96 +554,10 @@ class ReweightingModel(keras.Model):
             # The step that was traced before writes to another ledger, or to none.
             self.train_function = None
 
-    def _with_stop(self, callbacks: Any) -> Any:
-        stop = _StopOnFault(self._monitor, self._ledger)
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(stop)
-            return callbacks
-        given = (
-            callbacks
-            if isinstance(callbacks, (list, tuple))
-            else [callbacks] * (callbacks is not None)
-        )
-        return [*given, stop]
-
-
-class _StepMonitor:
-    """What is recorded of the steps of an epoch on the device, beside Keras's metrics."""
-
-    def __init__(self) -> None:
-        names = ("clean_loss", "effective_batch_size", "zero_weight_share")
-        self._means = {name: keras.metrics.Mean(name=name) for name in names}
-        self._steps = keras.Variable(0, dtype="int64", trainable=False, name="steps")
-        self._first_bad_step = keras.Variable(0, dtype="int64", trainable=False, name="first_bad")
-
-    def start(self) -> None:
-        """Begins a training: counts steps from 1."""
-        self._steps.assign(0)
-        self._first_bad_step.assign(0)
-
-    def update(self, w: tf.Tensor, clean_loss: tf.Tensor, loss: tf.Tensor) -> None:
-        """Takes in the weights, clean loss and reweighted loss of one step."""
-        self._means["clean_loss"].update_state(clean_loss)
-        self._means["effective_batch_size"].update_state(effective_batch_size(w))
-        self._means["zero_weight_share"].update_state(zero_weight_share(w))
-        self._steps.assign_add(1)
-        finite = tf.math.is_finite(clean_loss) & tf.math.is_finite(loss)
-        is_first = tf.logical_and(tf.logical_not(finite), tf.equal(self._first_bad_step.value, 0))
-        self._first_bad_step.assign(
-            tf.where(is_first, self._steps.value, self._first_bad_step.value)
-        )
-
-    def result(self) -> dict[str, tf.Tensor]:
-        """Returns the means over the steps so far."""
-        return {name: mean.result() for name, mean in self._means.items()}
-
-    def reset_means(self) -> None:
-        """Starts the means anew."""
-        for mean in self._means.values():
-            mean.reset_state()
-
-    @property
-    def first_bad_step(self) -> int:
-        """The first step whose losses were not finite, counted from 1, or 0."""
-        return int(self._first_bad_step.numpy())
-
-
-class _StopOnFault(keras.callbacks.Callback):
-    """Ends a training that met NaN or infinity, naming the step, or an id that is not tracked."""
-
-    def __init__(self, monitor: _StepMonitor, ledger: Ledger | None) -> None:
-        super().__init__()
-        self._monitor = monitor
-        self._ledger = ledger
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self._ledger is not None:
-            self._ledger.check_ids()
-        step = self._monitor.first_bad_step
-        if step:
-            rate = float(np.asarray(self.model.optimizer.learning_rate))
-            raise TrainingDiverged(
-                f"Training stopped: the loss was NaN or infinite at step {step}. Try a smaller "
-                f"learning "
-                f"rate (it was {rate:g}) or clipping (clipnorm=1.0 in the optimizer), and look "
-                f"for NaN, "
-                "infinite values or labels outside the network's classes in the data.",
-                step,
-            )
-
 
 def _symbol(spec: Any) -> keras.KerasTensor:
     return keras.KerasTensor(spec.shape, dtype=keras.backend.standardize_dtype(spec.dtype))
 
 
-def _sparse_label_error(error: tf.errors.InvalidArgumentError) -> UsageError | None:
-    """Turns TensorFlow's complaint about a label of a stream into a sentence."""
-    for line in str(error).splitlines():
-        if "label value" in line:
-            return UsageError(
-                "A batch holds a label outside the network's classes "
-                f"({line.strip().split('Received a ')[-1].split('.  Label')[0]}): labels must be "
-                f"whole "
-                "numbers from 0 to the number of classes minus 1."
-            )
-    return None
+def _spec(pair: Any) -> Any:
+    return keras.tree.map_structure(tf.type_spec_from_value, pair)

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.random.seed_generator import global_seed_generator
 
 # Added to the first half of a random seed: a stream of its own, and the same one every time.
 _OTHER_STREAM = 1_000_003
@@ -68,27 +69,37 @@ def split_sample_weight(sample_weight: Any) -> tuple[tf.Tensor | None, Any]:
     """
     if sample_weight is None:
         return None, None
-    leaves = [leaf for leaf in keras.tree.flatten(sample_weight) if leaf is not None]
+    leaves = keras.tree.flatten(sample_weight)
     if len(leaves) == 1 and leaves[0].shape.rank <= 2 and leaves[0].shape[1:] in ((), (1,)):
         return tf.reshape(leaves[0], [-1]), None
-    per_leaf = [tf.reduce_mean(leaf, list(range(1, leaf.shape.rank))) for leaf in leaves]
-    per_example = tf.add_n([tf.cast(one, per_leaf[0].dtype) for one in per_leaf]) / len(per_leaf)
+    given = [leaf for leaf in leaves if leaf is not None]
+    if not given:
+        return None, None
+    means = [tf.reduce_mean(leaf, list(range(1, leaf.shape.rank))) for leaf in given]
+    means = [tf.cast(mean, keras.config.floatx()) for mean in means]
+    # An output without weights counts with ones.
+    means += [tf.ones_like(means[0])] * (len(leaves) - len(given))
+    per_example = tf.add_n(means) / len(means)
 
-    def within(leaf: tf.Tensor | None) -> tf.Tensor | None:
+    def within(leaf: tf.Tensor | None) -> tf.Tensor:
         if leaf is None:
-            return None
+            leaf = tf.ones_like(per_example)
         shape = [-1] + [1] * (leaf.shape.rank - 1)
-        return tf.math.divide_no_nan(leaf, tf.reshape(tf.cast(per_example, leaf.dtype), shape))
+        return tf.math.divide_no_nan(
+            tf.cast(leaf, per_example.dtype), tf.reshape(per_example, shape)
+        )
 
     return per_example, keras.tree.map_structure(within, sample_weight)
 
 
 def _random_seeds(network: keras.Model) -> list[keras.Variable]:
-    return [
+    of_layers = [
         variable
         for variable in network.non_trainable_variables
         if variable.path.split("/")[-1] == "seed_generator_state"
     ]
+    # Random operations that were given no seed draw from this one.
+    return [*of_layers, global_seed_generator().state]
 
 
 def _other_stream(seed: keras.Variable) -> tf.Tensor:

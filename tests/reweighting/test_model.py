@@ -143,12 +143,6 @@ def test_regularization_moves_the_update_and_not_the_weights():
     assert logs[0]["clean_loss"] == pytest.approx(logs[1]["clean_loss"], rel=1e-6)
 
 
-def opposed():
-    """A batch whose gradients all point away from those of the clean data."""
-    x, _ = data(10)
-    return (x, np.zeros(10, int)), (x, np.ones(10, int))
-
-
 def test_all_zero_weights_leave_the_parameters_as_they_are():
     """Bit for bit with plain SGD, and nothing is NaN."""
     x = np.ones((6, 4), "float32")
@@ -647,3 +641,213 @@ def test_another_backend_is_refused_in_one_sentence():
         env={"KERAS_BACKEND": "jax", "PYTHONPATH": ":".join(sys.path)},
     )
     assert "KERAS_BACKEND selects 'jax'" in done.stdout and done.stdout.count("\n") == 1
+
+
+def mean_over_the_batch(y, p):
+    return tf.reduce_mean(tf.square(y - p), axis=0)
+
+
+def mean_kept_as_an_axis(y, p):
+    return tf.reduce_mean(tf.square(y - p), keepdims=True)
+
+
+@pytest.mark.parametrize("loss", [mean_over_the_batch, mean_kept_as_an_axis])
+def test_losses_that_lose_the_first_axis_are_refused_whatever_the_batch_size(loss):
+    """Batch sizes are unknown while Keras traces; a value a column is not a value an example."""
+    x = data(20)[0]
+    with pytest.raises(l2rw_tf.UsageError, match=f"{loss.__name__}' gives no value per example"):
+        reweighting(
+            net=keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)]), loss=loss
+        ).fit(x, x, batch_size=8, clean_data=(x[:6], x[:6]), clean_batch_size=4)
+
+
+@pytest.mark.parametrize("fault", ["in the clean gradient", "in the update"])
+def test_float16_recovers_from_overflow(fault):
+    """The optimizer lowers its loss scale until the step fits, and training goes on."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        keras.utils.set_random_seed(0)
+        net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x = data(64)[0]
+    factor = 500.0 if fault == "in the clean gradient" else 1.0
+    y = (factor * x[:, :1]).astype("float32")
+    inner = keras.optimizers.Adam(0.1)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner, initial_scale=2.0**30)
+    model = l2rw_tf.ReweightingModel(net)
+    model.compile(optimizer, "mse")
+    history = model.fit(x, y, clean_data=(x[:16], y[:16]), epochs=20, batch_size=16, verbose=0)
+    assert float(optimizer.dynamic_scale) < 2.0**30
+    assert history.history["clean_loss"][-1] < history.history["clean_loss"][0]
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_inputs_reach_a_half_precision_network_uncast():
+    """A float32 layer at the front sees what it would see without the wrapper."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        layers = [
+            keras.layers.Rescaling(1e-5, dtype="float32"),
+            keras.layers.Dense(3, dtype="float32"),
+        ]
+        net = keras.Sequential([keras.Input((4,)), *layers])
+        model = l2rw_tf.ReweightingModel(net)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x = 1e5 * data(8)[0]
+    np.testing.assert_allclose(model.predict(x, verbose=0), net.predict(x, verbose=0))
+
+
+def test_a_list_of_callbacks_that_keras_made_is_left_alone():
+    """`keras.callbacks.CallbackList` is used as it is, twice."""
+    (x, y), clean = data(20), data(6, seed=1)
+    model, epochs = reweighting(), []
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+    for _ in range(2):
+        callbacks = keras.callbacks.CallbackList([watch], add_history=True, model=model)
+        model.fit(x, y, clean_data=clean, callbacks=callbacks, verbose=0)
+    assert epochs == [0, 0] and len(callbacks.callbacks) == 2
+
+
+def test_an_output_without_weights_counts_with_ones():
+    """`{"kind": s, "size": None}`, which Keras takes, means ones for the size."""
+    case = zoo.two_outputs()
+    model = l2rw_tf.ReweightingModel(case.network)
+    model.compile("sgd", case.loss, loss_weights=case.loss_weights)
+    s = np.array([0, 0, 0, 1, 1, 1], "float32")
+    weights = [
+        model.example_weights(*case.batch, {"kind": s, "size": size}, clean_data=case.clean_batch)
+        for size in (None, np.ones(zoo.N, "float32"))
+    ]
+    np.testing.assert_allclose(weights[0], weights[1], atol=1e-7)
+    assert weights[0][:3].any()
+
+
+@pytest.mark.parametrize("kind", ["dataset", "pydataset"])
+def test_clean_streams_go_on_from_epoch_to_epoch(kind):
+    """Three clean batches and two steps an epoch: all three are met."""
+    from l2rw_tf.reweighting.batches import pair_batches
+
+    (x, y), clean = data(20), data(6, seed=1)
+    stream = sources(*clean, 2)[kind]
+    pairs = pair_batches(
+        x,
+        y,
+        None,
+        stream,
+        batch_size=10,
+        clean_batch_size=None,
+        steps_per_epoch=None,
+        shuffle=False,
+        class_weight=None,
+    )
+    batches = pairs.get_tf_dataset()
+    met = [element["clean"][0].numpy() for _ in range(3) for element in batches]
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate(met), 0), np.sort(np.tile(clean[0], (2, 1)), 0)
+    )
+
+
+def test_clean_streams_are_read_in_full_beforehand():
+    """NaN in the third clean batch, a label out of range in the second."""
+    (x, y), (cx, cy) = data(20), data(6, seed=1)
+    cx[5, 0] = np.nan
+    with pytest.raises(l2rw_tf.UsageError, match="Batch 2 of clean_data holds 1 values"):
+        reweighting().fit(x, y, clean_data=sources(cx, cy, 2)["dataset"])
+    cx, cy = data(6, seed=1)
+    cy[2] = 9
+    with pytest.raises(l2rw_tf.UsageError, match="clean_data's y holds the label 9"):
+        reweighting().fit(x, y, clean_data=sources(cx, cy, 2)["dataset"])
+
+
+def test_operation_without_second_derivative_names_its_layer():
+    """As `fit` meets it."""
+    keras.utils.set_random_seed(0)
+    net = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.Conv2D(2, 1),
+            keras.layers.UpSampling2D(interpolation="bicubic", name="enlarge"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+        ]
+    )
+    x, y = np.zeros((8, 4, 4, 1), "float32"), np.zeros(8, int)
+    with pytest.raises(
+        l2rw_tf.UsageError, match="ResizeBicubic .of [^)]*enlarge.*finite_difference"
+    ):
+        reweighting(net=net).fit(x, y, clean_data=(x, y), verbose=0)
+
+
+def test_what_keras_takes_is_taken():
+    """Labels (N, 1) beside (N,), tensors, text, metrics by position, layers of other dtypes."""
+    (x, y), (cx, cy) = data(20), data(6, seed=1)
+    model = l2rw_tf.ReweightingModel(network())
+    model.compile("sgd", LOSS, None, ["accuracy"])
+    assert "accuracy" in model.fit(x, y[:, None], clean_data=(cx, cy), verbose=0).history
+    model = reweighting()
+    model.fit(
+        tf.constant(x), tf.constant(y), clean_data=(tf.constant(cx), tf.constant(cy)), verbose=0
+    )
+    with pytest.raises(l2rw_tf.UsageError, match="y holds the label [789]"):
+        model.fit(tf.constant(x), tf.constant(y + 7), clean_data=(cx, cy), verbose=0)
+
+    words = np.array(["yes", "no", "maybe", "yes"] * 4)
+    inputs = keras.Input((), dtype="string")
+    looked_up = keras.layers.StringLookup(vocabulary=["yes", "no", "maybe"], output_mode="one_hot")(
+        inputs
+    )
+    of_text = keras.Model(inputs, keras.layers.Dense(3)(looked_up))
+    labels = np.array([0, 1, 2, 0] * 4)
+    text = reweighting(keras.optimizers.SGD(1.0), net=of_text)
+    clean = tf.data.Dataset.from_tensor_slices((words[:3], labels[:3])).batch(3)
+    history = text.fit(
+        tf.data.Dataset.from_tensor_slices((words, labels)).batch(4),
+        clean_data=clean,
+        epochs=20,
+        verbose=0,
+    )
+    assert history.history["clean_loss"][-1] < 0.5 * history.history["clean_loss"][0]
+
+    mixed = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(4, dtype="float64"),
+            keras.layers.Dense(3, dtype="float32"),
+        ]
+    )
+    assert reweighting(net=mixed).example_weights(x, y, clean_data=(cx, cy)).sum() == pytest.approx(
+        1, abs=1e-5
+    )
+
+
+class Unseeded(keras.layers.Layer):
+    """Draws from Keras's global generator."""
+
+    def call(self, inputs):
+        return inputs * keras.ops.cast(
+            keras.random.uniform(keras.ops.shape(inputs)) < 0.5, inputs.dtype
+        )
+
+
+def test_random_layers_without_a_seed_draw_apart_as_well():
+    """Masks of the clean and of the training pass share a quarter of the inputs, not a half."""
+    keras.utils.set_random_seed(0)
+    net = keras.Sequential([keras.Input((400,)), Unseeded(), keras.layers.Dense(1, use_bias=False)])
+    net.layers[1].kernel.assign(np.zeros((400, 1)))
+    x, y = np.ones((1, 400), "float32"), np.ones((1, 1), "float32")
+    # The residual is 2 (0 - 1), so u is 4 times the number of inputs that both masks keep.
+    shared = l2rw_tf.meta_gradient(net, "mse", (x, y), (x, y)).numpy().item() / 4
+    assert 70 < shared < 130
+
+
+def test_a_network_with_a_loss_of_its_own_is_refused():
+    """Rather than trained on another one in silence."""
+
+    class Own(keras.Model):
+        def compute_loss(self, *args, **kwargs):
+            return 0.0
+
+    with pytest.raises(l2rw_tf.UsageError, match="compute_loss of its own"):
+        l2rw_tf.ReweightingModel(Own())

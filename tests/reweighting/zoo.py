@@ -27,11 +27,15 @@ class Case:
     has_dropout: bool = False
 
     def __post_init__(self) -> None:
-        """Takes the clean examples from the training batch.
+        """Takes all clean examples but one from the training batch.
 
-        Their mean u is ‖v‖² then, so that some weights are positive whatever the parameters are.
+        Where all were, their mean u would be ‖v‖²; so some weights stay positive in training.
         """
-        self.clean_batch = keras.tree.map_structure(lambda part: part[:M], self.batch)
+        self.clean_batch = keras.tree.map_structure(
+            lambda clean, part: np.concatenate([part[: M - 1], clean[M - 1 :]]),
+            self.clean_batch,
+            self.batch,
+        )
 
 
 def softmax_by_hand(y: Any, logits: Any) -> tf.Tensor:

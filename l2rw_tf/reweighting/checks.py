@@ -1,0 +1,224 @@
+"""What is wrong with the data, said before training begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.trainers.data_adapters.array_data_adapter import can_convert_arrays
+
+from l2rw_tf.errors import UsageError
+
+# A clean stream of unknown length may never end; this many of its batches are read beforehand.
+_READ_AHEAD = 1000
+
+
+def is_arrays(x: Any) -> bool:
+    """Returns whether this is arrays or a structure of them, not a source of batches."""
+    return not isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)) and (
+        can_convert_arrays((x,))
+    )
+
+
+def clean_arrays(clean_data: Any) -> tuple[Any, ...] | None:
+    """Returns clean data given as arrays as `(x, y[, sample_weight])`, or None for other kinds."""
+    is_tuple = isinstance(clean_data, (tuple, list)) and len(clean_data) in (2, 3)
+    return tuple(clean_data) if is_tuple and can_convert_arrays(tuple(clean_data)) else None
+
+
+def length(array: Any) -> int:
+    """Returns the number of examples of an array, dense or sparse."""
+    return int(array.shape[0]) if hasattr(array, "shape") else len(array)
+
+
+def check_sizes(**sizes: int | None) -> None:
+    """Refuses batch sizes that are not whole numbers of at least 1."""
+    for name, size in sizes.items():
+        if size is not None and (not isinstance(size, (int, np.integer)) or size < 1):
+            raise UsageError(f"{name} must be a whole number of at least 1, got {size!r}.")
+
+
+def check_clean_kind(clean_data: Any, batch_kinds: tuple[type, ...]) -> None:
+    """Refuses clean data that is missing or of no known kind."""
+    if clean_data is None:
+        raise UsageError(
+            "Reweighting needs clean data: give fit(..., clean_data=(x_clean, y_clean)), a handful "
+            "of examples whose labels you trust, or a tf.data.Dataset or PyDataset of them."
+        )
+    if clean_arrays(clean_data) is None and not isinstance(clean_data, batch_kinds):
+        raise UsageError(
+            "clean_data must be (x, y) or (x, y, sample_weight) of arrays, a tf.data.Dataset or a "
+            f"keras.utils.PyDataset, got {describe(clean_data)}."
+        )
+
+
+def check_arrays(prefix: str, x: Any, y: Any, sample_weight: Any, takes_text: bool) -> int:
+    """Refuses arrays without labels or examples, of different lengths, or with strange values.
+
+    Args:
+        prefix: How messages call the arrays: "" or "clean_data's ".
+        x: Inputs.
+        y: Labels.
+        sample_weight: Weights or None.
+        takes_text: Whether the network has an input of text.
+
+    Returns:
+        The number of examples.
+
+    Raises:
+        UsageError: Naming argument, value and place.
+    """
+    what = "clean_data" if prefix else "the training data"
+    if y is None:
+        raise UsageError(f"{what.capitalize()} has no labels: give (x, y).")
+    leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None]
+    sizes = sorted({length(leaf) for leaf in leaves})
+    if len(sizes) > 1:
+        raise UsageError(f"The arrays of {what} differ in their number of examples: {sizes}.")
+    if sizes == [0]:
+        hint = "give at least one that you trust" if prefix else "give some"
+        raise UsageError(f"{what} holds no examples: {hint}.")
+    _check_values(f"{prefix}x", x, takes_text)
+    _check_values(f"{prefix}y", y, False)
+    _check_values(f"{prefix}sample_weight", sample_weight, False)
+    return sizes[0]
+
+
+def check_clean_stream(batches: tf.data.Dataset, takes_text: bool) -> Any:
+    """Reads a clean stream once, in full where it ends, and refuses strange values.
+
+    Args:
+        batches: The clean batches.
+        takes_text: Whether the network has an input of text.
+
+    Returns:
+        The labels of all the batches read, structured as those of one.
+
+    Raises:
+        UsageError: If there is no batch, or a value is NaN or infinite.
+    """
+    if any(
+        spec.shape.rank == 0
+        for spec in keras.tree.flatten(batches.element_spec)
+        if isinstance(spec, tf.TensorSpec)
+    ):
+        raise UsageError("clean_data must give batches: call .batch(...) on the data set.")
+    endless = int(batches.cardinality()) == tf.data.INFINITE_CARDINALITY
+    labels = []
+    for number, batch in enumerate(batches.take(1 if endless else _READ_AHEAD)):
+        _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        _check_values(f"Batch {number} of clean_data", batch, takes_text)
+        if y is not None:
+            labels.append(keras.tree.map_structure(as_numpy, y))
+    if not labels and not any(True for _ in batches.take(1)):
+        raise UsageError("clean_data is a data set without batches: it needs at least one.")
+    if not labels:
+        return None
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *labels)
+
+
+def check_same_kind(training: Any, clean: Any, takes_text: bool) -> None:
+    """Refuses clean batches that are not of the training batches' structure, shape and kind.
+
+    Args:
+        training: `(x, y[, sample_weight])` of tensors or their specifications.
+        clean: The same of the clean data.
+        takes_text: Whether the network has an input of text.
+
+    Raises:
+        UsageError: Saying how they differ.
+    """
+    training_parts = keras.utils.unpack_x_y_sample_weight(training)
+    clean_parts = keras.utils.unpack_x_y_sample_weight(clean)
+    for name, one, other in zip(("x", "y"), training_parts, clean_parts, strict=False):
+        if one is None or other is None:
+            side = "training data" if one is None else "clean_data"
+            raise UsageError(
+                f"The {side} brings no {name}: it must give (x, y) or (x, y, sample_weight)."
+            )
+        # Lists and tuples count as the same, as they do in Keras.
+        one, other = keras.tree.lists_to_tuples(one), keras.tree.lists_to_tuples(other)
+        try:
+            keras.tree.assert_same_structure(one, other)
+        except ValueError:
+            raise UsageError(
+                f"clean_data and training data differ in the structure of {name}: "
+                f"{describe(other)} against {describe(one)}."
+            ) from None
+        for a, b in zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True):
+            _check_same_shape(name, a, b)
+            if tf.string in (a.dtype, b.dtype) and not (takes_text and name == "x"):
+                raise UsageError(
+                    f"The {name} of clean_data or training data is text, which Keras cannot cast "
+                    "to numbers: turn it into numbers first."
+                )
+
+
+def describe(value: Any) -> str:
+    """Returns in a few words what kind of thing this is."""
+    if isinstance(value, dict):
+        return f"a dict with the keys {sorted(value)}"
+    if isinstance(value, (tuple, list)):
+        return f"{len(value)} parts"
+    if isinstance(value, (tf.TensorSpec, tf.Tensor)):
+        return "one array"
+    return f"an object of type {type(value).__name__}"
+
+
+def as_numpy(value: Any) -> Any:
+    """Returns tensors and frames as NumPy arrays, and everything else as it is."""
+    if isinstance(value, tf.Tensor):
+        return value.numpy()
+    return value.to_numpy() if hasattr(value, "to_numpy") else value
+
+
+def _check_same_shape(name: str, a: Any, b: Any) -> None:
+    if a.shape.rank == 0:
+        raise UsageError(
+            "The training data must come in batches: call .batch(...) on the data set."
+        )
+    one, other = a.shape[1:], b.shape[1:]
+    # Keras takes labels of shape (N,) and (N, 1) for the same.
+    if name == "y" and {one.rank, other.rank} == {0, 1}:
+        one, other = (tf.TensorShape([1]) if s.rank == 0 else s for s in (one, other))
+    if not one.is_compatible_with(other):
+        raise UsageError(
+            f"clean_data and training data differ in the shape of an example's {name}: "
+            f"{tuple(b.shape[1:])} against {tuple(a.shape[1:])}."
+        )
+
+
+def _check_values(name: str, structure: Any, takes_text: bool) -> None:
+    """Refuses what Keras cannot cast, NaN and infinity, by name and place."""
+    for leaf in keras.tree.flatten(structure):
+        values = as_numpy(leaf)
+        if not isinstance(values, np.ndarray):
+            continue
+        if values.dtype.kind == "O" and not takes_text:
+            values = _from_objects(name, values)
+        if values.dtype.kind in "US" and not takes_text:
+            raise UsageError(
+                f"{name} holds text ({values.dtype}), which Keras cannot cast to numbers: turn it "
+                "into an array of numbers first."
+            )
+        if values.dtype.kind not in "fc":
+            continue
+        finite = np.isfinite(values)
+        if not finite.all():
+            example = int(np.argwhere(~finite)[0][0]) if values.ndim else 0
+            raise UsageError(
+                f"{name} holds {int((~finite).sum())} values that are NaN or infinite, the first "
+                f"in example {example}: remove or replace them."
+            )
+
+
+def _from_objects(name: str, values: np.ndarray) -> np.ndarray:
+    try:
+        return values.astype(float)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{name} holds objects that Keras cannot cast to numbers: turn it into an array of "
+            "numbers first."
+        ) from None
