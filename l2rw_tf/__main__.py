@@ -9,6 +9,7 @@ from collections.abc import Sequence
 # What each command is for, and the module whose main(arguments) runs it.
 COMMANDS = {
     "train": ("l2rw_tf.main", "train, evaluate and fill a run directory"),
+    "compare": ("l2rw_tf.compare", "compare methods over seeds in one table and one figure"),
 }
 
 
