@@ -85,14 +85,13 @@ def comparison(plan: Plan, rows: Sequence[Row], command: str) -> Figure:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
 
     flag, values = plan.comparison.swept
     variants = [
         name for name in plan.comparison.methods if any(r.cell.variant == name for r in rows)
     ]
     below = "\n".join(textwrap.wrap(command, 110, break_on_hyphens=False))
-    height = 4.6 if flag else 1.6 + 0.36 * len(variants)
+    height = 4.6 if flag else 1.8 + 0.34 * len(variants)
     figure = Figure(figsize=(8, height + 0.14 * len(below.splitlines())), dpi=144)
     figure.set_layout_engine("constrained")
     FigureCanvasAgg(figure)
@@ -101,13 +100,13 @@ def comparison(plan: Plan, rows: Sequence[Row], command: str) -> Figure:
         _draw_sweep(axes, variants, values, rows)
         axes.set_xlabel(flag.replace("_", " "))
         axes.set_ylabel("test accuracy (mean ± standard deviation)")
-        axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+        axes.yaxis.set_major_formatter("{x:g} %")
         figure.legend(loc="outside right upper", frameon=False)
     else:
         _draw_points(axes, rows)
         axes.set_xlabel("test accuracy")
-        axes.xaxis.set_major_formatter(PercentFormatter())
-        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        axes.xaxis.set_major_formatter("{x:g} %")
+        figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     axes.set_title(_comparison_title(plan, rows), fontsize=11)
     axes.grid(color="0.88", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -135,6 +134,7 @@ def _draw_sweep(
             marker=_MARKERS[number % len(_MARKERS)],
             linestyle=_LINES[number // len(_COLOURS) % len(_LINES)],
             linewidth=1.8,
+            elinewidth=1,
             markersize=5,
             capsize=3,
         )
@@ -172,7 +172,7 @@ def _draw_points(axes: Axes, rows: Sequence[Row]) -> None:
                 zorder=3,
             )
     axes.set_yticks(range(len(rows)), [row.cell.variant for row in rows])
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
 
 
 def _comparison_title(plan: Plan, rows: Sequence[Row]) -> str:

@@ -73,7 +73,7 @@ def adapted(network: keras.Model, start: np.ndarray) -> keras.Model:
         network: A functional model that gives logits.
         start: The transition matrix at the start.
     """
-    return keras.Model(network.inputs, NoiseAdaptation(start)(network.outputs[0]))
+    return keras.Model(network.input, NoiseAdaptation(start)(network.output))
 
 
 def uniform_start(num_classes: int, noise: float = ASSUMED_NOISE) -> np.ndarray:

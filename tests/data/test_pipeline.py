@@ -153,3 +153,47 @@ def test_steps_per_epoch(n, batch_size, steps):
 def test_what_gives_no_batches_is_refused(n, arguments, message):
     with pytest.raises(UsageError, match=message):
         batches(numbered(n), 1, **arguments)
+
+
+UNEVEN = examples_from(
+    np.arange(60, dtype=np.float32)[:, None], np.array([0] * 50 + [1] * 8 + [3] * 2)
+)
+
+
+def test_balanced_batches_have_as_many_of_each_class():
+    drawn = batches(UNEVEN, 12, batch_size=8, sampling="balanced", with_ids=True)
+    counts = np.array([np.bincount(y, minlength=4) for _, y, _ in drawn])
+    assert (counts.sum(axis=1) == 8).all() and (counts[:, 2] == 0).all()
+    occurring = counts[:, [0, 1, 3]]
+    assert set(np.unique(occurring)) == {2, 3}
+    # Who has one more changes in turn.
+    np.testing.assert_array_equal(occurring.sum(axis=0), [32, 32, 32])
+    for x, y, ids in drawn:
+        np.testing.assert_array_equal(x[:, 0], ids)
+        np.testing.assert_array_equal(y, UNEVEN.y[ids])
+
+
+def test_balanced_batches_draw_every_example_of_a_class_alike():
+    ids = np.concatenate(
+        [i for _, _, i in batches(UNEVEN, 400, batch_size=60, sampling="balanced", with_ids=True)]
+    )
+    for members in (range(50), range(50, 58), range(58, 60)):
+        counts = np.bincount(ids, minlength=60)[list(members)]
+        expected = 400 * 20 / len(members)
+        assert abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+@pytest.mark.parametrize("start_step", [0, 5, 2**33])
+def test_balanced_batches_follow_from_seed_and_step(start_step):
+    arguments = {"sampling": "balanced", "with_ids": True, "batch_size": 7}
+    ids = [
+        [tuple(i) for _, _, i in batches(UNEVEN, 6, start_step=first, seed=seed, **arguments)]
+        for first, seed in ((start_step, 1), (start_step + 2, 1), (start_step, 2))
+    ]
+    assert ids[0][2:] == ids[1][:4]
+    assert ids[0] != ids[2]
+
+
+def test_an_unknown_sampling_is_refused():
+    with pytest.raises(UsageError, match="sampling must be one of shuffled, balanced, got 'odd'"):
+        batches(numbered(3), 1, sampling="odd")
