@@ -112,6 +112,7 @@ def test_weights_in_single_precision_with_and_without_xla(make):
     """w to 1e-6 of the literal form; compiled by XLA to 1e-4; by finite differences to 1 %."""
     keras.utils.set_random_seed(0)
     case = make()
+    case.take_clean_from_training()
     model = train(case, 50)
     literal = l2rw_tf.normalize(u_of(case, "look_ahead")).numpy()
     assert literal.sum() == pytest.approx(1, abs=1e-6)

@@ -26,16 +26,13 @@ class Case:
     loss_weights: Any = None
     has_dropout: bool = False
 
-    def __post_init__(self) -> None:
-        """Takes all clean examples but one from the training batch.
+    def take_clean_from_training(self) -> None:
+        """Makes the clean batch the first part of the training batch.
 
-        Where all were, their mean u would be ‖v‖²; so some weights stay positive in training.
+        The mean u of these examples is ‖v‖² then, so that some weights are positive whatever the
+        parameters are.
         """
-        self.clean_batch = keras.tree.map_structure(
-            lambda clean, part: np.concatenate([part[: M - 1], clean[M - 1 :]]),
-            self.clean_batch,
-            self.batch,
-        )
+        self.clean_batch = keras.tree.map_structure(lambda part: part[:M], self.batch)
 
 
 def softmax_by_hand(y: Any, logits: Any) -> tf.Tensor:
@@ -153,14 +150,14 @@ def sequence_labeller() -> Case:
 def transfer() -> Case:
     """A network of keras.applications with frozen layers under a new head."""
     base = keras.applications.MobileNet(
-        (32, 32, 3), alpha=0.25, include_top=False, weights=None, pooling="avg", dropout=0.0
+        (64, 64, 3), alpha=0.25, include_top=False, weights=None, pooling="avg", dropout=0.0
     )
-    batches = _images(3, 32, 3)
+    batches = _images(3, 64, 3)
     # As a pretrained network has them, moving averages that fit the data.
     for layer in base.layers:
         layer.momentum = 0.0
     base(batches[0][0], training=True)
-    for layer in base.layers[:-12]:
+    for layer in base.layers[:-6]:
         layer.trainable = False
     network = keras.Sequential([base, layers.Dense(3)])
     return Case(network, _sparse(), *batches, softmax_by_hand)
