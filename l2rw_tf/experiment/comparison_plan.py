@@ -114,7 +114,11 @@ class ComparisonConfig(Settings):
         for flag in flags:
             name = flag.partition("=")[0]
             self._refuse_own_flag(f"methods: {variant}", name)
-            if name and name == self.swept[0]:
+            if not name:
+                raise UsageError(
+                    f"methods: {variant} must be METHOD or METHOD:FLAG=VALUE, with no empty flag."
+                )
+            if name == self.swept[0]:
                 raise UsageError(f"methods: {variant} cannot set {name}, which is swept.")
         return [f"--method={method}", *(f"--{flag}" for flag in flags)]
 

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 
 def _bare_network(network: keras.Model, config: RunConfig, data: PreparedData) -> keras.Model:
-    return network
+    import keras
+
+    # Compiled itself, the network would be saved with this package's loss in its file.
+    return keras.Model(network.input, network.output)
 
 
 def _reweighting(network: keras.Model, config: RunConfig, data: PreparedData) -> keras.Model:
