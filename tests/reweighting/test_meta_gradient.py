@@ -18,14 +18,6 @@ from tests.reweighting import zoo
 CASES = pytest.mark.parametrize("make", zoo.CASES, ids=lambda make: make.__name__)
 
 
-@pytest.fixture
-def float64():
-    """Keras in double precision for the length of a test."""
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx("float32")
-
-
 def train(case: zoo.Case, steps: int, **compile_arguments: Any) -> l2rw_tf.ReweightingModel:
     """Returns the reweighting model of a case after some steps of training."""
     model = l2rw_tf.ReweightingModel(case.network)

@@ -851,3 +851,58 @@ def test_a_network_with_a_loss_of_its_own_is_refused():
 
     with pytest.raises(l2rw_tf.UsageError, match="compute_loss of its own"):
         l2rw_tf.ReweightingModel(Own())
+
+
+def literal_step(net, clean, learning_rate):
+    """The paper's algorithm with a second forward pass and SGD by hand; the function returns w."""
+    loss_function = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    variables = [v.value for v in net.trainable_variables]
+
+    @tf.function(autograph=False)
+    def step(x, y):
+        u = l2rw_tf.meta_gradient(net, loss_function, (x, y), clean, method="look_ahead")
+        w = l2rw_tf.normalize(u)
+        with tf.GradientTape() as tape:
+            losses = zoo.softmax_by_hand(y, net(x, training=True))
+            loss = tf.reduce_sum(w * losses) + tf.add_n(net.losses)
+        for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+            variable.assign_sub(learning_rate * gradient)
+        return w
+
+    return step
+
+
+def test_two_hundred_steps_are_those_of_the_literal_algorithm(float64):
+    """In double precision, parameters and moving averages to 1e-9."""
+    (x, y), clean = data(200), data(8, seed=1)
+    y[:60] = 0
+    x, clean = x.astype("float64"), (clean[0].astype("float64"), clean[1])
+    nets = [network(batch_norm=True, regularizer=keras.regularizers.L2(1e-3)) for _ in range(2)]
+    batches = [(x[i : i + 10], y[i : i + 10]) for i in range(0, 200, 10)] * 10
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model = reweighting(keras.optimizers.SGD(0.05), nets[0], loss)
+    model.fit(
+        tf.data.Dataset.from_tensor_slices((x, y)).batch(10),
+        clean_data=tf.data.Dataset.from_tensors(clean),
+        epochs=10,
+        verbose=0,
+    )
+    step = literal_step(nets[1], clean, 0.05)
+    for batch in batches:
+        step(*batch)
+    assert len(batches) == int(model.optimizer.iterations.numpy()) == 200
+    for a, b in zip(nets[0].variables, nets[1].variables, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=0, atol=1e-9)
+
+
+def test_weights_at_every_one_of_two_hundred_steps():
+    """In single precision, from the state that the literal algorithm has at the step."""
+    (x, y), clean = data(200), data(8, seed=1)
+    y[:60] = 0
+    net = network(batch_norm=True, regularizer=keras.regularizers.L2(1e-3))
+    model = reweighting(net=net)
+    batches = [(x[i : i + 10], y[i : i + 10]) for i in range(0, 200, 10)] * 10
+    step = literal_step(net, clean, 0.05)
+    for batch in batches:
+        w = model.example_weights(*batch, clean_data=clean)
+        np.testing.assert_allclose(w, step(*batch), rtol=0, atol=2e-6)
