@@ -1,8 +1,8 @@
 """What a reweighted step costs beside a plain one: `make bench`, or `python -m benchmarks.speed`.
 
 All variants of a network take their steps in turn in one process, so that whatever slows the
-machine slows them alike; the figures are medians after warm-up and their ratios to Keras's own plain
-step on the same network, data and batch. Prints Markdown, and with --output=FILE writes it there.
+machine slows them alike; the figures are medians after warm-up and their ratios to Keras's own
+plain step on the same network, data and batch. Prints Markdown; --output=FILE writes it as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list(
@@ -179,7 +179,8 @@ def steps_table() -> Iterator[str]:
                 for variant, (first, middle, low, high) in measured.items():
                     yield (
                         f"| {label} | {batch} | {variant} | {1e3 * middle:.1f} | "
-                        f"{1e3 * low:.1f} to {1e3 * high:.1f} | {middle / plain:.2f} | {first:.1f} |"
+                        f"{1e3 * low:.1f} to {1e3 * high:.1f} | {middle / plain:.2f} | "
+                        f"{first:.1f} |"
                     )
 
 
@@ -197,7 +198,8 @@ def growth_table() -> Iterator[str]:
         }
         measured = interleave(takes)
         plain, exact = measured["plain"][1], measured["exact"][1]
-        yield f"| {name} | {batch} | {clean} | {1e3 * plain:.1f} | {1e3 * exact:.1f} | {exact / plain:.2f} |"
+        milliseconds = f"{1e3 * plain:.1f} | {1e3 * exact:.1f}"
+        yield f"| {name} | {batch} | {clean} | {milliseconds} | {exact / plain:.2f} |"
 
 
 def memory_table() -> Iterator[str]:
@@ -331,6 +333,8 @@ def machine() -> str:
 
 def main(argv: list[str]) -> None:
     """Prints the tables that were asked for."""
+    # Each variant is traced once, which TensorFlow takes for one function traced again and again.
+    logging.set_verbosity(logging.ERROR)
     if FLAGS.memory_of:
         print_peak()
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import keras
@@ -31,6 +32,7 @@ from l2rw_tf.reweighting.weights import normalize
 
 # A batch size that no other axis has: losses that keep the first axis show by it.
 _UNLIKELY_BATCH_SIZE = 10_007
+_GPU_LOOKS_EVERY = 20
 
 
 @keras.saving.register_keras_serializable(package="l2rw_tf")
@@ -267,6 +269,7 @@ class ReweightingModel(keras.Model):
             )
         except tf.errors.InvalidArgumentError as error:
             raise sparse_label_error(error) or error from None
+        self._look_for_faults()
         return history
 
     def train_on_batch(
@@ -351,7 +354,7 @@ class ReweightingModel(keras.Model):
         self._build_network(x)
         variables = select_meta_variables(self.network, self._meta_variables)
 
-        # v = ∇_θ (1/M) Σ_j ℓ^v_j; its activations are gone before the training pass begins.
+        # v = ∇_θ (1/M) Σ_j ℓ^v_j
         clean_loss, v = clean_gradient(
             self.network, self._example_losses, data[CLEAN], variables, self._loss_scale()
         )
@@ -359,6 +362,9 @@ class ReweightingModel(keras.Model):
             # Before the training call, so that dropout draws the mask that the call will draw.
             u = difference_along(self.network, self._example_losses, data[TRAINING], variables, v)
 
+        # The training pass waits for v, so that the activations of the clean pass are gone by then.
+        with tf.control_dependencies([part for part in v if part is not None]):
+            x = keras.tree.map_structure(tf.identity, x)
         with tf.GradientTape(persistent=True) as tape:
             y_pred = call_for_training(self.network, x)
             losses = self._example_losses(y, y_pred, within)
@@ -410,17 +416,18 @@ class ReweightingModel(keras.Model):
         return self._ledger.record()
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Compiles the step as Keras does, and looks after each execution whether it went well."""
+        """Compiles the step as Keras does, and looks from time to time whether steps went well."""
         if self.train_function is not None and not force:
             return self.train_function
         super().make_train_function(force=True)
-        execute = self.train_function
+        execute, executions = self.train_function, itertools.count(1)
+        # To look, the host waits for the device; the step of a fault is known all the same.
+        look_every = _GPU_LOOKS_EVERY if tf.config.list_physical_devices("GPU") else 1
 
         def execute_and_look(iterator: Any) -> Any:
             logs = execute(iterator)
-            self._monitor.check(self.optimizer)
-            if self._ledger is not None:
-                self._ledger.check_ids()
+            if next(executions) % look_every == 0:
+                self._look_for_faults()
             return logs
 
         self.train_function = execute_and_look
@@ -537,6 +544,11 @@ class ReweightingModel(keras.Model):
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             return self.optimizer.scale_loss(tf.ones((), keras.config.floatx()))
         return None
+
+    def _look_for_faults(self) -> None:
+        self._monitor.check(self.optimizer)
+        if self._ledger is not None:
+            self._ledger.check_ids()
 
     def _open_ledger(self, track_examples: bool | int, x: Any) -> None:
         if track_examples is False:
