@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from l2rw_tf.errors import UsageError
 from l2rw_tf.experiment import config
+from l2rw_tf.experiment.comparison_plan import ComparisonConfig, plan
 from l2rw_tf.experiment.config import RunConfig
+from l2rw_tf.experiment.settings import from_arguments
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.cfg"))
 
@@ -61,8 +63,13 @@ def test_no_arguments_give_the_defaults():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_committed_configs_parse_and_open_with_a_comment(path):
-    config.from_arguments([f"--flagfile={path}"])
-    assert path.read_text(encoding="utf-8").startswith("# ")
+    comparison, base = from_arguments([f"--flagfile={path}"], ComparisonConfig, RunConfig)
+    assert plan(comparison, base).runs and base.name == path.stem
+    text = path.read_text(encoding="utf-8")
+    comment = text[: text.index("\n\n")]
+    program = "compare" if "--methods=" in text else "main"
+    assert f"#   python -m l2rw_tf.{program} --flagfile=configs/{path.name}" in comment
+    assert all(line.startswith("# ") and len(line) <= 100 for line in comment.splitlines())
 
 
 def test_a_later_flag_wins_over_the_flagfile(tmp_path):
