@@ -27,6 +27,7 @@ def compare(plan: Plan, start: Callable[[Run], jobs.Job], command: str) -> list[
         UsageError: If a run cannot use its settings or data; the others are ended.
     """
     progress = _Progress(plan)
+    print(f"{progress.total} runs, {plan.comparison.jobs} at a time: {plan.directory}", flush=True)
 
     def finished(run: Run, job: jobs.Job, seconds: float) -> None:
         progress.add(run, job, seconds)
@@ -79,13 +80,14 @@ class _Progress:
     """What is done and how long the rest takes.
 
     Attributes:
+        total: How many runs there are.
         failures: For each run that failed, by name, the reason.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.failures: dict[str, str] = {}
         self._plan = plan
-        self._total = sum(map(plan.number_of_runs, plan.cells))
+        self.total = sum(map(plan.number_of_runs, plan.cells))
         self._left = Counter({cell: plan.number_of_runs(cell) for cell in plan.cells})
         self._seconds: dict[str, list[float]] = defaultdict(list)
 
@@ -115,14 +117,14 @@ class _Progress:
         print(f"{self._head(run)}: {outcome}, {_duration(seconds)}{self._rest()}", flush=True)
 
     def _head(self, run: Run) -> str:
-        done = self._total - self._left.total()
+        done = self.total - self._left.total()
         parts = [run.cell.variant]
         if run.cell.value:
             parts.append(f"{self._plan.comparison.swept[0]}={run.cell.value}")
         if len(self._plan.learning_rates[run.cell]) > 1:
             parts.append(f"learning rate {run.learning_rate:g}")
         parts.append(f"seed {run.seed}")
-        return f"[{done:{len(str(self._total))}}/{self._total}] {', '.join(parts)}"
+        return f"[{done:{len(str(self.total))}}/{self.total}] {', '.join(parts)}"
 
     def _rest(self) -> str:
         """The time left: a method's runs take as long as those before, or as all do on average."""

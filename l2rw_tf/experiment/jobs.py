@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
+import functools
 import os
 import shutil
 import signal
@@ -55,7 +57,9 @@ def work_off(
         while waiting or running:
             while waiting and len(running) < jobs:
                 run = waiting.popleft()
-                running[run.name] = (run, start(run), time.monotonic())
+                # A signal between the start and the note of it would leave the run behind.
+                with _signals_held_back():
+                    running[run.name] = (run, start(run), time.monotonic())
             ended = [name for name, (_, job, _) in running.items() if job.exit_code() is not None]
             for name in ended:
                 run, job, since = running.pop(name)
@@ -65,6 +69,18 @@ def work_off(
     finally:
         for _, job, _ in running.values():
             job.stop()
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -109,7 +125,7 @@ class _Process:
                 pass_fds=[lock.fileno()],
                 # Ctrl-C reaches the comparison alone, which then ends its runs.
                 start_new_session=True,
-                preexec_fn=_end_with_the_parent if sys.platform == "linux" else None,
+                preexec_fn=functools.partial(_prepare, parent=os.getpid()),
             )
 
     def exit_code(self) -> int | None:
@@ -145,16 +161,16 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def _end_with_the_parent() -> None:
-    """Has Linux kill this process when the comparison dies without stopping it."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _prepare(parent: int) -> None:
+    """Prepares a new process: Linux kills it should the comparison die without stopping it."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # It died before.
+        os._exit(1)
 
 
 def _take(lock: IO[str], directory: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks.
-        return
     deadline = time.monotonic() + _SECONDS_FOR_THE_LOCK
     while True:
         try:
