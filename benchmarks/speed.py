@@ -35,6 +35,7 @@ flags.DEFINE_integer("steps", 25, "Steps of each variant that are timed.", lower
 flags.DEFINE_integer("warm_up", 4, "Steps of each variant before that.", lower_bound=1)
 flags.DEFINE_list("jit_compile", ["auto"], "Of auto, true, false: each is measured.")
 flags.DEFINE_list("policies", ["float32"], "Of float32, mixed_bfloat16, mixed_float16.")
+flags.DEFINE_bool("pytorch", True, "PyTorch's steps as well, where it is installed.")
 flags.DEFINE_string("output", "", "A Markdown file to write as well.")
 flags.DEFINE_string("memory_of", "", "Used by this program itself: prints one variant's peak.")
 flags.DEFINE_integer("batch_size", 100, "Training batch of memory_of.")
@@ -153,7 +154,7 @@ def steps_table() -> Iterator[str]:
     """The cost of a step by network and variant."""
     import keras
 
-    torch_there = importlib.util.find_spec("torch") is not None
+    torch_there = FLAGS.pytorch and importlib.util.find_spec("torch") is not None
     yield "| network | batch | variant | ms a step | quartiles | times plain | compile s |"
     yield "|---|---|---|---|---|---|---|"
     for name in FLAGS.networks:

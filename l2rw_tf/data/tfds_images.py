@@ -9,7 +9,6 @@ import logging
 import os
 import pathlib
 import re
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -158,7 +157,7 @@ def _prepare(name: str, directory: pathlib.Path, network_seconds: float) -> None
     import tensorflow_datasets as tfds
 
     if name != "digits":
-        print(f"l2rw: {name} is not in {directory}; downloading it.", file=sys.stderr, flush=True)
+        print(f"{name} is not in {directory}; downloading it.", flush=True)
     made = []
     try:
         made = _make_directory(directory)
