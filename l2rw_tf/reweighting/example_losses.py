@@ -158,8 +158,7 @@ class _OutputLoss(keras.losses.Loss):
             came = "a single number" if rank == 0 else f"the shape {tuple(values.shape)}"
             raise UsageError(
                 f"The loss {self._loss.name!r} gives no value per example: it returned {came} for "
-                f"a "
-                f"batch of {batch or 'N'} examples. Reweighting needs a loss whose call(y_true, "
+                f"a batch of {batch or 'N'} examples. Reweighting needs a loss whose call(y_true, "
                 "y_pred) keeps the first axis, such as the cross-entropies and squared errors of "
                 "Keras."
             )

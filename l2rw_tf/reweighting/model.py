@@ -40,9 +40,8 @@ class ReweightingModel(keras.Model):
     """A network that learns which of its training examples to trust (algorithm 1 of the paper).
 
     At every step each training example is weighted by how well its gradient agrees with the
-    gradient
-    of the loss on a clean batch, and one ordinary step of the optimizer follows on the weighted
-    loss. The model shares the variables of the network; train with it, then use either.
+    gradient of the loss on a clean batch, and one ordinary step of the optimizer follows on the
+    weighted loss. The model shares the variables of the network; train with it, then use either.
 
     ```python
     model = l2rw_tf.ReweightingModel(network)
@@ -89,7 +88,10 @@ class ReweightingModel(keras.Model):
                 "per example: give its loss to compile(loss=...) and remove the method."
             )
         check_meta_variables(meta_variables)
-        get_meta_gradient(meta_gradient)
+        if meta_gradient not in ("nested", "finite_difference"):
+            raise UsageError(
+                f"meta_gradient must be 'nested' or 'finite_difference', got {meta_gradient!r}."
+            )
         # The network's own policy decides on loss scaling in `compile`.
         kwargs.setdefault("dtype", network.dtype_policy)
         # Inputs reach the network as they come: it casts them itself.
@@ -364,7 +366,7 @@ class ReweightingModel(keras.Model):
 
         # The training pass waits for v, so that the activations of the clean pass are gone by then.
         with tf.control_dependencies([part for part in v if part is not None]):
-            x = keras.tree.map_structure(tf.identity, x)
+            x = keras.tree.map_structure(lambda one: None if one is None else tf.identity(one), x)
         with tf.GradientTape(persistent=True) as tape:
             y_pred = call_for_training(self.network, x)
             losses = self._example_losses(y, y_pred, within)
@@ -374,8 +376,7 @@ class ReweightingModel(keras.Model):
             u = align(tape, losses, variables, v)
         w = normalize(u, weight)
 
-        # ∇_θ (Σ_i w_i ℓ_i + regularization); w came after the tape, so no gradient flows through
-        # it.
+        # ∇_θ (Σ_i w_i ℓ_i + regularization); w came after the tape, so it counts as constant.
         trainable = self.network.trainable_variables
         gradients = tape.gradient(
             [losses, regularization],
