@@ -1,6 +1,12 @@
-"""The same step in PyTorch: the literal look-ahead by nested gradients through functional_call."""
+"""The same steps in PyTorch: `python -m benchmarks.torch_program NETWORK BATCH CLEAN_BATCH`.
+
+The reweighted step is the look-ahead by nested gradients through `functional_call`. Each line on
+standard input is a number of steps to take, and is answered by a line when they are done.
+"""
 
 from __future__ import annotations
+
+import sys
 
 import torch
 from torch import nn
@@ -57,7 +63,7 @@ def resnet32() -> nn.Module:
 class Step:
     """Training steps, plain or reweighted, on one batch."""
 
-    def __init__(self, name: str, batch: int, clean: int, nested: bool) -> None:
+    def __init__(self, name: str, batch: int, clean: int) -> None:
         torch.manual_seed(0)
         self.network = {"lenet": lenet, "resnet32": resnet32}[name]()
         shape = (1, 28, 28) if name == "lenet" else (3, 32, 32)
@@ -65,11 +71,10 @@ class Step:
         self.clean = self.x[:clean], self.y[:clean]
         self.network(self.x)
         self.optimizer = torch.optim.SGD(self.network.parameters(), 1e-3, momentum=0.9)
-        self.nested = nested
 
     def __call__(self) -> None:
         """Takes one step."""
-        if not self.nested:
+        if not len(self.clean[1]):
             loss = functional.cross_entropy(self.network(self.x), self.y)
         else:
             losses = functional.cross_entropy(self.network(self.x), self.y, reduction="none")
@@ -94,3 +99,17 @@ class Step:
         u = -torch.autograd.grad(clean_loss, epsilon)[0]
         w = u.clamp_min(0)
         return (w / w.sum().clamp_min(1e-12)).detach()
+
+
+def main() -> None:
+    """Takes steps as they are asked for."""
+    name, batch, clean = sys.argv[1:]
+    step = Step(name, int(batch), int(clean))
+    for line in sys.stdin:
+        for _ in range(int(line)):
+            step()
+        print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()

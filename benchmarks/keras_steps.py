@@ -1,0 +1,145 @@
+"""Training steps of Keras, compiled as `fit` compiles them: plain, reweighted, to the letter."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import l2rw_tf
+from benchmarks.timing import Take
+from l2rw_tf import networks
+from l2rw_tf.reweighting.batches import CLEAN, IDS, TRAINING
+from l2rw_tf.reweighting.meta_gradient import get_meta_gradient
+from l2rw_tf.reweighting.passes import call_for_training
+
+JIT_COMPILE = {"auto": "auto", "true": True, "false": False}
+NUM_CLASSES = 10
+TRACKED_EXAMPLES = 60_000
+_SHAPES = {"lenet": (28, 28, 1), "mlp": (100,), "transformer": (64, 64)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """What a step does beyond plain training.
+
+    Attributes:
+        kind: "plain", "literal" (the look-ahead of the paper to the letter), "exact" (the
+            project's default), "head" or "tracked" (exact, with the record of the examples).
+        clean: Clean batch, 0 for plain.
+    """
+
+    kind: str
+    clean: int
+
+    @classmethod
+    def parse(cls, text: str) -> Variant:
+        """Reads KIND or KIND:CLEAN_BATCH."""
+        kind, _, clean = text.partition(":")
+        return cls(kind, int(clean or 0))
+
+    def __str__(self) -> str:
+        names = {
+            "plain": "plain",
+            "literal": "literal look-ahead",
+            "tracked": "exact, tracked",
+        }
+        name = names.get(self.kind, self.kind)
+        return f"{name}, clean {self.clean}" if self.clean else name
+
+
+def build(name: str) -> tuple[keras.Model, tuple[int, ...]]:
+    """Returns a network, the same each time, and the shape of an example."""
+    keras.utils.set_random_seed(0)
+    shape = _SHAPES.get(name, (32, 32, 3))
+    if name == "transformer":
+        return _transformer(shape), shape
+    return networks.get(name, input_shape=shape, num_classes=NUM_CLASSES), shape
+
+
+def _transformer(shape: tuple[int, int]) -> keras.Model:
+    """Two blocks of four heads over 64 places of 64 features."""
+    inputs = x = keras.Input(shape)
+    for _ in range(2):
+        x = keras.layers.LayerNormalization()(x + keras.layers.MultiHeadAttention(4, 16)(x, x))
+        hidden = keras.layers.Dense(128, "gelu")(x)
+        x = keras.layers.LayerNormalization()(x + keras.layers.Dense(shape[-1])(hidden))
+    pooled = keras.layers.GlobalAveragePooling1D()(x)
+    return keras.Model(inputs, keras.layers.Dense(NUM_CLASSES)(pooled))
+
+
+class LiteralModel(l2rw_tf.ReweightingModel):
+    """The paper's step to the letter: look ahead, then pass forward once more for the update."""
+
+    def train_step(self, data: dict[str, Any]) -> dict[str, tf.Tensor]:
+        x, y = data[TRAINING]
+        trainable = self.network.trainable_variables
+        look_ahead = get_meta_gradient("look_ahead")
+        u = look_ahead(self.network, self._example_losses, data[TRAINING], data[CLEAN], trainable)
+        with tf.GradientTape() as tape:
+            y_pred = call_for_training(self.network, x)
+            losses = self._example_losses(y, y_pred)
+            loss = tf.reduce_sum(l2rw_tf.normalize(u) * losses)
+        gradients = tape.gradient(loss, [variable.value for variable in trainable])
+        self.optimizer.apply_gradients(zip(gradients, trainable, strict=True))
+        self._loss_tracker.update_state(loss)
+        return self.compute_metrics(x, y, y_pred)
+
+
+def model_and_data(
+    name: str, batch: int, variant: Variant, jit_compile: str = "auto", steps_per_execution: int = 1
+) -> tuple[keras.Model, tf.data.Dataset]:
+    """Returns a compiled model and the batch that it is trained on, over and over."""
+    network, shape = build(name)
+    examples = max(batch, variant.clean)
+    x = tf.random.stateless_normal((examples, *shape), (0, 0))
+    y = tf.random.stateless_uniform((examples,), (0, 0), 0, NUM_CLASSES, tf.int32)
+    data: Any = (x[:batch], y[:batch])
+    if variant.kind == "plain":
+        model = network
+    else:
+        clean = (x[: variant.clean], y[: variant.clean])
+        data = {TRAINING: data, CLEAN: clean}
+        if variant.kind == "literal":
+            model = LiteralModel(network)
+        elif variant.kind == "tracked":
+            model = l2rw_tf.ReweightingModel(network, tracked_examples=TRACKED_EXAMPLES)
+            ids = tf.random.stateless_uniform([batch], (1, 1), 0, TRACKED_EXAMPLES, tf.int64)
+            data[IDS] = ids
+        else:
+            which = {"exact": "all", "head": "head"}[variant.kind]
+            model = l2rw_tf.ReweightingModel(network, which)
+    model.compile(
+        keras.optimizers.SGD(1e-3, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=JIT_COMPILE[jit_compile],
+        steps_per_execution=steps_per_execution,
+    )
+    return model, tf.data.Dataset.from_tensors(data).repeat()
+
+
+def keras_step(
+    name: str, batch: int, variant: Variant, jit_compile: str = "auto", steps_per_execution: int = 1
+) -> Take:
+    """Returns what takes steps through the function that Keras's `fit` calls for each.
+
+    Args:
+        name: A network.
+        batch: Training batch.
+        variant: What the step does.
+        jit_compile: "auto", "true" or "false".
+        steps_per_execution: As in Keras; the number of steps asked for is divided by it.
+    """
+    model, data = model_and_data(name, batch, variant, jit_compile, steps_per_execution)
+    model.make_train_function()
+    batches = iter(data)
+
+    def take(steps: int) -> None:
+        for _ in range(-(-steps // steps_per_execution)):
+            logs = model.train_function(batches)
+        logs["loss"].numpy()
+
+    return take

@@ -1,0 +1,125 @@
+"""What a step costs: by network, variant, compilation, precision; and how the cost grows."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+
+import keras
+
+from benchmarks.keras_steps import Variant, keras_step
+from benchmarks.timing import Take, Timing, interleave
+
+
+def on_gpu() -> bool:
+    """Whether TensorFlow sees a GPU."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def batch_size(network: str) -> int:
+    """The training batch: 100, but for what a CPU would take minutes over."""
+    return 8 if network.startswith("wrn") and not on_gpu() else 100
+
+
+def steps_table(
+    networks: Sequence[str],
+    variants: Sequence[Variant],
+    policies: Sequence[str],
+    jit_compile: Sequence[str],
+    pytorch: bool,
+    seconds: float,
+    **rounds: int,
+) -> Iterator[str]:
+    """The cost of a step.
+
+    Args:
+        networks: Names of networks.
+        variants: The steps of TensorFlow; the first is what the others are compared with.
+        policies: Names of Keras's dtype policies.
+        jit_compile: Of "auto", "true" and "false".
+        pytorch: Whether PyTorch's steps are measured as well.
+        seconds: Networks that would begin later than this are left out.
+        **rounds: For `interleave`.
+    """
+    begin = time.perf_counter()
+    yield "| network | batch | variant | ms a step | quartiles | times plain | first step s |"
+    yield "|---|---|---|---|---|---|---|"
+    for jit, policy, name in itertools.product(jit_compile, policies, networks):
+        label = ", ".join([name, *_unusual(policy, jit)])
+        if seconds and time.perf_counter() - begin > seconds:
+            yield f"| {label} | | left out: no time left | | | | |"
+            continue
+        with contextlib.ExitStack() as processes:
+            takes = _takes(name, variants, policy, jit)
+            if pytorch and policy == "float32":
+                takes |= _torch_takes(name, variants, processes)
+            yield from _rows(label, batch_size(name), interleave(takes, **rounds))
+
+
+def _unusual(policy: str, jit: str) -> list[str]:
+    words = {"true": ["XLA"], "false": ["no XLA"]}.get(jit, [])
+    return [policy, *words] if policy != "float32" else words
+
+
+def _takes(name: str, variants: Sequence[Variant], policy: str, jit: str) -> dict[str, Take]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return {str(one): keras_step(name, batch_size(name), one, jit) for one in variants}
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _torch_takes(
+    name: str, variants: Sequence[Variant], processes: contextlib.ExitStack
+) -> dict[str, Take]:
+    from benchmarks import torch_process
+
+    if importlib.util.find_spec("torch") is None or name not in torch_process.NETWORKS:
+        return {}
+    nested = [one for one in variants if one.kind == "exact"]
+    return {
+        f"PyTorch {'nested, ' if one.clean else ''}{str(one).removeprefix('exact, ')}": (
+            processes.enter_context(torch_process.torch_step(name, batch_size(name), one.clean))
+        )
+        for one in [Variant("plain", 0), *nested]
+    }
+
+
+def _rows(label: str, batch: int, timings: dict[str, Timing]) -> Iterator[str]:
+    plain = next(iter(timings.values())).median
+    for variant, timing in timings.items():
+        yield (
+            f"| {label} | {batch} | {variant} | {1e3 * timing.median:.2f} | "
+            f"{1e3 * timing.low:.2f} to {1e3 * timing.high:.2f} | {timing.median / plain:.2f} | "
+            f"{timing.first:.1f} |"
+        )
+
+
+def growth_table(**rounds: int) -> Iterator[str]:
+    """How the step grows with training batch, clean batch and depth.
+
+    Args:
+        **rounds: For `interleave`.
+    """
+    yield "| network | batch | clean batch | plain ms | exact ms | times plain |"
+    yield "|---|---|---|---|---|---|"
+    cases = [("lenet", batch, 100) for batch in (25, 50, 100, 200, 400)]
+    cases += [("lenet", 100, clean) for clean in (1, 10, 50, 200)]
+    cases += [(f"resnet{depth}", 25, 25) for depth in (20, 32, 44, 56)]
+    for name, batch, clean in cases:
+        takes = {
+            "plain": keras_step(name, batch, Variant("plain", 0)),
+            "exact": keras_step(name, batch, Variant("exact", clean)),
+        }
+        timings = interleave(takes, **rounds)
+        plain, exact = timings["plain"].median, timings["exact"].median
+        yield (
+            f"| {name} | {batch} | {clean} | {1e3 * plain:.2f} | {1e3 * exact:.2f} | "
+            f"{exact / plain:.2f} |"
+        )
