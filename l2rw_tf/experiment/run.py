@@ -45,7 +45,14 @@ def run(config: RunConfig) -> dict[str, Any]:
 
 
 def _run(config: RunConfig) -> dict[str, Any]:
-    from l2rw_tf.experiment import epoch_record, figures, prepared_data, progress, training
+    from l2rw_tf.experiment import (
+        epoch_record,
+        example_table,
+        figures,
+        prepared_data,
+        progress,
+        training,
+    )
 
     data = prepared_data.prepare(config)
     if data.unavailable:
@@ -73,6 +80,8 @@ def _run(config: RunConfig) -> dict[str, Any]:
             )
 
     directory.save_network("model.keras", trainings[config.method].network)
+    table = example_table.example_table(data, trainings[config.method])
+    directory.write_columns("examples.csv", table)
     curves = {method: trained.epochs for method, trained in reversed(trainings.items())}
     directory.save_figure("accuracy.png", figures.accuracy_curves(curves, _TITLES, heading))
     results = _results(config, data, trainings[config.method])

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from l2rw_tf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,6 +88,14 @@ class RunDirectory:
         writer.writerows(rows)
         return self.write_text(name, text.getvalue())
 
+    def write_columns(self, name: str, columns: Mapping[str, np.ndarray]) -> Path:
+        """Writes a CSV file from arrays by column, all of one length; NaN is an empty cell."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*map(_cells, columns.values()), strict=True))
+        return self.write_text(name, text.getvalue())
+
     def save_network(self, name: str, network: keras.Model) -> Path:
         """Saves a network as Keras does."""
         with self._whole(name) as temporary:
@@ -113,6 +123,14 @@ class RunDirectory:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _cells(values: np.ndarray) -> np.ndarray:
+    """What stands for the values in a CSV file."""
+    if values.dtype.kind != "f":
+        return values
+    # As text, a float32 has the fewest digits that give it back.
+    return np.where(np.isnan(values), "", values.astype(str))
 
 
 def check_vacant(run_dir: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from l2rw_tf import networks
@@ -16,6 +17,7 @@ from l2rw_tf.experiment.config import RunConfig
 from l2rw_tf.experiment.epoch_record import EpochRecord, Row
 from l2rw_tf.experiment.methods import METHODS, Method
 from l2rw_tf.experiment.prepared_data import PreparedData
+from l2rw_tf.reweighting.batches import EXAMPLES, IDS
 
 FIRST, MAIN, FINETUNE = "first", "main", "finetune"
 
@@ -35,6 +37,8 @@ class Training:
         steps: Steps taken.
         train_seconds: Time spent on training steps, compilation included, evaluation left out.
         step_seconds: Median time of a step of the main phase.
+        example_record: What the main phase gave every example of the source, by column
+            (`ReweightingModel.example_record`); None for methods that give nothing.
     """
 
     method: str
@@ -44,6 +48,7 @@ class Training:
     steps: int
     train_seconds: float
     step_seconds: float
+    example_record: dict[str, np.ndarray] | None
 
 
 def check(config: RunConfig, data: PreparedData) -> None:
@@ -114,11 +119,11 @@ def train(
         listeners=listeners,
     )
     best = _BestEpoch(network)
-    step_seconds = 0.0
+    step_seconds, example_record = 0.0, None
     for phase in _phases(method, config, data):
         if phase.name == FINETUNE and config.early_stopping:
             best.restore()
-        _fit(phase, network, config, data, record, [record, best, *callbacks])
+        model = _fit(phase, network, config, data, record, [record, best, *callbacks])
         if record.diverged_at_step:
             raise TrainingDiverged(
                 f"{METHODS[method].title} training met a loss that is not finite at step "
@@ -128,6 +133,8 @@ def train(
             )
         if phase.name == MAIN:
             step_seconds = record.step_seconds
+            if phase.method.uses_clean_data:
+                example_record = model.example_record()
     final = record.rows[-1]
     if config.early_stopping and not config.finetune_steps:
         best.restore()
@@ -140,6 +147,7 @@ def train(
         steps=record.steps,
         train_seconds=record.train_seconds,
         step_seconds=step_seconds,
+        example_record=example_record,
     )
 
 
@@ -195,8 +203,8 @@ def _fit(
     data: PreparedData,
     record: EpochRecord,
     callbacks: Sequence[keras.callbacks.Callback],
-) -> None:
-    """Runs one phase on a network."""
+) -> keras.Model:
+    """Runs one phase on a network and returns the model whose `fit` trained it."""
     parts = phase.method
     model = parts.model(network, config, data)
     model.compile(
@@ -218,6 +226,7 @@ def _fit(
         arguments["clean_data"] = _clean_batches(
             config, data, config.clean_batch_size or config.batch_size, start_step=record.steps
         )
+        arguments["track_examples"] = int(data.splits.train.ids.max()) + 1
     done = len(record.rows)
     model.fit(
         _batches(parts, config, data, start_step=record.steps),
@@ -230,6 +239,7 @@ def _fit(
         callbacks=list(callbacks),
         **arguments,
     )
+    return model
 
 
 def _batches(
@@ -245,8 +255,11 @@ def _batches(
         seed=config.seed,
         start_step=start_step,
         augment=_augmentation(config, data),
+        with_ids=parts.uses_clean_data,
         sampling=parts.sampling,
     )
+    if parts.uses_clean_data:
+        return batches.map(lambda x, y, ids: {EXAMPLES: (x, y), IDS: ids})
     if parts.sample_weights is None:
         return batches
     weigh = parts.sample_weights(config, data)

@@ -11,22 +11,26 @@ import tensorflow as tf
 from l2rw_tf.errors import UsageError
 
 _NONE = -(2**63)
-_COLUMNS = ("times_seen", "weight_sum", "u_sum", "positive_visits", "last_weight", "last_u")
+# Columns of the two tables: what is added up over an example's visits, and what the last one left.
+_SUMS = ("times_seen", "positive_visits", "weight_sum", "u_sum", "loss_sum")
+_LAST = ("last_weight", "last_u", "smoothed_u")
 
 
 class Ledger:
     """One row a training example, in variables on the device, updated inside the training step.
 
-    The signed u of a batch is divided by the mean of |u| over the batch, so that figures of
-    different steps, learning rates and batch sizes can be compared. An example that is met twice in
-    a batch is seen twice; its last values are those of the later place.
+    Every u here is in units of its batch (`weights.scale`), so that figures of different steps,
+    learning rates and batch sizes can be compared. An example that is met twice in a batch is seen
+    twice; its last values are those of the later place.
     """
 
-    def __init__(self, num_examples: int) -> None:
+    def __init__(self, num_examples: int, smoothing: float = 0.7) -> None:
         """Begins an empty ledger.
 
         Args:
             num_examples: Number of rows; ids lie between 0 and `num_examples` − 1.
+            smoothing: c of the smoothed u: s ← c s + (1 − c) u at each visit, s = u at the first;
+                with 1, s is the mean over all visits.
 
         Raises:
             UsageError: If it is not a whole number of at least 1.
@@ -39,59 +43,70 @@ class Ledger:
         if num_examples < 1:
             raise UsageError(f"track_examples must be at least 1, got {num_examples}.")
         self.num_examples = int(num_examples)
-        self._columns = {
-            name: keras.Variable(
-                # One row more, which takes what belongs to no example and is never read.
-                np.zeros(self.num_examples + 1),
-                dtype="int32" if name in ("times_seen", "positive_visits") else "float32",
-                trainable=False,
-                name=name,
-            )
-            for name in _COLUMNS
-        }
+        self._smoothing = smoothing
+        # Floats throughout: XLA on a GPU cannot write to variables of 32-bit integers.
+        self._sums = self._table(len(_SUMS), "sums")
+        self._last = self._table(len(_LAST), "last")
         self._strange_id = keras.Variable(_NONE, dtype="int64", trainable=False, name="strange_id")
 
-    def update(self, ids: tf.Tensor, u: tf.Tensor, weights: tf.Tensor) -> None:
+    def smoothed(self, ids: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the smoothed u of the examples of a batch, this visit included.
+
+        Args:
+            ids: Integers, shape (N,).
+            u: Their signed meta-gradient in units of the batch, shape (N,).
+
+        Returns:
+            The smoothed u and the number of visits before this one; float32, shape (N,).
+        """
+        row = self._rows(ids)
+        u = tf.cast(u, tf.float32)
+        sums = tf.gather(self._sums.value, row)
+        visits = sums[:, _SUMS.index("times_seen")]
+        if self._smoothing == 1:
+            s = (sums[:, _SUMS.index("u_sum")] + u) / (visits + 1)
+        else:
+            before = tf.gather(self._last.value, row)[:, _LAST.index("smoothed_u")]
+            s = self._smoothing * before + (1 - self._smoothing) * u
+        return tf.where(visits == 0, u, s), visits
+
+    def update(self, ids: tf.Tensor, u: tf.Tensor, weights: tf.Tensor, losses: tf.Tensor) -> None:
         """Enters one batch.
 
         Args:
             ids: Integers, shape (N,).
-            u: Signed meta-gradient, shape (N,).
+            u: Signed meta-gradient in units of the batch, shape (N,).
             weights: Normalized example weights, shape (N,).
+            losses: Unweighted losses ℓ_i, shape (N,).
         """
-        ids = tf.cast(tf.reshape(ids, [-1]), tf.int64)
-        u, weights = tf.cast(u, tf.float32), tf.cast(weights, tf.float32)
-        scaled = tf.math.divide_no_nan(u, tf.reduce_mean(tf.abs(u)))
-        known = (ids >= 0) & (ids < self.num_examples)
-        self._note_strange(ids, known)
-        row = tf.where(known, ids, self.num_examples)
-        self._add("times_seen", row, tf.ones_like(row, tf.int32))
-        self._add("weight_sum", row, weights)
-        self._add("u_sum", row, scaled)
-        self._add("positive_visits", row, tf.cast(weights > 0, tf.int32))
-        last = tf.where(_met_again(ids), tf.cast(self.num_examples, row.dtype), row)
-        self._replace("last_weight", last, weights)
-        self._replace("last_u", last, scaled)
+        self._note_strange(ids)
+        u, weights, losses = (tf.cast(values, tf.float32) for values in (u, weights, losses))
+        s, _ = self.smoothed(ids, u)
+        row = self._rows(ids)
+        visit = [tf.ones_like(u), tf.cast(weights > 0, tf.float32), weights, u, losses]
+        self._sums.value.scatter_nd_add(row[:, None], tf.stack(visit, axis=1))
+        last = tf.where(_met_again(row), tf.cast(self.num_examples, row.dtype), row)
+        self._last.value.scatter_nd_update(last[:, None], tf.stack([weights, u, s], axis=1))
 
     def record(self) -> dict[str, np.ndarray]:
         """Returns the table, by column, each of shape (num_examples,).
 
         Returns:
-            `id`, `times_seen`, `mean_weight`, `mean_u`, `positive_share`, `last_weight` and
-            `last_u`. Means and last values of an example that was never seen are NaN.
+            `id`, `times_seen`, `mean_weight`, `mean_u`, `mean_loss`, `positive_share`,
+            `last_weight`, `last_u` and `smoothed_u`. All but the first two are NaN for an example
+            that was never seen.
         """
-        columns = self.save()
-        seen = columns["times_seen"]
-        visits = np.where(seen > 0, seen, np.nan)
-        never = seen == 0
+        sums = dict(zip(_SUMS, self._sums.numpy()[:-1].T, strict=True))
+        last = dict(zip(_LAST, self._last.numpy()[:-1].T, strict=True))
+        visits = np.where(sums["times_seen"] > 0, sums["times_seen"], np.nan)
         return {
             "id": np.arange(self.num_examples),
-            "times_seen": seen,
-            "mean_weight": columns["weight_sum"] / visits,
-            "mean_u": columns["u_sum"] / visits,
-            "positive_share": columns["positive_visits"] / visits,
-            "last_weight": np.where(never, np.nan, columns["last_weight"]),
-            "last_u": np.where(never, np.nan, columns["last_u"]),
+            "times_seen": sums["times_seen"].astype(np.int64),
+            "mean_weight": sums["weight_sum"] / visits,
+            "mean_u": sums["u_sum"] / visits,
+            "mean_loss": sums["loss_sum"] / visits,
+            "positive_share": sums["positive_visits"] / visits,
+            **{name: np.where(np.isnan(visits), np.nan, last[name]) for name in _LAST},
         }
 
     def check_ids(self) -> None:
@@ -110,27 +125,34 @@ class Ledger:
 
     def save(self) -> dict[str, np.ndarray]:
         """Returns what `load` takes."""
-        return {name: variable.numpy()[:-1] for name, variable in self._columns.items()}
+        return {"sums": self._sums.numpy()[:-1], "last": self._last.numpy()[:-1]}
 
     def load(self, saved: dict[str, Any]) -> None:
         """Takes up a saved ledger of the same number of rows."""
-        for name, variable in self._columns.items():
-            variable.assign(np.append(np.asarray(saved[name]), 0))
+        for table, name in ((self._sums, "sums"), (self._last, "last")):
+            table.assign(np.pad(np.asarray(saved[name]), [(0, 1), (0, 0)]))
 
-    def _note_strange(self, ids: tf.Tensor, known: tf.Tensor) -> None:
-        first = ids[tf.argmax(tf.cast(~known, tf.int32))]
-        is_first = tf.reduce_any(~known) & tf.equal(self._strange_id.value, _NONE)
+    def _table(self, columns: int, name: str) -> keras.Variable:
+        # One row more, which takes what belongs to no example and is never read.
+        zeros = np.zeros((self.num_examples + 1, columns))
+        return keras.Variable(zeros, dtype="float32", trainable=False, name=name)
+
+    def _rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Returns the row of each id; the last row where an id is outside the table."""
+        ids = tf.cast(tf.reshape(ids, [-1]), tf.int64)
+        known = (ids >= 0) & (ids < self.num_examples)
+        return tf.where(known, ids, self.num_examples)
+
+    def _note_strange(self, ids: tf.Tensor) -> None:
+        ids = tf.cast(tf.reshape(ids, [-1]), tf.int64)
+        strange = self._rows(ids) == self.num_examples
+        first = ids[tf.argmax(tf.cast(strange, tf.int32))]
+        is_first = tf.reduce_any(strange) & tf.equal(self._strange_id.value, _NONE)
         self._strange_id.assign(tf.where(is_first, first, self._strange_id.value))
 
-    def _add(self, name: str, row: tf.Tensor, values: tf.Tensor) -> None:
-        self._columns[name].value.scatter_nd_add(row[:, None], values)
 
-    def _replace(self, name: str, row: tf.Tensor, values: tf.Tensor) -> None:
-        self._columns[name].value.scatter_nd_update(row[:, None], values)
-
-
-def _met_again(ids: tf.Tensor) -> tf.Tensor:
-    """Returns for each place whether the same id stands at a later one, bool (N,)."""
-    places = tf.range(tf.size(ids))
+def _met_again(row: tf.Tensor) -> tf.Tensor:
+    """Returns for each place whether the same row stands at a later one, bool (N,)."""
+    places = tf.range(tf.size(row))
     later = places[None, :] > places[:, None]
-    return tf.reduce_any(later & (ids[None, :] == ids[:, None]), axis=1)
+    return tf.reduce_any(later & (row[None, :] == row[:, None]), axis=1)

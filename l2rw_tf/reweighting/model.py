@@ -28,7 +28,7 @@ from l2rw_tf.reweighting.meta_variables import (
 )
 from l2rw_tf.reweighting.monitor import StepMonitor
 from l2rw_tf.reweighting.passes import call_for_training, observed_call, split_sample_weight
-from l2rw_tf.reweighting.weights import normalize
+from l2rw_tf.reweighting.weights import normalize, scale
 
 # A batch size that no other axis has: losses that keep the first axis show by it.
 _UNLIKELY_BATCH_SIZE = 10_007
@@ -389,7 +389,7 @@ class ReweightingModel(keras.Model):
         self.optimizer.apply_gradients(zip(gradients, trainable, strict=True))
 
         if self._ledger is not None and IDS in data:
-            self._ledger.update(data[IDS], u, w)
+            self._ledger.update(data[IDS], scale(u), w, losses)
 
         # Where half precision overflowed, the optimizer skips the step and lowers its loss scale.
         finite_w = tf.where(tf.math.is_finite(w), w, 0)
@@ -404,8 +404,9 @@ class ReweightingModel(keras.Model):
         Returns:
             A table by column, each of shape (number of examples,): `id`, `times_seen`,
             `mean_weight`, `mean_u` (signed; every batch's u divided by the batch's mean of |u|),
-            `positive_share` (of visits with a positive weight), `last_weight` and `last_u`; NaN
-            where an example was never seen. `pandas.DataFrame` takes it as it is.
+            `mean_loss`, `positive_share` (of visits with a positive weight), `last_weight`,
+            `last_u` and `smoothed_u`; NaN where an example was never seen. `pandas.DataFrame` takes
+            it as it is.
 
         Raises:
             UsageError: If no training was tracked.

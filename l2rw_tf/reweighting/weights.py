@@ -32,6 +32,17 @@ def normalize(u: tf.Tensor, sample_weight: tf.Tensor | None = None) -> tf.Tensor
     return tf.math.divide_no_nan(rectified, tf.reduce_sum(rectified))
 
 
+def scale(u: tf.Tensor) -> tf.Tensor:
+    """Returns the meta-gradient in units of its batch: divided by the mean of |u| over it.
+
+    Args:
+        u: Signed meta-gradient, float, shape (N,). Where it is not finite, as in a step that half
+            precision overflowed in, it counts as 0.
+    """
+    u = tf.where(tf.math.is_finite(u), u, 0)
+    return tf.math.divide_no_nan(u, tf.reduce_mean(tf.abs(u)))
+
+
 def effective_batch_size(weights: tf.Tensor) -> tf.Tensor:
     """Returns 1 / Σ w², the number of examples that equal weights would spread over.
 

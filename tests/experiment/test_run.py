@@ -45,6 +45,7 @@ def test_a_run_fills_its_directory(finished, blobs):
     files = _files(directory)
     assert [name for name in files if "tfevents" not in name] == [
         "config.cfg",
+        "examples.csv",
         "figures/accuracy.png",
         "metrics.csv",
         "model.keras",

@@ -9,35 +9,41 @@ import tensorflow as tf
 
 import l2rw_tf
 from l2rw_tf.reweighting.ledger import Ledger
+from l2rw_tf.reweighting.weights import scale
 from tests.reweighting.test_model import data, network, reweighting
 
+SMOOTHING = 0.7
 
-def slow_record(num_examples, visits):
-    """A plain loop over (ids, u, w) of every batch."""
-    rows = [
-        {"times_seen": 0, "w": [], "u": [], "last_weight": np.nan, "last_u": np.nan}
-        for _ in range(num_examples)
-    ]
-    for ids, u, w in visits:
+
+def slow_record(num_examples, visits, smoothing=SMOOTHING):
+    """A plain loop over (ids, u, w, losses) of every batch."""
+    rows = [[] for _ in range(num_examples)]
+    for ids, u, w, losses in visits:
         scaled = u / np.mean(np.abs(u)) if np.any(u) else u
-        for i, one_u, one_w in zip(ids, scaled, w, strict=True):
-            row = rows[i]
-            row["times_seen"] += 1
-            row["w"].append(one_w)
-            row["u"].append(one_u)
-            row["last_weight"], row["last_u"] = one_w, one_u
-    mean = {"w": "mean_weight", "u": "mean_u"}
-    table = {
-        new: np.array([np.mean(r[old]) if r[old] else np.nan for r in rows])
-        for old, new in mean.items()
+        for i, *values in zip(ids, scaled, w, losses, strict=True):
+            rows[i].append(values)
+    table = {"id": np.arange(num_examples), "times_seen": np.array([len(row) for row in rows])}
+    columns = {
+        "mean_u": lambda u, w, loss: np.mean(u),
+        "mean_weight": lambda u, w, loss: np.mean(w),
+        "mean_loss": lambda u, w, loss: np.mean(loss),
+        "positive_share": lambda u, w, loss: np.mean(w > 0),
+        "last_u": lambda u, w, loss: u[-1],
+        "last_weight": lambda u, w, loss: w[-1],
+        "smoothed_u": lambda u, w, loss: smooth(u, smoothing),
     }
-    table["positive_share"] = np.array(
-        [np.mean(np.array(r["w"]) > 0) if r["w"] else np.nan for r in rows]
-    )
-    for name in ("times_seen", "last_weight", "last_u"):
-        table[name] = np.array([r[name] for r in rows])
-    table["id"] = np.arange(num_examples)
+    for name, column in columns.items():
+        table[name] = np.array([column(*np.array(r).T) if r else np.nan for r in rows])
     return table
+
+
+def smooth(u, smoothing):
+    if smoothing == 1:
+        return np.mean(u)
+    s = u[0]
+    for one in u[1:]:
+        s = smoothing * s + (1 - smoothing) * one
+    return s
 
 
 def assert_same(record, expected):
@@ -57,10 +63,17 @@ def test_repeated_ids_and_batches_of_any_size(jit_compile):
         if size == 1:
             u = np.zeros(1, "float32")
         w = np.maximum(u, 0) / max(np.maximum(u, 0).sum(), 1e-9)
-        update(tf.constant(ids), tf.constant(u), tf.constant(w, tf.float32))
-        visits.append((ids, u, w))
-    assert any(len(set(ids)) < len(ids) for ids, _, _ in visits)
-    assert_same(ledger.record(), slow_record(20, visits))
+        losses = rng.random(size).astype("float32")
+        update(tf.constant(ids), scale(tf.constant(u)), tf.constant(w, tf.float32), losses)
+        visits.append((ids, u, w, losses))
+    assert any(len(set(ids)) < len(ids) for ids, *_ in visits)
+    expected = slow_record(20, visits)
+    # Met again in a batch, an example is smoothed from what it was before the batch.
+    met_again = [i for i in range(20) if any(np.sum(ids == i) > 1 for ids, *_ in visits)]
+    record = ledger.record()
+    for table in (record, expected):
+        table["smoothed_u"][met_again] = 0
+    assert_same(record, expected)
     other = Ledger(20)
     other.load(ledger.save())
     assert_same(other.record(), ledger.record())
@@ -88,7 +101,8 @@ def test_a_training_is_recorded_step_by_step(steps_per_execution):
         for start in (0, 10, 20):
             ids = np.arange(start, min(start + 10, 25))
             u = l2rw_tf.meta_gradient(twin.network, twin.loss, (x[ids], y[ids]), clean).numpy()
-            visits.append((ids, u, l2rw_tf.normalize(u).numpy()))
+            loss = keras.losses.sparse_categorical_crossentropy(y[ids], twin.network(x[ids]), True)
+            visits.append((ids, u, l2rw_tf.normalize(u).numpy(), loss.numpy()))
             twin.train_on_batch(x[ids], y[ids], clean_data=clean)
     record, expected = model.example_record(), slow_record(25, visits)
     for name, column in expected.items():

@@ -1,0 +1,51 @@
+"""The table of the training examples: labels, record of the weights, and what the network says."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from l2rw_tf.data import pipeline
+from l2rw_tf.experiment.prepared_data import PreparedData
+from l2rw_tf.experiment.training import Training
+
+RECORD = (
+    "times_seen",
+    "mean_weight",
+    "mean_u",
+    "mean_loss",
+    "positive_share",
+    "last_weight",
+    "last_u",
+    "smoothed_u",
+)
+
+
+def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray]:
+    """Returns the table by column, a row a training example, in their order.
+
+    Args:
+        data: What was trained on.
+        trained: A finished training.
+
+    Returns:
+        `id`, `given_label`, `true_label` (where it is known), the record of the example's weights
+        (where the method keeps one: times seen, mean and last weight and u, mean loss), and of the
+        trained network `suggested_label`, `given_probability` and `suggested_probability`.
+    """
+    train = data.splits.train
+    table = {"id": train.ids, "given_label": train.y}
+    if train.true_y is not None:
+        table["true_label"] = train.true_y
+    if trained.example_record is not None:
+        table |= {name: trained.example_record[name][train.ids] for name in RECORD}
+    batches = pipeline.evaluation_batches(train, data.preprocessing, batch_size=500)
+    logits = trained.network.predict(batches.map(lambda x, y: x), verbose=0)
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits.astype("float32")))
+    rows = np.arange(len(train))
+    suggested = probabilities.argmax(axis=1)
+    return table | {
+        "suggested_label": suggested,
+        "given_probability": probabilities[rows, train.y],
+        "suggested_probability": probabilities[rows, suggested],
+    }
