@@ -76,6 +76,7 @@ class Source:
         test: Its test part, or None where it has none.
         class_names: A name for each class, in the order of the labels.
         kind: `"image"` or `"table"`.
+        feature_names: A name for each feature of a table; empty for images.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Source:
     test: Examples | None
     class_names: tuple[str, ...]
     kind: Literal["image", "table"]
+    feature_names: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:

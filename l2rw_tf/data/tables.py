@@ -34,19 +34,26 @@ def load_csv(path: str, label_column: str = "label") -> Source:
     """
     try:
         with open(os.path.expanduser(path), newline="", encoding="utf-8-sig") as lines:
-            x, values = _read_rows(path, lines, label_column)
+            feature_names, x, values = _read_rows(path, lines, label_column)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not text in UTF-8: {error.reason}; save it as CSV.") from error
     y, class_names = labels.encode(np.asarray(values), f"{path}: the column {label_column!r}")
     return Source(
-        name=str(path), train=examples_from(x, y), test=None, class_names=class_names, kind="table"
+        name=str(path),
+        train=examples_from(x, y),
+        test=None,
+        class_names=class_names,
+        kind="table",
+        feature_names=feature_names,
     )
 
 
-def _read_rows(path: str, lines: Iterator[str], label_column: str) -> tuple[np.ndarray, list[str]]:
-    """Returns the features (n, features) float32 and the labels as they stand in the file."""
+def _read_rows(
+    path: str, lines: Iterator[str], label_column: str
+) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
+    """Returns the features' names, they (n, features) float32, and the labels as in the file."""
     first = lines.readline()
     if not first.strip():
         raise UsageError(f"{path} is empty; a line of column names and rows of numbers are needed.")
@@ -75,7 +82,7 @@ def _read_rows(path: str, lines: Iterator[str], label_column: str) -> tuple[np.n
         raise UsageError(f"{path}, line {rows.line_num}: {error}.") from error
     if not x:
         raise UsageError(f"{path} has a line of column names, but no rows.")
-    return np.asarray(x, np.float32), values
+    return tuple(columns[at] for at in features), np.asarray(x, np.float32), values
 
 
 def _label_position(path: str, columns: Sequence[str], label_column: str) -> int:
@@ -154,12 +161,14 @@ def load_npz(path: str, label_column: str = "label") -> Source:
         for part, end in zip(inputs, ends, strict=True)
     }
     _check_test_classes(path, parts, class_names)
+    image = inputs["train"].ndim == 4
     return Source(
         name=str(path),
         train=parts["train"],
         test=parts.get("test"),
         class_names=class_names,
-        kind="image" if inputs["train"].ndim == 4 else "table",
+        kind="image" if image else "table",
+        feature_names=() if image else tuple(map(str, range(inputs["train"].shape[1]))),
     )
 
 

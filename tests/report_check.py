@@ -1,0 +1,190 @@
+"""Opens reports in a headless Chromium: `python -m tests.report_check SCREENSHOTS REPORT.html ...`.
+
+The browser is driven through its DevTools protocol over a pipe: nothing but the browser has to be
+installed.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+WIDTHS = (1280, 400)
+
+_FAULTS_IN_PAGE = """
+(async () => {
+  for (const part of document.querySelectorAll("details")) part.open = true;
+  await Promise.all([...document.images].map((image) => image.decode().catch(() => {})));
+  const faults = [...document.images]
+    .filter((image) => !image.complete || image.naturalWidth === 0)
+    .map((image) => `a picture is not loaded: ${image.alt || image.src.slice(0, 80)}`);
+  const page = document.scrollingElement;
+  if (page.scrollWidth > page.clientWidth)
+    faults.push(`a horizontal scroll bar: ${page.scrollWidth} pixels in ${page.clientWidth}`);
+  return faults;
+})()
+"""
+
+
+class Browser:
+    """A headless browser with one page."""
+
+    def __init__(self, process: subprocess.Popen, to_browser: int, from_browser: int) -> None:
+        """Takes a started browser and the ends of its two pipes."""
+        self._process = process
+        self._out, self._in = os.fdopen(to_browser, "wb"), os.fdopen(from_browser, "rb")
+        self._numbers = itertools.count(1)
+        self._session: dict[str, str] = {}
+        self._events: list[dict[str, Any]] = []
+        target = self._do("Target.createTarget", url="about:blank")["targetId"]
+        attached = self._do("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = {"sessionId": attached["sessionId"]}
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self._do(f"{domain}.enable")
+
+    @classmethod
+    @contextlib.contextmanager
+    def started(cls, program: str) -> Iterator[Browser]:
+        """Starts a browser and ends it.
+
+        Args:
+            program: Its path.
+        """
+        their_in, to_browser = os.pipe()
+        from_browser, their_out = os.pipe()
+
+        def take_pipes() -> None:
+            # The browser reads descriptor 3 and writes 4, which may be taken here.
+            ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (their_in, their_out)]
+            os.dup2(ends[0], 3)
+            os.dup2(ends[1], 4)
+
+        with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as home:
+            flags = ["--headless", "--remote-debugging-pipe", f"--user-data-dir={home}"]
+            flags += ["--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
+            # Chromium's sandbox refuses to work for root, as whom containers mostly run.
+            flags += ["--no-sandbox"] if os.geteuid() == 0 else []
+            process = subprocess.Popen(
+                [program, *flags],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                preexec_fn=take_pipes,
+                close_fds=False,
+            )
+            os.close(their_in)
+            os.close(their_out)
+            try:
+                yield cls(process, to_browser, from_browser)
+            finally:
+                process.kill()
+                process.wait()
+
+    def faults(self, page: Path, width: int, screenshot: Path) -> list[str]:
+        """Opens a page, with all that can be unfolded, and takes a picture of it.
+
+        Args:
+            page: The file.
+            width: Of the window, in pixels.
+            screenshot: The PNG file to write.
+
+        Returns:
+            What is wrong with it, a sentence each.
+        """
+        self._events.clear()
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self._do("Emulation.setDeviceMetricsOverride", **size)
+        answer = self._do("Page.navigate", url=page.resolve().as_uri())
+        if "errorText" in answer:
+            return [f"it cannot be opened: {answer['errorText']}"]
+        while not any(event["method"] == "Page.loadEventFired" for event in self._events):
+            self._events.append(self._next())
+        found = self._do(
+            "Runtime.evaluate", expression=_FAULTS_IN_PAGE, awaitPromise=True, returnByValue=True
+        )
+        taken = self._do("Page.captureScreenshot", captureBeyondViewport=True)
+        screenshot.parent.mkdir(parents=True, exist_ok=True)
+        screenshot.write_bytes(base64.b64decode(taken["data"]))
+        return [*found["result"]["value"], *filter(None, map(_complaint, self._events))]
+
+    def _do(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Gives a command and returns its result; events that come before it are kept."""
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": parameters, **self._session}
+        self._out.write(json.dumps(message).encode() + b"\0")
+        self._out.flush()
+        while (answer := self._next()).get("id") != number:
+            self._events.append(answer)
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']['message']}")
+        return answer["result"]
+
+    def _next(self) -> dict[str, Any]:
+        message = bytearray()
+        while (byte := self._in.read(1)) != b"\0":
+            if not byte:
+                raise RuntimeError(f"the browser ended (exit code {self._process.wait()})")
+            message += byte
+        return json.loads(message)
+
+
+def _complaint(event: dict[str, Any]) -> str | None:
+    """What an event says of a page that is not as it should be."""
+    content = event.get("params", {})
+    match event.get("method"):
+        case "Runtime.exceptionThrown":
+            return f"an error in a script: {content['exceptionDetails']['text']}"
+        case "Runtime.consoleAPICalled" if content["type"] in ("error", "assert"):
+            return f"an error on the console: {content['args']}"
+        case "Log.entryAdded" if content["entry"]["level"] == "error":
+            return f"an error on the console: {content['entry']['text']}"
+        case "Network.requestWillBeSent":
+            url = content["request"]["url"]
+            if not url.startswith("data:") and content["type"] != "Document":
+                return f"a reference that leads outside: {url}"
+    return None
+
+
+def main(screenshots: str, *pages: str) -> int:
+    """Checks pages at both widths.
+
+    Args:
+        screenshots: The directory for their pictures.
+        *pages: The files.
+
+    Returns:
+        0 where nothing is wrong, otherwise 1; 2 where no browser is installed.
+    """
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        print(
+            f"No browser was found (tried: {', '.join(BROWSERS)}): install one, on Debian and "
+            "Ubuntu with apt-get install chromium.",
+            file=sys.stderr,
+        )
+        return 2
+    faults = 0
+    with Browser.started(program) as browser:
+        for number, page in enumerate(map(Path, pages)):
+            for width in WIDTHS:
+                picture = Path(screenshots) / f"{number}-{page.stem}-{width}.png"
+                found = browser.faults(page, width, picture)
+                faults += len(found)
+                print(f"{page} at {width} pixels: {'; '.join(found) or 'good'} ({picture})")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
