@@ -1,4 +1,4 @@
-"""Opens reports in a headless Chromium: `python -m tests.report_check SCREENSHOTS REPORT.html ...`.
+"""Opens pages in a headless Chromium: `python -m tests.report_check SCREENSHOTS [PAGE.html ...]`.
 
 The browser is driven through its DevTools protocol over a pipe: nothing but the browser has to be
 installed.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import itertools
 import json
 import os
@@ -16,12 +15,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WIDTHS = (1280, 400)
+_PATIENCE_SECONDS = 120.0
+
+# The browser reads descriptor 3 and writes 4; what stands there is moved away before.
+_LAUNCHER = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD_CLOEXEC, 10) for end in sys.argv[1:3]]
+os.dup2(ends[0], 3)
+os.dup2(ends[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 _FAULTS_IN_PAGE = """
 (async () => {
@@ -38,13 +48,17 @@ _FAULTS_IN_PAGE = """
 """
 
 
+def find_browser() -> str | None:
+    """Returns the path of an installed browser, or None where there is none."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 class Browser:
     """A headless browser with one page."""
 
-    def __init__(self, process: subprocess.Popen, to_browser: int, from_browser: int) -> None:
-        """Takes a started browser and the ends of its two pipes."""
-        self._process = process
-        self._out, self._in = os.fdopen(to_browser, "wb"), os.fdopen(from_browser, "rb")
+    def __init__(self, to_browser: BinaryIO, from_browser: BinaryIO) -> None:
+        """Takes the ends of the two pipes of a started browser."""
+        self._out, self._in = to_browser, from_browser
         self._numbers = itertools.count(1)
         self._session: dict[str, str] = {}
         self._events: list[dict[str, Any]] = []
@@ -64,31 +78,30 @@ class Browser:
         """
         their_in, to_browser = os.pipe()
         from_browser, their_out = os.pipe()
-
-        def take_pipes() -> None:
-            # The browser reads descriptor 3 and writes 4, which may be taken here.
-            ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (their_in, their_out)]
-            os.dup2(ends[0], 3)
-            os.dup2(ends[1], 4)
-
-        with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as home:
+        with (
+            os.fdopen(to_browser, "wb") as out,
+            os.fdopen(from_browser, "rb") as answers,
+            tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as home,
+        ):
             flags = ["--headless", "--remote-debugging-pipe", f"--user-data-dir={home}"]
             flags += ["--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
             # Chromium's sandbox refuses to work for root, as whom containers mostly run.
             flags += ["--no-sandbox"] if os.geteuid() == 0 else []
             process = subprocess.Popen(
-                [program, *flags],
+                [sys.executable, "-c", _LAUNCHER, str(their_in), str(their_out), program, *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                preexec_fn=take_pipes,
-                close_fds=False,
+                pass_fds=(their_in, their_out),
             )
             os.close(their_in)
             os.close(their_out)
+            watchdog = threading.Timer(_PATIENCE_SECONDS, process.kill)
+            watchdog.start()
             try:
-                yield cls(process, to_browser, from_browser)
+                yield cls(out, answers)
             finally:
+                watchdog.cancel()
                 process.kill()
                 process.wait()
 
@@ -135,7 +148,7 @@ class Browser:
         message = bytearray()
         while (byte := self._in.read(1)) != b"\0":
             if not byte:
-                raise RuntimeError(f"the browser ended (exit code {self._process.wait()})")
+                raise RuntimeError("the browser has ended.")
             message += byte
         return json.loads(message)
 
@@ -167,7 +180,7 @@ def main(screenshots: str, *pages: str) -> int:
     Returns:
         0 where nothing is wrong, otherwise 1; 2 where no browser is installed.
     """
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    program = find_browser()
     if program is None:
         print(
             f"No browser was found (tried: {', '.join(BROWSERS)}): install one, on Debian and "
@@ -177,9 +190,9 @@ def main(screenshots: str, *pages: str) -> int:
         return 2
     faults = 0
     with Browser.started(program) as browser:
-        for number, page in enumerate(map(Path, pages)):
+        for page in map(Path, pages):
             for width in WIDTHS:
-                picture = Path(screenshots) / f"{number}-{page.stem}-{width}.png"
+                picture = Path(screenshots) / f"{page.parent.name}-{page.stem}-{width}.png"
                 found = browser.faults(page, width, picture)
                 faults += len(found)
                 print(f"{page} at {width} pixels: {'; '.join(found) or 'good'} ({picture})")

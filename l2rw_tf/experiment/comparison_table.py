@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import statistics
+import urllib.parse
 from collections.abc import Sequence
 from typing import Any
 
@@ -160,8 +161,29 @@ def as_markdown(planned: Plan, found: Sequence[Row], command: str, notes: Sequen
                 parts.append("At the epoch that the held-out labels chose:\n\n" + chosen)
         else:
             parts.append(table(found))
+        parts += _reports(planned, found)
     parts += notes
     return "\n\n".join(parts) + "\n"
+
+
+def _reports(planned: Plan, found: Sequence[Row]) -> list[str]:
+    """Links to the reports of the runs, relative to the table's directory; a list a row."""
+    lines = []
+    for row in found:
+        links = []
+        for seed in row.seeds:
+            page = planned.run_directory(planned.runs[row.cell, row.learning_rate, seed])
+            page /= "report.html"
+            if page.exists():
+                target = urllib.parse.quote(page.relative_to(planned.directory).as_posix())
+                links.append(f"[seed {seed}]({target})")
+        if links:
+            lines.append(f"- {_label(row)}: {', '.join(links)}")
+    return ["Reports of the runs:\n\n" + "\n".join(lines)] if lines else []
+
+
+def _label(row: Row) -> str:
+    return f"{row.cell.variant} ({row.cell.value})" if row.cell.value else row.cell.variant
 
 
 def table(found: Sequence[Row]) -> str:
@@ -181,7 +203,7 @@ def table(found: Sequence[Row]) -> str:
     ]
     body = [
         [
-            f"{row.cell.variant} ({row.cell.value})" if row.cell.value else row.cell.variant,
+            _label(row),
             percent(row.accuracy),
             percent(row.chosen),
             str(len(row.seeds)),

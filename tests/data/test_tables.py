@@ -26,6 +26,7 @@ def test_a_csv_file_is_read_as_it_stands(tmp_path):
     source = load_csv(path, label_column="species")
     assert source.class_names == ("setosa", "versicolor", "virginica")
     assert (source.kind, source.name, source.input_shape) == ("table", path, (4,))
+    assert source.feature_names == ("sepal length", "sepal width", "petal length", "petal width")
     assert source.test is None and source.train.true_y is None
     assert source.train.x.dtype == np.float32 and source.train.y.dtype == np.int64
     np.testing.assert_array_equal(source.train.x, iris.data.astype(np.float32))

@@ -18,7 +18,12 @@ def blobs(monkeypatch) -> examples.Source:
         return examples.examples_from(x.astype(np.float32), y)
 
     source = examples.Source(
-        name="blobs", train=part(130), test=part(60), class_names=("a", "b", "c"), kind="table"
+        name="blobs",
+        train=part(130),
+        test=part(60),
+        class_names=("a", "b", "c"),
+        kind="table",
+        feature_names=("w", "x", "y", "z"),
     )
     monkeypatch.setattr(prepared_data.sources, "load", lambda dataset, **where: source)
     return source
