@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy as np
 from l2rw_tf.data.storage import StoredImages
 from l2rw_tf.experiment import report_figures
 
-_FEWEST_EXAMPLES, _MOST_EXAMPLES = 3, 12
+# Of a class and in all: a page of more pictures is slow to open and nobody looks at them.
+_FEWEST_EXAMPLES, _MOST_EXAMPLES, _MOST_EXAMPLES_IN_ALL = 3, 12, 120
 _MOST_GALLERIES = 30
 _MOST_FEATURES = 30
 
@@ -101,6 +103,7 @@ def page(report: Report) -> str:
     return environment.from_string(template).render(
         report=report,
         results=report.results,
+        dataset=Path(report.results["dataset"]).name,
         own=list(report.trainings.values())[-1],
         pictures=_pictures(report),
         measurements=_measurements(report),
@@ -201,10 +204,11 @@ def _galleries(report: Report) -> list[dict[str, Any]]:
     examples, suspected = report.examples, _count(report, report.suspected)
     shown = np.sort(np.argsort(-suspected, kind="stable")[:_MOST_GALLERIES])
     order = np.argsort(examples["label_quality"], kind="stable")
+    limit = np.clip(_MOST_EXAMPLES_IN_ALL // len(shown), _FEWEST_EXAMPLES, _MOST_EXAMPLES)
     galleries = []
     for label in shown:
         of_class = order[examples["given_label"][order] == label]
-        most = np.clip(suspected[label], _FEWEST_EXAMPLES, _MOST_EXAMPLES)
+        most = np.clip(suspected[label], _FEWEST_EXAMPLES, limit)
         galleries.append(
             {
                 "name": report.class_names[label],

@@ -1,0 +1,78 @@
+"""From a finished run to its report.html."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from l2rw_tf.data import pipeline
+from l2rw_tf.experiment import progress, report
+from l2rw_tf.experiment.config import RunConfig
+from l2rw_tf.experiment.methods import METHODS
+from l2rw_tf.experiment.prepared_data import PreparedData
+from l2rw_tf.experiment.run_directory import RunDirectory
+from l2rw_tf.experiment.training import Training
+
+
+def write(
+    directory: RunDirectory,
+    config: RunConfig,
+    data: PreparedData,
+    heading: str,
+    trainings: Mapping[str, tuple[Training, Mapping[str, Any]]],
+    examples: Mapping[str, np.ndarray],
+    suspected: np.ndarray,
+) -> None:
+    """Writes report.html; where it cannot be drawn, says so on standard error and goes on.
+
+    Args:
+        directory: The run's directory.
+        config: Its settings.
+        data: What it trained on.
+        heading: Data, noise and seed in words.
+        trainings: By method, the run's own last: the training and what results.json holds of it.
+        examples: The table of the training examples by column, each (n,).
+        suspected: Which of their labels are suspected, bool (n,).
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    try:
+        page = report.page(
+            report.Report(
+                heading=heading,
+                summary=METHODS[config.method].summary,
+                noise=progress.noise_in_words(config, None),
+                trainings={
+                    method: report.ReportedTraining(
+                        METHODS[method].title, trained.epochs, results, _confusion(trained, data)
+                    )
+                    for method, (trained, results) in trainings.items()
+                },
+                settings=config.flag_lines(),
+                batch_size=config.batch_size,
+                inputs=data.splits.train.x,
+                feature_names=data.source.feature_names,
+                examples=examples,
+                suspected=suspected,
+            )
+        )
+    except Exception as error:
+        # Hours of training are not to be lost for a picture.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"l2rw: report.html could not be made: {reason}", file=sys.stderr, flush=True)
+        return
+    directory.write_text("report.html", page)
+
+
+def _confusion(trained: Training, data: PreparedData) -> np.ndarray:
+    """Counts the test examples by true (rows) and predicted class."""
+    from sklearn.metrics import confusion_matrix
+
+    test = data.splits.test
+    batches = pipeline.evaluation_batches(test, data.preprocessing, batch_size=500)
+    logits = trained.network.predict(batches.map(lambda x, y: x), verbose=0)
+    return confusion_matrix(test.y, logits.argmax(axis=1), labels=range(data.source.num_classes))
