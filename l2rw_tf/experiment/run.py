@@ -51,6 +51,7 @@ def _run(config: RunConfig) -> dict[str, Any]:
         figures,
         prepared_data,
         progress,
+        run_report,
         training,
     )
 
@@ -84,13 +85,23 @@ def _run(config: RunConfig) -> dict[str, Any]:
     directory.write_columns("examples.csv", table)
     curves = {method: trained.epochs for method, trained in reversed(trainings.items())}
     directory.save_figure("accuracy.png", figures.accuracy_curves(curves, _TITLES, heading))
-    results = _results(config, data, trainings[config.method])
+    found = {method: _results(config, data, trained) for method, trained in trainings.items()}
+    results = dict(found[config.method])
     if config.with_plain:
-        results["plain"] = _results(config, data, trainings["plain"])
+        results["plain"] = found["plain"]
+    run_report.write(
+        directory,
+        config,
+        data,
+        heading,
+        {method: (trained, found[method]) for method, trained in trainings.items()},
+        table | {"label_quality": table["given_probability"]},
+        table["given_label"] != table["suggested_label"],
+    )
     # Last, so that a directory with results.json is a finished run.
     directory.write_json("results.json", results)
-    closing = [_results(config, data, trained) for trained in trainings.values()]
-    print(f"\n{heading}\n\n{progress.closing_table(closing, _TITLES)}\n\nresults: {directory.path}")
+    closing = progress.closing_table(list(found.values()), _TITLES)
+    print(f"\n{heading}\n\n{closing}\n\nresults: {directory.path}")
     return results
 
 

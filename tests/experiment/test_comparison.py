@@ -5,6 +5,7 @@ import dataclasses
 import json
 import re
 import statistics
+import urllib.parse
 
 import keras
 import pytest
@@ -143,6 +144,16 @@ def test_every_method_runs_on_digits(everything):
         assert float(last["test_accuracy"]) == result["last_epoch"]["test_accuracy"]
     figure = everything.directory / "figures" / "comparison.png"
     assert figure.read_bytes().startswith(b"\x89PNG")
+    _check_links_to_reports(everything)
+
+
+def _check_links_to_reports(everything):
+    page = (everything.directory / "results.md").read_text(encoding="utf-8")
+    links = re.findall(r"\[seed 3\]\((.*)\)", page)
+    reports = {everything.directory / urllib.parse.unquote(link) for link in links}
+    runs = {everything.run_directory(planned_run) for planned_run in everything.runs.values()}
+    assert {path.parent for path in reports} == runs
+    assert all("<!DOCTYPE html>" in path.read_text(encoding="utf-8") for path in reports)
 
 
 def test_every_method_leaves_the_bare_network(everything):

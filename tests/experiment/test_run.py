@@ -10,7 +10,7 @@ import pytest
 from tensorboard.backend.event_processing import event_file_loader
 
 from l2rw_tf.errors import DataUnavailable, TrainingDiverged, UsageError
-from l2rw_tf.experiment import config, prepared_data, run
+from l2rw_tf.experiment import config, prepared_data, report, run
 from l2rw_tf.experiment.config import RunConfig
 from l2rw_tf.experiment.epoch_record import COLUMNS
 
@@ -49,12 +49,14 @@ def test_a_run_fills_its_directory(finished, blobs):
         "figures/accuracy.png",
         "metrics.csv",
         "model.keras",
+        "report.html",
         "results.json",
     ]
     _check_results(directory, results, blobs)
     _check_metrics(directory, results)
     _check_network(directory, results)
     _check_events(directory)
+    _check_report(directory, results)
     _check_printed(printed, results)
     repeated = config.from_arguments([f"--flagfile={directory / 'config.cfg'}"])
     assert repeated == SETTINGS
@@ -115,6 +117,16 @@ def _check_events(directory):
         assert {event.step for event in events if event.summary.value} == {1, 2}
 
 
+def _check_report(directory, results):
+    page = (directory / "report.html").read_text(encoding="utf-8")
+    for accuracy in (results["test_accuracy"], results["plain"]["test_accuracy"]):
+        assert f"{100 * accuracy:.1f}\N{NO-BREAK SPACE}%" in page
+    for title, result in (("reweighted", results), ("plain", results["plain"])):
+        right = round(60 * result["test_accuracy"])
+        assert f"Confusion matrix, {title}: {right} of 60 test examples right" in page
+    assert "Effective batch size over the epochs, of batches of 30" in page
+
+
 def _check_printed(printed, results):
     assert "blobs, uniform flip of 0.4 of the labels" in printed
     *_, head, plain, reweighted, _, where = printed.splitlines()
@@ -137,6 +149,21 @@ def test_a_second_run_gets_a_directory_of_its_own(blobs, tmp_path, monkeypatch):
         "twice-seed5-2",
     ]
     assert not (tmp_path / "runs" / "twice-seed5" / "tensorboard").exists()
+
+
+def test_a_report_that_cannot_be_drawn_does_not_cost_the_run(blobs, tmp_path, monkeypatch, capsys):
+    def page(contents):
+        raise ValueError("no such\nletter")
+
+    monkeypatch.setattr(report, "page", page)
+    settings = dataclasses.replace(
+        SETTINGS, run_dir=str(tmp_path), max_steps=1, with_plain=False, tensorboard=False
+    )
+    run.run(settings)
+    files = _files(tmp_path)
+    assert "results.json" in files and "report.html" not in files
+    said = "l2rw: report.html could not be made: ValueError: no such letter\n"
+    assert said in capsys.readouterr().err
 
 
 def test_a_directory_that_holds_a_run_is_refused(blobs, tmp_path):
