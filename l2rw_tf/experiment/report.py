@@ -191,8 +191,8 @@ def _classes(report: Report) -> list[dict[str, Any]]:
             "suspected": int(suspected[label]),
             "wrong": None if wrong is None else int(wrong[label]),
             "accuracies": [
-                training.confusion[label, label] / max(training.confusion[label].sum(), 1)
-                for training in report.trainings.values()
+                _percent(row[label] / row.sum()) if row.any() else "–"
+                for row in (training.confusion[label] for training in report.trainings.values())
             ],
         }
         for label, name in enumerate(report.class_names)
