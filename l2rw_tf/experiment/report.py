@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -140,9 +141,11 @@ def _pictures(report: Report) -> dict[str, Any]:
     }
     if "mean_weight" in examples:
         seen = np.isfinite(examples["mean_weight"])
+        # The last batch of an epoch may be smaller: in plain training the mean weight over all
+        # visits is one over the mean size.
+        mean_batch = len(seen) / math.ceil(len(seen) / report.batch_size)
         pictures["weights"] = report_figures.weight_distribution(
-            examples["mean_weight"][seen] * report.batch_size,
-            None if wrong is None else wrong[seen],
+            examples["mean_weight"][seen] * mean_batch, None if wrong is None else wrong[seen]
         )
     rows = [row for row in list(curves.values())[-1] if "effective_batch_size" in row]
     if rows:

@@ -102,7 +102,7 @@ def weight_distribution(weights: np.ndarray, wrong: np.ndarray | None) -> Pictur
             training, (n,).
         wrong: Whether its label is wrong, bool (n,), or None where nobody knows.
     """
-    groups = [("all labels", weights, _BLUE, "")]
+    groups = [("labels", weights, _BLUE, "")]
     if wrong is not None:
         groups = [
             ("right labels", weights[~wrong], _BLUE, ""),

@@ -246,7 +246,7 @@ def test_alt_texts_have_the_figures_of_the_pictures(usual, page):
     assert "reweighted, test: 20.0 % after the first epoch, 60.0 % at best" in accuracy
     assert "75.0 % are right" in accuracy
     weights = _alt(page, "Distribution")
-    assert "30 right labels: mean weight 1.50" in weights
+    assert "30 right labels: mean weight 1.20" in weights
     assert "10 wrong labels: mean weight 0.02, median 0.02, 100 % below 0.05" in weights
     assert "of batches of 50: 21.0 in the first epoch" in _alt(page, "Effective batch size")
     given = np.bincount(usual.examples["given_label"])
