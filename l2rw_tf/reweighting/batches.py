@@ -13,7 +13,7 @@ from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_
 from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.reweighting import checks
+from l2rw_tf.reweighting import checks, replicas
 
 TRAINING = "training"
 CLEAN = "clean"
@@ -36,7 +36,12 @@ class PairedBatches(DataAdapter):
     """
 
     def __init__(
-        self, training: DataAdapter, clean: DataAdapter, split_ids: Any, carry_on: bool
+        self,
+        training: DataAdapter,
+        clean: DataAdapter,
+        split_ids: Any,
+        carry_on: bool,
+        strategy: tf.distribute.Strategy,
     ) -> None:
         """Joins two of Keras's adapters.
 
@@ -45,15 +50,21 @@ class PairedBatches(DataAdapter):
             clean: The clean batches.
             split_ids: Turns an element of the training data into a batch and ids or None.
             carry_on: Whether a new epoch takes the clean data up where the last one left it.
+            strategy: Whose replicas each get a part of every batch.
         """
         self.labels: dict[str, Any] = {}
         self._training = training
         self._clean = clean
         self._split_ids = split_ids
+        self._strategy = strategy
         # Without end, and read from where the last epoch left it, where that is asked for.
         self._rest_of_clean = iter(clean.get_tf_dataset().repeat()) if carry_on else None
 
-    def get_tf_dataset(self) -> tf.data.Dataset:
+    def get_tf_dataset(self) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+        """Returns the joined batches of one epoch, divided among the replicas."""
+        return replicas.distribute(self._strategy, self.joined())
+
+    def joined(self) -> tf.data.Dataset:
         """Returns the joined batches of one epoch."""
         training = self._training.get_tf_dataset()
         if self._rest_of_clean is not None:
@@ -124,6 +135,7 @@ def pair_batches(
     class_weight: dict[int, float] | None,
     track_examples: bool | int = False,
     takes_text: bool = False,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> PairedBatches:
     """Checks the two sources of data against each other and joins them.
 
@@ -141,6 +153,7 @@ def pair_batches(
         class_weight: As in `Model.fit`; it leaves the clean data alone.
         track_examples: Whether the batches carry ids; arrays are numbered here.
         takes_text: Whether the network has an input of text.
+        strategy: Under which `fit` runs; by default the current one.
 
     Returns:
         What `Model.fit` accepts as `x`.
@@ -168,9 +181,10 @@ def pair_batches(
     clean, labels["clean_data's y"] = _clean_adapter(clean_data, clean_batch_size, takes_text)
     # With steps_per_epoch Keras keeps one iterator over all epochs, and arrays are shuffled anew.
     carry_on = steps_per_epoch is None and checks.clean_arrays(clean_data) is None
-    batches = PairedBatches(training, clean, split_ids, carry_on)
+    strategy = strategy or tf.distribute.get_strategy()
+    batches = PairedBatches(training, clean, split_ids, carry_on, strategy)
     batches.labels = labels
-    spec = batches.get_tf_dataset().element_spec
+    spec = batches.joined().element_spec
     checks.check_same_kind(spec[TRAINING], spec[CLEAN], takes_text)
     return batches
 

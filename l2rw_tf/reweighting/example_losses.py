@@ -11,6 +11,7 @@ from keras.src.trainers.compile_utils import CompileLoss, get_loss
 
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.checks import as_numpy
+from l2rw_tf.reweighting.replicas import mean_over_examples
 
 
 class ExampleLosses(CompileLoss):
@@ -171,17 +172,16 @@ class _OutputLoss(keras.losses.Loss):
         self, values: tf.Tensor, mask: tf.Tensor | None, sample_weight: tf.Tensor | None
     ) -> tf.Tensor:
         """Sums or averages over time steps or pixels, as Keras's reduction does with its masks."""
-        counted = tf.ones_like(values)
-        if mask is not None:
-            counted *= _expand(tf.cast(mask, values.dtype), values)
-        weighted = values * counted
-        if sample_weight is not None:
-            weighted *= _expand(tf.cast(sample_weight, values.dtype), values)
         axes = list(range(1, values.shape.rank))
-        losses = tf.reduce_sum(weighted, axes)
+        if sample_weight is not None:
+            values *= _expand(tf.cast(sample_weight, values.dtype), values)
+        if mask is None:
+            return tf.reduce_mean(values, axes) if self._is_mean else tf.reduce_sum(values, axes)
+        counted = tf.broadcast_to(_expand(tf.cast(mask, values.dtype), values), tf.shape(values))
+        losses = tf.reduce_sum(values * counted, axes)
         if self._is_mean:
             # Keras divides by the positions that count in the whole batch, not in each example.
-            losses = tf.math.divide_no_nan(losses, tf.reduce_mean(tf.reduce_sum(counted, axes)))
+            losses = tf.math.divide_no_nan(losses, mean_over_examples(tf.reduce_sum(counted, axes)))
         return losses
 
     def sample_weight_for_keras(self, weights: tf.Tensor) -> tf.Tensor:

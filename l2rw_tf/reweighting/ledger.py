@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
+from l2rw_tf.reweighting.replicas import gather_examples
 
 _NONE = -(2**63)
 # Columns of the two tables: what is added up over an example's visits, and what the last one left.
@@ -71,7 +72,7 @@ class Ledger:
         return tf.where(visits == 0, u, s), visits
 
     def update(self, ids: tf.Tensor, u: tf.Tensor, weights: tf.Tensor, losses: tf.Tensor) -> None:
-        """Enters one batch.
+        """Enters one batch; under a strategy every replica keeps the whole table.
 
         Args:
             ids: Integers, shape (N,).
@@ -79,14 +80,22 @@ class Ledger:
             weights: Normalized example weights, shape (N,).
             losses: Unweighted losses ℓ_i, shape (N,).
         """
+        columns = [tf.cast(values, tf.float32) for values in (u, weights, losses)]
+        ids, u, weights, losses = gather_examples([tf.reshape(ids, [-1]), *columns])
         self._note_strange(ids)
-        u, weights, losses = (tf.cast(values, tf.float32) for values in (u, weights, losses))
         s, _ = self.smoothed(ids, u)
         row = self._rows(ids)
         visit = [tf.ones_like(u), tf.cast(weights > 0, tf.float32), weights, u, losses]
-        self._sums.value.scatter_nd_add(row[:, None], tf.stack(visit, axis=1))
         last = tf.where(_met_again(row), tf.cast(self.num_examples, row.dtype), row)
-        self._last.value.scatter_nd_update(last[:, None], tf.stack([weights, u, s], axis=1))
+        # By its handle, a variable of a strategy is the one of this replica.
+        tf.raw_ops.ResourceScatterNdAdd(
+            ref=self._sums.value.handle, indices=row[:, None], updates=tf.stack(visit, axis=1)
+        )
+        tf.raw_ops.ResourceScatterNdUpdate(
+            ref=self._last.value.handle,
+            indices=last[:, None],
+            updates=tf.stack([weights, u, s], axis=1),
+        )
 
     def record(self) -> dict[str, np.ndarray]:
         """Returns the table, by column, each of shape (num_examples,).

@@ -30,6 +30,7 @@ from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.example_losses import ExampleLosses
 from l2rw_tf.reweighting.meta_variables import MetaVariables, select_meta_variables
 from l2rw_tf.reweighting.passes import observed_call, split_sample_weight
+from l2rw_tf.reweighting.replicas import part_of_sum, sum_over_replicas
 
 Batch = tuple[Any, ...]
 
@@ -115,10 +116,14 @@ def clean_gradient(
     with tf.GradientTape() as tape:
         clean_loss = _clean_loss(network, example_losses, clean_batch)
         scaled = clean_loss * loss_scale
-    v = tape.gradient(scaled, values)
-    return clean_loss, [
-        None if g is None else tf.convert_to_tensor(g) / tf.cast(loss_scale, g.dtype) for g in v
+    v = [
+        None if g is None else tf.convert_to_tensor(g) / tf.cast(loss_scale, g.dtype)
+        for g in tape.gradient(scaled, values)
     ]
+    clean_loss, *v = sum_over_replicas(
+        [clean_loss, *part_of_sum(v, keras.tree.flatten(clean_batch)[0])]
+    )
+    return clean_loss, v
 
 
 def align(
@@ -197,6 +202,7 @@ def _look_ahead(network, example_losses, batch, clean_batch, variables) -> tf.Te
         with tf.GradientTape() as inner:
             weighted = tf.reduce_sum(epsilon * _training_losses(network, example_losses, batch))
         g = inner.gradient(weighted, [variable.value for variable in variables])
+        g = sum_over_replicas([None if part is None else tf.convert_to_tensor(part) for part in g])
         ahead = [
             (variable, variable.value - part)
             for variable, part in zip(variables, g, strict=True)
@@ -259,13 +265,14 @@ def _training_losses(network, example_losses, batch, values=()) -> tf.Tensor:
 
 
 def _clean_loss(network, example_losses, clean_batch, values=()) -> tf.Tensor:
-    """(1/M) Σ_j s_j ℓ^v_j; the pass draws a dropout mask of its own."""
+    """This replica's part of (1/M) Σ_j s_j ℓ^v_j; the pass draws a dropout mask of its own."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(clean_batch)
     weight, within = split_sample_weight(sample_weight)
     losses = example_losses(y, observed_call(network, x, values, own_randomness=True), within)
     if weight is not None:
         losses *= tf.cast(weight, losses.dtype)
-    return tf.reduce_mean(losses)
+    number = sum_over_replicas(tf.cast(tf.size(losses), losses.dtype))
+    return tf.reduce_sum(losses) / number
 
 
 def _length(parts: list[tf.Tensor]) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from typing import Any
 
@@ -28,6 +29,16 @@ from l2rw_tf.reweighting.meta_variables import (
 )
 from l2rw_tf.reweighting.monitor import StepMonitor
 from l2rw_tf.reweighting.passes import call_for_training, observed_call, split_sample_weight
+from l2rw_tf.reweighting.replicas import (
+    LogsOfWorkers,
+    clips,
+    gradients_for,
+    part_of_sum,
+    share_of_examples,
+    split_batch,
+    state_kept_without_examples,
+    sum_over_replicas,
+)
 from l2rw_tf.reweighting.weights import normalize, scale
 
 # A batch size that no other axis has: losses that keep the first axis show by it.
@@ -36,7 +47,7 @@ _GPU_LOOKS_EVERY = 20
 
 
 @keras.saving.register_keras_serializable(package="l2rw_tf")
-class ReweightingModel(keras.Model):
+class ReweightingModel(LogsOfWorkers, keras.Model):
     """A network that learns which of its training examples to trust (algorithm 1 of the paper).
 
     At every step each training example is weighted by how well its gradient agrees with the
@@ -155,14 +166,16 @@ class ReweightingModel(keras.Model):
                 in Keras. `jit_compile="auto"` uses XLA on a GPU.
 
         Raises:
-            UsageError: If there is no loss.
+            UsageError: If there is no loss, or the optimizer or XLA cannot be used on the replicas
+                of the strategy in whose scope the model was made.
         """
         example_losses = ExampleLosses(loss, loss_weights, getattr(self, "output_names", None))
-        super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
+        with self._strategy_scope():
+            super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
+            scales_loss = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+            self._monitor = StepMonitor(scales_loss)
+        self._check_replicas(scales_loss, kwargs.get("jit_compile") is True)
         self._example_losses = example_losses
-        self._monitor = StepMonitor(
-            scales_loss=isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
-        )
         self._weights_function = None
         self._checked_kind = ""
 
@@ -251,8 +264,9 @@ class ReweightingModel(keras.Model):
             class_weight=class_weight,
             track_examples=track_examples,
             takes_text=self._takes_text,
+            strategy=self.distribute_strategy,
         )
-        self._check_before_training(batches.get_tf_dataset().element_spec, batches.labels)
+        self._check_before_training(batches.joined().element_spec, batches.labels)
         self._open_ledger(track_examples, x)
         self._monitor.start()
         try:
@@ -305,10 +319,9 @@ class ReweightingModel(keras.Model):
         self._check_before_training(_spec(pair), labels)
         self.make_train_function()
         self.reset_metrics()
-        logs = {
-            name: float(np.asarray(value))
-            for name, value in self.train_function(iter([pair])).items()
-        }
+        pair = split_batch(self.distribute_strategy, pair)
+        logs = self._get_metrics_result_or_logs(self.train_function(iter([pair])))
+        logs = {name: float(np.asarray(value)) for name, value in logs.items()}
         return logs if return_dict else list(logs.values())
 
     def example_weights(
@@ -367,8 +380,10 @@ class ReweightingModel(keras.Model):
         # The training pass waits for v, so that the activations of the clean pass are gone by then.
         with tf.control_dependencies([part for part in v if part is not None]):
             x = keras.tree.map_structure(lambda one: None if one is None else tf.identity(one), x)
+        examples = keras.tree.flatten(y)[0]
         with tf.GradientTape(persistent=True) as tape:
-            y_pred = call_for_training(self.network, x)
+            with state_kept_without_examples(self.network, examples):
+                y_pred = call_for_training(self.network, x)
             losses = self._example_losses(y, y_pred, within)
             regularization = self._regularization()
 
@@ -378,14 +393,16 @@ class ReweightingModel(keras.Model):
 
         # ∇_θ (Σ_i w_i ℓ_i + regularization); w came after the tape, so it counts as constant.
         trainable = self.network.trainable_variables
+        share = share_of_examples(losses)
         gradients = tape.gradient(
             [losses, regularization],
             [variable.value for variable in trainable],
             output_gradients=[
                 self.optimizer.scale_loss(w),
-                self.optimizer.scale_loss(tf.ones_like(regularization)),
+                self.optimizer.scale_loss(tf.cast(share, regularization.dtype)),
             ],
         )
+        gradients = gradients_for(self.optimizer, part_of_sum(gradients, losses))
         self.optimizer.apply_gradients(zip(gradients, trainable, strict=True))
 
         if self._ledger is not None and IDS in data:
@@ -393,7 +410,8 @@ class ReweightingModel(keras.Model):
 
         # Where half precision overflowed, the optimizer skips the step and lowers its loss scale.
         finite_w = tf.where(tf.math.is_finite(w), w, 0)
-        self._log_losses(tf.reduce_sum(finite_w * losses) + regularization, finite_w, y, y_pred)
+        part = tf.reduce_sum(finite_w * losses) + tf.math.multiply_no_nan(regularization, share)
+        self._log_losses(sum_over_replicas(part), finite_w, share, y, y_pred)
         self._monitor.update(finite_w, clean_loss, losses, u)
         logs = self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
         return {**logs, **self._monitor.result()}
@@ -495,16 +513,58 @@ class ReweightingModel(keras.Model):
             return tf.zeros((), keras.config.floatx())
         return tf.add_n([tf.cast(tf.reduce_sum(one), keras.config.floatx()) for one in losses])
 
-    def _log_losses(self, loss: tf.Tensor, w: tf.Tensor, y: Any, y_pred: Any) -> None:
+    def _get_metrics_result_or_logs(self, logs: Any) -> Any:
+        # Keras knows its own metrics only, and would log the last step's, of each replica.
+        means = {} if self._monitor is None else self._monitor.result()
+        if means and means.keys() <= logs.keys():
+            return {**self.get_metrics_result(), **means}
+        return super()._get_metrics_result_or_logs(logs)
+
+    def _log_losses(
+        self, loss: tf.Tensor, w: tf.Tensor, share: tf.Tensor, y: Any, y_pred: Any
+    ) -> None:
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(w)[0])
         if keras.tree.is_nested(y_pred):
             # Keras keeps a mean of the loss of each output, which moves when its container is
-            # called.
+            # called; it is weighted by the number of examples.
+            w = tf.math.divide_no_nan(w, share)
             self._compile_loss(y, y_pred, self._example_losses.sample_weight_for_keras(w, y_pred))
 
     def _build_network(self, x: Any) -> None:
         if not self.network.built:
             self.network(keras.tree.map_structure(_symbol, x))
+
+    def _build_in_scope(self, inputs: Any, batch: Any) -> None:
+        """Makes the variables, which under a strategy all have to be there before a step."""
+        with self._strategy_scope():
+            self._build_network(inputs)
+            self.built = True
+            if self._distribute_strategy is not None:
+                self._symbolic_build(data_batch=batch)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # `fit` has built everything; Keras would take a batch of the data for it.
+        if not self._checked_kind:
+            super()._maybe_symbolic_build(iterator, data_batch)
+
+    def _strategy_scope(self) -> contextlib.AbstractContextManager:
+        strategy = self._distribute_strategy
+        return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+    def _check_replicas(self, scales_loss: bool, jit_compile: bool) -> None:
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            return
+        if jit_compile:
+            raise UsageError(
+                "jit_compile=True cannot be used under a distribution strategy with several "
+                "replicas: leave it at 'auto', which turns XLA off there."
+            )
+        if scales_loss and clips(self.optimizer):
+            raise UsageError(
+                "Clipping and float16 cannot be used together under a distribution strategy with "
+                "several replicas, where Keras clips each replica's part of the gradients by "
+                "itself: use mixed_bfloat16 or no clipping."
+            )
 
     def _require_compiled(self, method: str) -> None:
         if not self.compiled:
@@ -516,7 +576,7 @@ class ReweightingModel(keras.Model):
         """What can be known to be wrong before the first step: network, loss and labels."""
         if self._checked_kind != str(spec):
             inputs, outputs, _ = keras.utils.unpack_x_y_sample_weight(spec[TRAINING])
-            self._build_network(inputs)
+            self._build_in_scope(inputs, spec[TRAINING])
             self.built = True
             select_meta_variables(self.network, self._meta_variables)
             tf.function(self._trace_losses, autograph=False).get_concrete_function(
@@ -564,7 +624,8 @@ class ReweightingModel(keras.Model):
                 )
             size = len(keras.tree.flatten(x)[0])
         if self._ledger is None or self._ledger.num_examples != size:
-            self._ledger = Ledger(size)
+            with self._strategy_scope():
+                self._ledger = Ledger(size)
             # The step that was traced before writes to another ledger, or to none.
             self.train_function = None
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.errors import TrainingDiverged
+from l2rw_tf.reweighting.replicas import sum_over_replicas
 from l2rw_tf.reweighting.weights import effective_batch_size, zero_weight_share
 
 # Loss scaling halves its factor at each overflow; what does not recover in
@@ -45,7 +46,7 @@ class StepMonitor:
 
         Args:
             weights: Normalized example weights, shape (N,).
-            clean_loss: Scalar.
+            clean_loss: Scalar, of the whole batch.
             losses: ℓ, shape (N,).
             u: Signed meta-gradient, shape (N,).
         """
@@ -53,8 +54,13 @@ class StepMonitor:
         self._means["effective_batch_size"].update_state(effective_batch_size(weights))
         self._means["zero_weight_share"].update_state(zero_weight_share(weights))
         self._steps.assign_add(1)
-        forward_is_finite = tf.reduce_all(tf.math.is_finite(losses)) & tf.math.is_finite(clean_loss)
-        u_is_finite = tf.reduce_all(tf.math.is_finite(u))
+        not_finite = sum_over_replicas(
+            tf.stack(
+                [_count_not_finite(losses), _count_not_finite(clean_loss), _count_not_finite(u)]
+            )
+        )
+        forward_is_finite = (not_finite[0] == 0) & (not_finite[1] == 0)
+        u_is_finite = not_finite[2] == 0
         patience = tf.where(forward_is_finite, tf.constant(self._patience, tf.int64), 1)
         in_a_row = (self._bad_in_a_row.value + 1) * tf.cast(
             tf.logical_not(forward_is_finite & u_is_finite), tf.int64
@@ -89,3 +95,7 @@ class StepMonitor:
         """Starts the means anew."""
         for mean in self._means.values():
             mean.reset_state()
+
+
+def _count_not_finite(values: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(~tf.math.is_finite(values), tf.int32))

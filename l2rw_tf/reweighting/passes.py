@@ -96,6 +96,10 @@ def _random_seeds(network: keras.Model) -> list[keras.Variable]:
         for variable in network.non_trainable_variables
         if variable.path.split("/")[-1] == "seed_generator_state"
     ]
+    if tf.distribute.has_strategy():
+        # Keras has one for each thread, and every replica is traced in a thread of its own, where
+        # none could be made.
+        return of_layers
     # Random operations that were given no seed draw from this one.
     return [*of_layers, global_seed_generator().state]
 

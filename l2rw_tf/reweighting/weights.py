@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from l2rw_tf.reweighting.replicas import mean_over_examples, sum_over_replicas
+
 
 def normalize(u: tf.Tensor, sample_weight: tf.Tensor | None = None) -> tf.Tensor:
     """Returns the example weights w of a batch.
@@ -29,7 +31,7 @@ def normalize(u: tf.Tensor, sample_weight: tf.Tensor | None = None) -> tf.Tensor
     rectified = tf.maximum(u, 0)
     if sample_weight is not None:
         rectified *= tf.cast(sample_weight, u.dtype)
-    return tf.math.divide_no_nan(rectified, tf.reduce_sum(rectified))
+    return tf.math.divide_no_nan(rectified, sum_over_replicas(tf.reduce_sum(rectified)))
 
 
 def scale(u: tf.Tensor) -> tf.Tensor:
@@ -40,7 +42,7 @@ def scale(u: tf.Tensor) -> tf.Tensor:
             precision overflowed in, it counts as 0.
     """
     u = tf.where(tf.math.is_finite(u), u, 0)
-    return tf.math.divide_no_nan(u, tf.reduce_mean(tf.abs(u)))
+    return tf.math.divide_no_nan(u, mean_over_examples(tf.abs(u)))
 
 
 def effective_batch_size(weights: tf.Tensor) -> tf.Tensor:
@@ -52,7 +54,8 @@ def effective_batch_size(weights: tf.Tensor) -> tf.Tensor:
     Returns:
         A scalar between 1 and N, or 0 where all weights are 0.
     """
-    return tf.math.divide_no_nan(tf.ones((), weights.dtype), tf.reduce_sum(tf.square(weights)))
+    squares = sum_over_replicas(tf.reduce_sum(tf.square(weights)))
+    return tf.math.divide_no_nan(tf.ones((), weights.dtype), squares)
 
 
 def zero_weight_share(weights: tf.Tensor) -> tf.Tensor:
@@ -61,7 +64,7 @@ def zero_weight_share(weights: tf.Tensor) -> tf.Tensor:
     Args:
         weights: Example weights, shape (N,).
     """
-    return tf.reduce_mean(tf.cast(tf.equal(weights, 0), weights.dtype))
+    return mean_over_examples(tf.cast(tf.equal(weights, 0), weights.dtype))
 
 
 def random_weights(batch_size: tf.Tensor | int, seed: tf.Tensor | tuple[int, int]) -> tf.Tensor:
