@@ -14,7 +14,11 @@ class DataUnavailable(UsageError):
     """A data set that is neither on this machine nor to be had from the network."""
 
 
-class TrainingDiverged(RuntimeError):
+class RunFailed(RuntimeError):
+    """A failure at run time that a sentence explains; the programs print it and end with code 1."""
+
+
+class TrainingDiverged(RunFailed):
     """Training met a loss that is not finite.
 
     Attributes:

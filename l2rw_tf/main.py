@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.experiment import config, program
+from l2rw_tf.experiment import config, program, run_directory
 
 USAGE = """\
 Trains a network on data whose labels may be wrong, with example weights learned from a few clean
@@ -34,12 +34,12 @@ def main(arguments: Sequence[str]) -> int:
         arguments,
         _train,
         help_text=lambda: config.help_text(USAGE),
-        when_stopped="what was trained so far is not finished.",
+        when_stopped="nothing was trained yet.",
     )
 
 
 def _train(arguments: Sequence[str]) -> None:
-    settings = config.from_arguments(arguments)
+    settings = config.from_arguments(arguments, run_directory.flags_of_run)
     _prepare_tensorflow()
     from l2rw_tf.experiment import run
 

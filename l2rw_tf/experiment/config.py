@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from l2rw_tf.errors import UsageError
 from l2rw_tf.experiment import settings
@@ -22,9 +22,19 @@ _network = functools.partial(setting, group="Network")
 _method = functools.partial(setting, group="Method")
 _training = functools.partial(setting, group="Training")
 _execution = functools.partial(setting, group="Execution")
+_interruptions = functools.partial(setting, group="Interruptions")
 _output = functools.partial(setting, group="Output")
 
 DEFAULT_CLEAN_PER_CLASS = 10
+
+# Where a run goes and whether it is a new one are no part of what it does.
+_OF_ONE_START = ("run_dir", "resume", "resume_learning_rate")
+
+# Nor do these change what it computes.
+_HARMLESS = (
+    *_OF_ONE_START,
+    *("data_dir", "name", "tensorboard", "progress", "checkpoint_minutes", "keep_checkpoints"),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -231,6 +241,25 @@ class RunConfig(Settings):
         choices=("auto", "true", "false"),
     )
 
+    resume: bool = _interruptions(
+        False,
+        "Goes on with the run in --run_dir from its newest checkpoint, so that it ends as it would "
+        "have; begins it where the directory is new. Flags that are not given are the run's.",
+    )
+    resume_learning_rate: float | None = _interruptions(
+        None,
+        "With --resume: the learning rate from here on instead of the run's (its decays count from "
+        "this one, and --finetune_learning_rate is no larger).",
+        above=0,
+    )
+    checkpoint_minutes: float = _interruptions(
+        10.0,
+        "Minutes between checkpoints within an epoch; every epoch ends with one anyway. 0: those "
+        "alone.",
+        at_least=0,
+    )
+    keep_checkpoints: int = _interruptions(2, "Checkpoints that are kept.", at_least=1)
+
     run_dir: str = _output(
         "", "Where results go: a new or empty directory. Empty: runs/NAME-seedS, numbered."
     )
@@ -266,6 +295,13 @@ class RunConfig(Settings):
             raise UsageError(
                 "early_stopping needs held-out examples: validation_fraction must be above 0."
             )
+        if self.resume and not self.run_dir:
+            raise UsageError("resume needs run_dir, the directory of the run to go on with.")
+        if self.resume_learning_rate is not None and not self.resume:
+            raise UsageError(
+                f"resume_learning_rate={self.resume_learning_rate:g} needs resume; a new run takes "
+                "its learning_rate."
+            )
         if list(self.lr_decay_epochs) != sorted(set(self.lr_decay_epochs)):
             raise UsageError(f"lr_decay_epochs must increase, got {as_text(self.lr_decay_epochs)}.")
         if any(separator in self.name for separator in "/\\") or self.name in (".", ".."):
@@ -281,23 +317,49 @@ class RunConfig(Settings):
         return {"clean_per_class": self.clean_per_class, "num_clean": self.num_clean}
 
     def flag_lines(self) -> list[str]:
-        """The flags that give this config again, one `--name=value` each, without `run_dir`."""
-        return [line for line in super().flag_lines() if not line.startswith("--run_dir=")]
+        """The flags that give this config again in another directory, one `--name=value` each."""
+        left_out = {f"--{name}" for name in _OF_ONE_START}
+        return [line for line in super().flag_lines() if line.split("=")[0] not in left_out]
 
 
-def from_arguments(arguments: Sequence[str]) -> RunConfig:
+def from_arguments(
+    arguments: Sequence[str], flags_of_run: Callable[[str], Sequence[str]] = lambda run_dir: ()
+) -> RunConfig:
     """Parses command line arguments, flagfiles included.
 
     Args:
         arguments: What follows the program's name: `--flag=value`, `--flag value`, `--[no]flag`,
             `--flagfile=FILE`. A later flag wins over an earlier one.
+        flags_of_run: Gives the flags of the run in a directory, which `--resume` adds to.
 
     Raises:
         UsageError: If a flag is unknown or its value unusable, a flagfile cannot be read, or an
             argument is no flag.
     """
+    given = settings.parse(arguments, RunConfig)
+    if given["resume"].value:
+        arguments = [*flags_of_run(given["run_dir"].value), *arguments]
     (config,) = settings.from_arguments(arguments, RunConfig)
     return config
+
+
+def differences(config: RunConfig, other: RunConfig) -> list[str]:
+    """Says in what two configs differ that decides what a run computes.
+
+    Args:
+        config: The first.
+        other: The second.
+
+    Returns:
+        `NAME (VALUE, VALUE)` for each field that differs, the second config's value first.
+    """
+    found = []
+    for field in dataclasses.fields(RunConfig):
+        values = [getattr(one, field.name) for one in (other, config)]
+        if field.name not in _HARMLESS and values[0] != values[1]:
+            there, here = ("not given" if v is None else as_text(v) or "empty" for v in values)
+            found.append(f"{field.name} ({there} there, {here} here)")
+    return found
 
 
 def help_text(usage: str) -> str:

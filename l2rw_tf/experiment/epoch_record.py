@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from l2rw_tf.errors import TrainingDiverged
 
 Row = dict[str, Any]
 
@@ -43,7 +45,6 @@ class EpochRecord(keras.callbacks.Callback):
     Attributes:
         rows: The rows so far, of all phases.
         steps: The steps taken so far.
-        diverged_at_step: The step, counted from 1, that met a loss that is not finite, or None.
     """
 
     def __init__(
@@ -63,25 +64,56 @@ class EpochRecord(keras.callbacks.Callback):
         super().__init__()
         self.rows: list[Row] = []
         self.steps = 0
-        self.diverged_at_step: int | None = None
         self._method = method
         self._test_batches = test_batches
         self._listeners = listeners
-        self._step_seconds: list[float] = []
+        self._phase = ""
+        self._times: list[float] = []
+        self._step_seconds_before: dict[str, float] = {}
+        self._epoch_start = time.perf_counter()
+        self._seconds_before = 0.0
         self._epoch_seconds: float | None = None
 
-    def start_phase(self, name: str, learning_rate: Callable[[int], Any] | float) -> None:
-        """Tells the record that another `fit` follows.
+    def state(self) -> dict[str, Any]:
+        """Returns what `take_up` takes, as JSON can hold it."""
+        within_epoch = self._epoch_seconds is None
+        return {
+            "rows": list(self.rows),
+            "steps": self.steps,
+            "step_seconds": self.step_seconds,
+            "seconds": time.perf_counter() - self._epoch_start if within_epoch else 0.0,
+        }
+
+    def take_up(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a saved state.
+
+        Args:
+            state: What `state` returned.
+        """
+        self.rows = list(state["rows"])
+        self.steps = state["steps"]
+        self._step_seconds_before = state["step_seconds"]
+        self._seconds_before = state["seconds"]
+
+    def start_phase(
+        self, name: str, learning_rate: Callable[[int], Any] | float, first_step: int
+    ) -> None:
+        """Tells the record that another phase follows.
 
         Args:
             name: What this phase of the training is called, for the column of that name.
             learning_rate: A number, or a schedule over the steps of this phase.
+            first_step: The steps of the phases before it.
         """
+        self._step_seconds_before, self._times = self.step_seconds, []
         self._phase = name
         self._learning_rate = learning_rate
-        self._steps_before = self.steps
-        # The first step of each phase compiles.
-        self._timed_from = len(self._step_seconds) + 1
+        self._first_step_of_phase = first_step
+
+    @property
+    def steps_of_fit(self) -> int:
+        """The steps taken since Keras's `fit` was called."""
+        return self.steps - self._steps_before_fit
 
     @property
     def train_seconds(self) -> float:
@@ -89,29 +121,40 @@ class EpochRecord(keras.callbacks.Callback):
         return sum(row["seconds"] for row in self.rows)
 
     @property
-    def step_seconds(self) -> float:
-        """Median time of a step of this phase, without the first, which compiles."""
-        return statistics.median(self._step_seconds[self._timed_from :] or self._step_seconds)
+    def step_seconds(self) -> dict[str, float]:
+        """Median time of a step, by phase."""
+        # The first step compiles.
+        times = self._times[1:] or self._times
+        here = {self._phase: statistics.median(times)} if times else {}
+        return self._step_seconds_before | here
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Notes where this `fit` begins."""
+        self._steps_before_fit = self.steps
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts the epoch's clock."""
         self._epoch_seconds = None
-        self._epoch_start = time.perf_counter()
+        self._epoch_start = time.perf_counter() - self._seconds_before
+        self._seconds_before = 0.0
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Starts the step's clock."""
-        self._first_step = batch
+        self._first_batch = batch
         self._step_start = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Stops the step's clock, and the training where the loss is not finite."""
+        """Stops the step's clock, and the training where the loss is not finite.
+
+        Raises:
+            TrainingDiverged: If the loss is NaN or infinite, with the step of this `fit`.
+        """
         # Keras has fetched the logs by now, so that the device has done the step.
-        steps = batch - self._first_step + 1
+        steps = batch - self._first_batch + 1
         self.steps += steps
-        self._step_seconds.append((time.perf_counter() - self._step_start) / steps)
+        self._times.append((time.perf_counter() - self._step_start) / steps)
         if logs and not math.isfinite(logs["loss"]):
-            self.diverged_at_step = self.steps
-            self.model.stop_training = True
+            raise TrainingDiverged("The loss is not finite.", self.steps_of_fit)
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Stops the epoch's clock before the epoch is evaluated."""
@@ -124,7 +167,7 @@ class EpochRecord(keras.callbacks.Callback):
         test = self.model.evaluate(self._test_batches, verbose=0, return_dict=True)
         rate = self._learning_rate
         if callable(rate):
-            rate = float(rate(self.steps - self._steps_before - 1))
+            rate = float(rate(self.steps - self._first_step_of_phase - 1))
         found = {
             **logs,
             "method": self._method,

@@ -9,13 +9,74 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from l2rw_tf.errors import TrainingDiverged, UsageError
+from l2rw_tf.errors import RunFailed, UsageError
 
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 3
 
 
 class Stopped(BaseException):
-    """The process was asked to end by a signal; no `except Exception` on the way holds it up."""
+    """The process was asked to end by a signal; no `except Exception` on the way holds it up.
+
+    Attributes:
+        signal_name: SIGINT or SIGTERM.
+        outcome: What became of the work so far, a sentence, where somebody on the way knew it.
+    """
+
+    def __init__(self, signal_name: str) -> None:
+        """Keeps the name of the signal."""
+        super().__init__(signal_name)
+        self.signal_name = signal_name
+        self.outcome = ""
+
+
+class StopSignal:
+    """SIGINT and SIGTERM: obeyed at once, or when work that holds them back has been saved.
+
+    Attributes:
+        received: The name of the signal that has come, or None.
+        raised: Whether `Stopped` was raised for it.
+    """
+
+    def __init__(self) -> None:
+        """Begins with no signal."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Begins anew."""
+        self.received: str | None = None
+        self.raised = False
+        self._is_held_back = False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Handles a signal as `signal.signal` has it; a second one ends the process at once."""
+        if self.received:
+            os._exit(STOPPED)
+        self.received = signal.Signals(number).name
+        if not self._is_held_back:
+            self.obey()
+
+    def obey(self) -> None:
+        """Ends the work, if a signal has come.
+
+        Raises:
+            Stopped: If so.
+        """
+        if self.received:
+            self.raised = True
+            raise Stopped(self.received)
+
+    @contextlib.contextmanager
+    def held_back(self) -> Iterator[None]:
+        """A scope in which a signal waits until the work calls `obey`, or for the scope's end."""
+        self._is_held_back = True
+        try:
+            yield
+        finally:
+            self._is_held_back = False
+        self.obey()
+
+
+stop_signal = StopSignal()
 
 
 def run(
@@ -49,14 +110,14 @@ def run(
         return FAILED
     except UsageError as error:
         return _end(UNUSABLE, str(error))
-    except TrainingDiverged as error:
+    except RunFailed as error:
         return _end(FAILED, str(error))
     except OSError as error:
         return _end(FAILED, _of_the_system(error))
     except MemoryError:
         return _end(FAILED, _OUT_OF_MEMORY)
     except Stopped as stopped:
-        return _end(STOPPED, f"stopped by {stopped}: {when_stopped}")
+        return _end(STOPPED, f"stopped by {stopped}: {stopped.outcome or when_stopped}")
     except Exception as error:
         if type(error).__name__ == "ResourceExhaustedError":
             return _end(FAILED, _OUT_OF_MEMORY)
@@ -66,25 +127,20 @@ def run(
 @contextlib.contextmanager
 def _stopped_by_signals() -> Iterator[None]:
     """Raises `Stopped` at SIGINT or SIGTERM; a second signal ends the process at once."""
-    received: list[str] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if received:
-            os._exit(STOPPED)
-        received.append(signal.Signals(number).name)
-        raise Stopped(received[0])
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    stop_signal.forget()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, stop_signal.handle) for number in numbers}
     try:
         yield
     except Exception as error:
         # C++ code between the signal and here may have made another exception of it.
-        if received:
-            raise Stopped(received[0]) from error
+        if stop_signal.raised:
+            raise Stopped(stop_signal.received) from error
         raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        stop_signal.forget()
 
 
 _OUT_OF_MEMORY = "out of memory: try a smaller --batch_size, --clean_batch_size or --network."

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -14,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from l2rw_tf import __version__, networks
+from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
+from l2rw_tf.experiment import config as config_module
+from l2rw_tf.experiment import program
+from l2rw_tf.experiment.checkpoints import Checkpoints
 from l2rw_tf.experiment.config import RunConfig
 from l2rw_tf.experiment.methods import METHODS
 from l2rw_tf.experiment.run_directory import RunDirectory, check_vacant
@@ -36,49 +42,142 @@ def run(config: RunConfig) -> dict[str, Any]:
         TrainingDiverged: If a loss becomes NaN or infinite.
         OSError: If a file of the run directory cannot be written.
     """
-    # What needs no TensorFlow to be found wrong is found before it is loaded.
-    check_vacant(config.run_dir)
-    if config.network != "auto":
-        networks.validate_name(config.network)
-    with _tensorflow_set_up(config):
-        return _run(config)
+    with contextlib.ExitStack() as scope:
+        # What needs no TensorFlow to be found wrong is found before it is loaded.
+        directory = RunDirectory.of_run(config.run_dir) if config.resume else None
+        if directory is None:
+            check_vacant(config.run_dir)
+        else:
+            _check_flags(config, directory)
+            if directory.is_finished:
+                print(f"{directory.path} holds a finished run: nothing is left to do.")
+                return json.loads((directory.path / "results.json").read_text(encoding="utf-8"))
+            scope.enter_context(directory.locked())
+        if config.network != "auto":
+            networks.validate_name(config.network)
+        scope.enter_context(_tensorflow_set_up(config))
+        return _run(config, directory)
 
 
-def _run(config: RunConfig) -> dict[str, Any]:
-    from l2rw_tf.experiment import (
-        epoch_record,
-        example_table,
-        figures,
-        prepared_data,
-        progress,
-        run_report,
-        training,
+def _check_flags(config: RunConfig, directory: RunDirectory) -> None:
+    """Refuses to go on with a run that was given other flags."""
+    differences = config_module.differences(
+        config, config_module.from_arguments(directory.read_flags())
     )
+    if differences:
+        raise UsageError(
+            f"run_dir={directory.path} holds a run with other flags: {', '.join(differences)}. "
+            "Leave them out to go on with it (--resume_learning_rate changes its learning rate), "
+            "or name another directory."
+        )
 
-    data = prepared_data.prepare(config)
+
+def _run(config: RunConfig, directory: RunDirectory | None) -> dict[str, Any]:
+    from l2rw_tf.experiment import prepared_data, progress, training
+
+    try:
+        data = prepared_data.prepare(config)
+    except UsageError as error:
+        if directory is None:
+            raise
+        # It could be used when the run began.
+        raise RunFailed(f"{error} The run in {directory.path} is as it was.") from error
     if data.unavailable:
         print(progress.fallback_banner(config.dataset, data.source.name, data.unavailable))
     # In advance, so that a mistake leaves no directory behind.
     training.check(config, data)
+    if directory is not None:
+        return _train(config, data, directory)
     directory = RunDirectory.create(config.run_dir, f"{_name(config, data)}-seed{config.seed}")
+    with directory.locked():
+        directory.write_flags(config.flag_lines())
+        return _train(config, data, directory)
+
+
+def _train(config: RunConfig, data: Any, directory: RunDirectory) -> dict[str, Any]:
+    """Begins or goes on with the trainings, and writes down what came of them."""
+    from l2rw_tf.experiment import journal as journals
+
     directory.write_text("config.cfg", _config_text(config, data))
     heading = _heading(config, data)
     _introduce(config, data, heading)
+    checkpoints = Checkpoints(directory.path / "checkpoints", config.keep_checkpoints)
+    journal = journals.Journal(checkpoints, config, data)
+    _tell(journal, directory)
+    try:
+        trainings = _trainings(journal, data, directory)
+        return _write_results(config, data, directory, trainings, heading)
+    except program.Stopped as stopped:
+        stopped.outcome = _how_to_go_on(directory, checkpoints, "")
+        raise
+    except TrainingDiverged as error:
+        smaller = f" --resume_learning_rate={journal.config.learning_rate / 3:.2g}"
+        raise TrainingDiverged(
+            f"{error} {_how_to_go_on(directory, checkpoints, smaller)}", error.step
+        ) from error
 
-    methods = ["plain"] if config.with_plain and config.method != "plain" else []
-    rows: list[dict[str, Any]] = []
-    trainings = {}
-    for method in [*methods, config.method]:
+
+def _tell(journal: Any, directory: RunDirectory) -> None:
+    """Says where the run goes on, and what stood in the way."""
+    for sentence in journal.damaged:
+        print(f"l2rw: {sentence}; the one before it is looked for.", file=sys.stderr)
+    if journal.saved:
+        print(f"goes on from step {journal.saved.step} of the run", flush=True)
+    elif journal.damaged:
+        print("l2rw: there is no whole checkpoint: the run begins anew.", file=sys.stderr)
+
+
+def _how_to_go_on(directory: RunDirectory, checkpoints: Checkpoints, flags: str) -> str:
+    flags = f"--resume --run_dir={directory.path}{flags}"
+    if checkpoints.newest_path is None:
+        return f"There is no checkpoint yet: {flags} begins anew."
+    return f"The run is saved in {checkpoints.newest_path}: {flags} goes on from there."
+
+
+def _trainings(journal: Any, data: Any, directory: RunDirectory) -> dict[str, Any]:
+    """Does the trainings of the run that are not finished yet.
+
+    Returns:
+        All of them by method, the run's own last.
+    """
+    from l2rw_tf.experiment import epoch_record, progress, training
+
+    config = journal.config
+    rows = journal.rows
+    write_rows = functools.partial(directory.write_table, "metrics.csv", epoch_record.COLUMNS, rows)
+    if rows:
+        write_rows()
+    with_plain = config.with_plain and config.method != "plain"
+    for method in [*(["plain"] if with_plain else []), config.method]:
+        if method in journal.finished:
+            continue
         display = progress.Progress(_TITLES[method], config.progress, sys.stdout)
-        listeners = [
-            rows.append,
-            lambda row: directory.write_table("metrics.csv", epoch_record.COLUMNS, rows),
-            display.show,
-        ]
-        with _events(config, directory.path / "tensorboard" / method, listeners):
-            trainings[method] = training.train(
-                method, config, data, listeners=listeners, callbacks=[display]
+        listeners = [rows.append, lambda row: write_rows(), display.show]
+        with (
+            _events(config, directory.path / "tensorboard" / method, listeners),
+            program.stop_signal.held_back(),
+        ):
+            journal.finished[method] = training.train(
+                method,
+                config,
+                data,
+                listeners=listeners,
+                callbacks=[display],
+                save=functools.partial(journal.save, method),
+                saved=journal.saved_of(method),
             )
+    return journal.finished
+
+
+def _write_results(
+    config: RunConfig,
+    data: Any,
+    directory: RunDirectory,
+    trainings: dict[str, Any],
+    heading: str,
+) -> dict[str, Any]:
+    """Writes what a run is made for, from its finished trainings."""
+    from l2rw_tf.experiment import example_table, figures, progress, run_report
 
     directory.save_network("model.keras", trainings[config.method].network)
     table = example_table.example_table(data, trainings[config.method])

@@ -16,12 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from l2rw_tf.errors import UsageError
+from l2rw_tf.experiment import lock
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
 PARENT = Path("runs")
+
+# The flags as they were given; config.cfg names the data set that was really used.
+_FLAGS = "checkpoints/flags.cfg"
+_UNFINISHED = ".unfinished-"
 
 
 class RunDirectory:
@@ -59,6 +64,36 @@ class RunDirectory:
                 _make(path, exist_ok=False)
                 return cls(path)
         raise AssertionError("the numbers never end")
+
+    @classmethod
+    def of_run(cls, run_dir: str) -> RunDirectory | None:
+        """Returns the directory of a run that was begun, or None where nothing was.
+
+        Args:
+            run_dir: Its path.
+        """
+        return cls(Path(run_dir)) if (Path(run_dir) / _FLAGS).is_file() else None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its run is."""
+        return (self.path / "results.json").exists()
+
+    def write_flags(self, lines: Sequence[str]) -> None:
+        """Writes down the flags that the run was given; from here on it can be resumed."""
+        self.write_text(_FLAGS, "\n".join([*lines, ""]))
+
+    def read_flags(self) -> list[str]:
+        """Returns the flags that the run was given."""
+        return (self.path / _FLAGS).read_text(encoding="utf-8").splitlines()
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """A scope in which no other process may use the directory.
+
+        Raises:
+            UsageError: If another one does.
+        """
+        return lock.hold(self.path)
 
     def write_text(self, name: str, text: str) -> Path:
         """Writes a text file in UTF-8 and returns its path."""
@@ -114,14 +149,18 @@ class RunDirectory:
         final = self.path / name
         final.parent.mkdir(parents=True, exist_ok=True)
         # The ending stays, since Keras and matplotlib choose the format by it.
-        temporary = final.with_name(f".unfinished-{final.name}")
+        temporary = final.with_name(_UNFINISHED + final.name)
         try:
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, final)
+        except OSError as error:
+            _remove(temporary)
+            # The libraries that write do not always name the file.
+            raise OSError(error.errno, error.strerror or str(error), str(final)) from error
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
             raise
 
 
@@ -131,6 +170,16 @@ def _cells(values: np.ndarray) -> np.ndarray:
         return values
     # As text, a float32 has the fewest digits that give it back.
     return np.where(np.isnan(values), "", values.astype(str))
+
+
+def flags_of_run(run_dir: str) -> list[str]:
+    """Returns the flags that the run in a directory was given; none where there is no run.
+
+    Args:
+        run_dir: The path of the directory.
+    """
+    directory = RunDirectory.of_run(run_dir)
+    return directory.read_flags() if directory else []
 
 
 def check_vacant(run_dir: str) -> None:
@@ -145,14 +194,25 @@ def check_vacant(run_dir: str) -> None:
     try:
         if path.exists() and not path.is_dir():
             raise UsageError(f"run_dir={run_dir} is a file: name a new or empty directory.")
-        if not path.is_dir() or not any(path.iterdir()):
+        if not path.is_dir() or not any(map(_counts, path.rglob("*"))):
             return
         holds = "a run" if (path / "config.cfg").exists() else "files"
     except OSError as error:
         raise UsageError(f"run_dir={run_dir} cannot be used: {error.strerror}.") from error
     raise UsageError(
-        f"run_dir={run_dir} holds {holds} already: name another directory, or remove it first."
+        f"run_dir={run_dir} holds {holds} already: name another directory"
+        + (", or go on with it by --resume." if holds == "a run" else ", or remove it first.")
     )
+
+
+def _counts(path: Path) -> bool:
+    """Whether there is more to a path than what a run leaves that was killed as it began."""
+    return not (path.is_dir() or path.name == lock.NAME or path.name.startswith(_UNFINISHED))
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _make(path: Path, exist_ok: bool = True) -> None:

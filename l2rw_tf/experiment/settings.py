@@ -95,6 +95,26 @@ def from_arguments(arguments: Sequence[str], *kinds: type[Settings]) -> tuple[Se
         UsageError: If a flag is unknown or its value unusable, a flagfile cannot be read, or an
             argument is no flag.
     """
+    values = parse(arguments, *kinds)
+    return tuple(
+        kind(**{field.name: values[field.name].value for field in dataclasses.fields(kind)})
+        for kind in kinds
+    )
+
+
+def parse(arguments: Sequence[str], *kinds: type[Settings]) -> flags.FlagValues:
+    """Parses command line arguments, as `from_arguments` does, without checks of the values.
+
+    Args:
+        arguments: What follows the program's name.
+        *kinds: The classes whose fields are the flags.
+
+    Returns:
+        absl's flags by name.
+
+    Raises:
+        UsageError: As of `from_arguments`.
+    """
     values = _define_flags(kinds)
     try:
         _, *stray = values(["l2rw", *arguments])
@@ -118,10 +138,7 @@ def from_arguments(arguments: Sequence[str], *kinds: type[Settings]) -> tuple[Se
         raise UsageError(
             f"{stray[0]!r} is not a flag: flags are given as --name=value, --help shows all flags."
         )
-    return tuple(
-        kind(**{field.name: values[field.name].value for field in dataclasses.fields(kind)})
-        for kind in kinds
-    )
+    return values
 
 
 def _define_flags(kinds: Sequence[type[Settings]]) -> flags.FlagValues:

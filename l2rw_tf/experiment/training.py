@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,10 +14,12 @@ import tensorflow as tf
 from l2rw_tf import networks
 from l2rw_tf.data import pipeline
 from l2rw_tf.errors import TrainingDiverged, UsageError
+from l2rw_tf.experiment.checkpoints import Checkpoint
 from l2rw_tf.experiment.config import RunConfig
 from l2rw_tf.experiment.epoch_record import EpochRecord, Row
 from l2rw_tf.experiment.methods import METHODS, Method
 from l2rw_tf.experiment.prepared_data import PreparedData
+from l2rw_tf.experiment.training_state import SaveRegularly, TakeUp, all_finite, arrays_of
 from l2rw_tf.reweighting.batches import EXAMPLES, IDS
 
 FIRST, MAIN, FINETUNE = "first", "main", "finetune"
@@ -93,6 +96,8 @@ def train(
     *,
     listeners: Sequence[Callable[[Row], None]] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    save: Callable[[Checkpoint], None] | None = None,
+    saved: Checkpoint | None = None,
 ) -> Training:
     """Trains a network of its own with one method.
 
@@ -102,6 +107,9 @@ def train(
         data: What to train on.
         listeners: Called with each epoch's row of metrics.csv.
         callbacks: Further callbacks of Keras.
+        save: Called with all that the rest of the training depends on, after every epoch and as
+            often within epochs as the config says.
+        saved: What it was called with, to go on from there: the training ends as it would have.
 
     Returns:
         The training.
@@ -119,22 +127,25 @@ def train(
         listeners=listeners,
     )
     best = _BestEpoch(network)
-    step_seconds, example_record = 0.0, None
+    example_record = None
+    if saved:
+        record.take_up(saved.progress["record"])
+        best.take_up(saved.progress["best"], _part(saved.arrays, _BEST))
+        example_record = _part(saved.arrays, _EXAMPLES) or None
     for phase in _phases(method, config, data):
+        if saved and saved.progress["phase"] != phase.name:
+            continue
         if phase.name == FINETUNE and config.early_stopping:
             best.restore()
-        model = _fit(phase, network, config, data, record, [record, best, *callbacks])
-        if record.diverged_at_step:
-            raise TrainingDiverged(
-                f"{METHODS[method].title} training met a loss that is not finite at step "
-                f"{record.diverged_at_step}: try a smaller learning_rate (it was "
-                f"{config.learning_rate:g}) or clipnorm.",
-                record.diverged_at_step,
-            )
-        if phase.name == MAIN:
-            step_seconds = record.step_seconds
-            if phase.method.uses_clean_data:
-                example_record = model.example_record()
+        model = _model(phase, network, config, data)
+        in_order = [record, *([best] if config.early_stopping else []), *callbacks]
+        if save:
+            take = functools.partial(_checkpoint, phase, model, record, best, example_record)
+            in_order.append(SaveRegularly(take, save, config.checkpoint_minutes))
+        _fit(phase, model, config, data, record, in_order, saved.arrays if saved else None)
+        saved = None
+        if phase.name == MAIN and phase.method.uses_clean_data:
+            example_record = model.example_record()
     final = record.rows[-1]
     if config.early_stopping and not config.finetune_steps:
         best.restore()
@@ -146,9 +157,41 @@ def train(
         final=final,
         steps=record.steps,
         train_seconds=record.train_seconds,
-        step_seconds=step_seconds,
+        step_seconds=record.step_seconds[MAIN],
         example_record=example_record,
     )
+
+
+_BEST, _EXAMPLES = "best/", "examples/"
+
+
+def _checkpoint(
+    phase: _Phase,
+    model: keras.Model,
+    record: EpochRecord,
+    best: _BestEpoch,
+    example_record: Mapping[str, np.ndarray] | None,
+) -> Checkpoint:
+    """All that the rest of a training depends on.
+
+    Raises:
+        TrainingDiverged: If a parameter is NaN or infinite: a checkpoint is good to go on from.
+    """
+    arrays = arrays_of(model)
+    if not all_finite(arrays):
+        raise TrainingDiverged("A parameter is not finite.", record.steps_of_fit)
+    progress = {"phase": phase.name, "record": record.state(), "best": best.state()}
+    arrays |= {f"{_BEST}{name}": array for name, array in best.arrays().items()}
+    arrays |= {f"{_EXAMPLES}{name}": array for name, array in (example_record or {}).items()}
+    return Checkpoint(record.steps, progress, arrays)
+
+
+def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +204,8 @@ class _Phase:
         steps_per_epoch: Steps of an epoch.
         epochs: How many.
         learning_rate: A number, or a schedule over the steps of this phase.
+        epochs_before: Epochs of the phases before it.
+        steps_before: Steps of the phases before it.
     """
 
     name: str
@@ -168,48 +213,46 @@ class _Phase:
     steps_per_epoch: int
     epochs: int
     learning_rate: keras.optimizers.schedules.LearningRateSchedule | float
+    epochs_before: int
+    steps_before: int
 
 
 def _phases(method: str, config: RunConfig, data: PreparedData) -> list[_Phase]:
     """The phases of a training; fine-tuning apart, all methods take the same number of steps."""
     parts = METHODS[method]
     steps, epochs = _length(config, len(data.splits.train))
-    phases = []
+    first = 0
     if parts.first:
         if epochs < 2:
             raise UsageError(
                 f"method {method} trains in two phases: epochs must be at least 2, got {epochs}."
             )
-        half = epochs // 2
-        rate = _schedule(config, steps)
-        phases.append(_Phase(FIRST, METHODS[parts.first], steps, half, rate))
-        epochs -= half
-    first_step = sum(phase.epochs * phase.steps_per_epoch for phase in phases)
-    rate = _schedule(config, steps, first_step)
-    phases.append(_Phase(MAIN, parts, steps, epochs, rate))
+        first = epochs // 2
+    rate = _schedule(config, steps, first * steps)
+    phases = [_Phase(MAIN, parts, steps, epochs - first, rate, first, first * steps)]
+    if first:
+        rate_at_first = _schedule(config, steps)
+        phases.insert(0, _Phase(FIRST, METHODS[parts.first], steps, first, rate_at_first, 0, 0))
     if config.finetune_steps:
         if config.finetune_learning_rate is not None:
             rate = config.finetune_learning_rate
         elif callable(rate):
-            rate = float(rate(epochs * steps - 1))
-        phases.append(_Phase(FINETUNE, METHODS["clean_only"], config.finetune_steps, 1, rate))
+            rate = float(rate((epochs - first) * steps - 1))
+        tuning = METHODS["clean_only"]
+        phases.append(
+            _Phase(FINETUNE, tuning, config.finetune_steps, 1, rate, epochs, epochs * steps)
+        )
     return phases
 
 
-def _fit(
-    phase: _Phase,
-    network: keras.Model,
-    config: RunConfig,
-    data: PreparedData,
-    record: EpochRecord,
-    callbacks: Sequence[keras.callbacks.Callback],
+def _model(
+    phase: _Phase, network: keras.Model, config: RunConfig, data: PreparedData
 ) -> keras.Model:
-    """Runs one phase on a network and returns the model whose `fit` trained it."""
-    parts = phase.method
-    model = parts.model(network, config, data)
+    """The model whose `fit` trains the network in a phase."""
+    model = phase.method.model(network, config, data)
     model.compile(
         optimizer=_optimizer(config, phase.learning_rate),
-        loss=parts.loss(data),
+        loss=phase.method.loss(data),
         # The loss of `evaluate` has the weight decay in it; this has not.
         metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
@@ -218,28 +261,75 @@ def _fit(
         steps_per_execution=_steps_per_execution(config, phase.steps_per_epoch),
         jit_compile={"auto": "auto", "true": True, "false": False}[config.jit_compile],
     )
-    record.start_phase(phase.name, phase.learning_rate)
+    return model
+
+
+def _fit(
+    phase: _Phase,
+    model: keras.Model,
+    config: RunConfig,
+    data: PreparedData,
+    record: EpochRecord,
+    callbacks: Sequence[keras.callbacks.Callback],
+    saved: Mapping[str, np.ndarray] | None,
+) -> None:
+    """Runs what the record lacks of a phase, from the variables that were saved if there are any.
+
+    An epoch that was interrupted is ended by a `fit` of its own.
+    """
+    record.start_phase(phase.name, phase.learning_rate, phase.steps_before)
+    last_epoch = phase.epochs_before + phase.epochs
+    steps_of_epoch = (record.steps - phase.steps_before) % phase.steps_per_epoch
+    if saved:
+        callbacks = [TakeUp(saved, steps_of_epoch > 0, data.source.num_classes), *callbacks]
+    if steps_of_epoch:
+        left = phase.steps_per_epoch - steps_of_epoch
+        _fit_epochs(phase, model, config, data, record, callbacks, len(record.rows) + 1, left)
+        callbacks = callbacks[1:]
+    _fit_epochs(phase, model, config, data, record, callbacks, last_epoch, phase.steps_per_epoch)
+
+
+def _fit_epochs(
+    phase: _Phase,
+    model: keras.Model,
+    config: RunConfig,
+    data: PreparedData,
+    record: EpochRecord,
+    callbacks: Sequence[keras.callbacks.Callback],
+    last_epoch: int,
+    steps_per_epoch: int,
+) -> None:
+    """Calls `fit` up to an epoch, from where the record is."""
     arguments = {}
     if len(data.splits.validation):
         arguments["validation_data"] = _evaluation_batches(data.splits.validation, config, data)
-    if parts.uses_clean_data:
+    if phase.method.uses_clean_data:
         arguments["clean_data"] = _clean_batches(
             config, data, config.clean_batch_size or config.batch_size, start_step=record.steps
         )
         arguments["track_examples"] = int(data.splits.train.ids.max()) + 1
-    done = len(record.rows)
-    model.fit(
-        _batches(parts, config, data, start_step=record.steps),
-        initial_epoch=done,
-        epochs=done + phase.epochs,
-        steps_per_epoch=phase.steps_per_epoch,
-        # The batches are shuffled already; Keras warns unless it is told that it has nothing to do.
-        shuffle=False,
-        verbose=0,
-        callbacks=list(callbacks),
-        **arguments,
-    )
-    return model
+    first_step = record.steps
+    try:
+        model.fit(
+            _batches(phase.method, config, data, start_step=first_step),
+            initial_epoch=len(record.rows),
+            epochs=last_epoch,
+            steps_per_epoch=steps_per_epoch,
+            # The batches are shuffled already; Keras warns unless it is told that it has nothing to
+            # do.
+            shuffle=False,
+            verbose=0,
+            callbacks=list(callbacks),
+            **arguments,
+        )
+    except TrainingDiverged as error:
+        step = first_step + error.step
+        raise TrainingDiverged(
+            f"The {phase.method.title} training stopped at step {step}: the loss, u or a parameter "
+            "became NaN or infinite. Likely causes: a learning_rate that is too large (it was "
+            f"{config.learning_rate:g}; clipnorm=1 helps too), or inputs of extreme size.",
+            step,
+        ) from error
 
 
 def _batches(
@@ -298,6 +388,19 @@ class _BestEpoch(keras.callbacks.Callback):
         if accuracy > self._accuracy:
             self.epoch, self._accuracy = epoch, accuracy
             self._weights = self._network.get_weights()
+
+    def state(self) -> dict[str, Any]:
+        """Returns what `take_up` takes, as JSON can hold it; `arrays` has the rest."""
+        return {"epoch": self.epoch, "accuracy": self._accuracy}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns the parameters of that epoch by name."""
+        return {f"{number:04}": value for number, value in enumerate(self._weights)}
+
+    def take_up(self, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Goes on from a saved state."""
+        self.epoch, self._accuracy = state["epoch"], state["accuracy"]
+        self._weights = [arrays[name] for name in sorted(arrays)]
 
     def restore(self) -> None:
         """Sets the network back to that epoch."""

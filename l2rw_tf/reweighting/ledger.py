@@ -132,6 +132,11 @@ class Ledger:
                 "give track_examples=NUMBER_OF_TRAINING_EXAMPLES."
             )
 
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All that the ledger holds."""
+        return [self._sums, self._last, self._strange_id]
+
     def save(self) -> dict[str, np.ndarray]:
         """Returns what `load` takes."""
         return {"sums": self._sums.numpy()[:-1], "last": self._last.numpy()[:-1]}

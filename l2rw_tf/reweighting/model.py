@@ -435,6 +435,16 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
             )
         return self._ledger.record()
 
+    @property
+    def record_variables(self) -> list[keras.Variable]:
+        """Variables of the examples' record; training depends on them beside Keras's own."""
+        return [] if self._ledger is None else self._ledger.variables
+
+    @property
+    def step_means_variables(self) -> list[keras.Variable]:
+        """Variables of the means that `fit` logs beside Keras's own metrics."""
+        return self._monitor.means_variables
+
     def make_train_function(self, force: bool = False) -> Any:
         """Compiles the step as Keras does, and looks from time to time whether steps went well."""
         if self.train_function is not None and not force:

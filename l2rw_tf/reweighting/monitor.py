@@ -87,6 +87,11 @@ class StepMonitor:
                 step,
             )
 
+    @property
+    def means_variables(self) -> list[keras.Variable]:
+        """The variables that the means are made of."""
+        return [variable for mean in self._means.values() for variable in mean.variables]
+
     def result(self) -> dict[str, tf.Tensor]:
         """Returns the means over the steps so far."""
         return {name: mean.result() for name, mean in self._means.items()}

@@ -274,7 +274,7 @@ def test_a_learning_rate_that_fails_is_not_chosen(tmp_path):
     (row,) = comparison_table.rows(planned, {planned.cells[0]: 0.02})
     assert row.seeds == (0, 1)
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
-    assert "learning_rate=1e+25-seed=0 failed: plain training met a loss" in page
+    assert "learning_rate=1e+25-seed=0 failed: The plain training stopped at step 2" in page
 
 
 def test_data_that_cannot_be_used_ends_the_comparison(tmp_path):

@@ -29,7 +29,9 @@ SETTINGS = RunConfig(
 
 
 def _files(directory):
-    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*.*"))
+    """Names of the files, checkpoints aside."""
+    files = [str(path.relative_to(directory)) for path in directory.rglob("*.*")]
+    return sorted(name for name in files if not name.startswith("checkpoints"))
 
 
 @pytest.fixture

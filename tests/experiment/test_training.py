@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
@@ -201,3 +202,55 @@ def test_a_network_that_does_not_fit_the_data_is_refused(blobs):
     settings = dataclasses.replace(SETTINGS, network="lenet")
     with pytest.raises(UsageError, match="lenet"):
         training.build_network(settings, prepared_data.prepare(settings))
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "steps"),
+    [
+        # Within an epoch, at its end, and at the end of all.
+        ("l2rw", {"optimizer": "adam", "dropout": 0.5, "epochs": 2}, (2, 6, 12)),
+        ("l2rw", {"steps_per_execution": 3, "dtype_policy": "mixed_float16"}, (9,)),
+        # In each phase, and between the two last.
+        ("s_model_conf", {"early_stopping": True, "finetune_steps": 4}, (4, 7, 18, 20)),
+    ],
+    ids=["dropout and adam", "steps in groups and loss scaling", "three phases"],
+)
+def test_a_training_goes_on_from_any_checkpoint(blobs, method, settings, steps):
+    settings = dataclasses.replace(SETTINGS, checkpoint_minutes=1e-9, **settings)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings.dtype_policy)
+    try:
+        checkpoints = []
+        undisturbed = _train(method, settings, save=checkpoints.append)
+        for step in steps:
+            (saved,) = (one for one in checkpoints if one.step == step)
+            again = []
+            resumed = _train(method, settings, saved=_through_json(saved), save=again.append)
+            _check_same_training(resumed, undisturbed)
+            left = [one.step for one in checkpoints if one.step > step]
+            assert [one.step for one in again] == left
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _through_json(saved):
+    return dataclasses.replace(saved, progress=json.loads(json.dumps(saved.progress)))
+
+
+def _check_same_training(one, other):
+    for a, b in zip(one.network.get_weights(), other.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    rows = [[{**row, "seconds": 0} for row in training.epochs] for training in (one, other)]
+    assert rows[0] == rows[1]
+    assert {**one.final, "seconds": 0} == {**other.final, "seconds": 0}
+    assert one.steps == other.steps and one.step_seconds > 0
+
+
+def test_a_checkpoint_is_never_of_parameters_that_are_not_finite(blobs):
+    checkpoints = []
+    # The first phase goes well; in the fine-tuning a finite loss makes infinite parameters.
+    settings = dataclasses.replace(SETTINGS, finetune_steps=3, finetune_learning_rate=1e38)
+    with pytest.raises(TrainingDiverged) as caught:
+        _train("plain", settings, save=checkpoints.append)
+    assert caught.value.step in (19, 20)
+    assert [one.step for one in checkpoints] == [6, 12, 18]

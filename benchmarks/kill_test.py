@@ -1,0 +1,173 @@
+"""Kills a run again and again, resumes it each time, and compares its end with an undisturbed run.
+
+    python -m benchmarks.kill_test [--kills=30] [--kill_seed=0] [--directory=DIR] [--flag=value ...]
+
+The run is killed by SIGKILL at random moments: after a training step, or at an operation on a file
+of its directory, in the middle of a checkpoint or of the results. It writes a checkpoint a step.
+At the end the parameters in model.keras, metrics.csv (its times aside) and examples.csv have to be
+those of a run that nothing happened to, to the last bit. Other flags go to the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FLAGS = (
+    "--dataset=digits",
+    "--network=resnet8",
+    "--noise_type=uniform",
+    "--noise_ratio=0.4",
+    "--clean_per_class=5",
+    "--with_plain",
+    "--early_stopping",
+    "--finetune_steps=3",
+    "--epochs=3",
+    "--batch_size=200",
+    "--checkpoint_minutes=0.00001",
+    "--progress=none",
+)
+
+# Runs in a process of its own: counts moments, and sends itself a signal at one of them.
+_CHILD = """
+import os, signal, sys
+directory, kind, number, name, *arguments = sys.argv[1:]
+moments = 0
+
+def moment(what):
+    global moments
+    moments += what.startswith(kind)
+    if moments == int(number) and what.startswith(kind):
+        print("killed at:", what, flush=True)
+        os.kill(os.getpid(), signal.Signals[name])
+
+def audit(event, arguments):
+    if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"):
+        path = arguments[0]
+        if isinstance(path, str) and os.path.abspath(path).startswith(directory + os.sep):
+            moment(event + " " + os.path.relpath(path, directory))
+
+sys.addaudithook(audit)
+from l2rw_tf import main
+prepare = main._prepare_tensorflow
+
+def prepare_and_count_steps():
+    prepare()
+    from l2rw_tf.experiment.epoch_record import EpochRecord
+    end_of_step = EpochRecord.on_train_batch_end
+
+    def end_of_step_and_moment(self, batch, logs=None):
+        end_of_step(self, batch, logs)
+        moment("step")
+
+    EpochRecord.on_train_batch_end = end_of_step_and_moment
+
+main._prepare_tensorflow = prepare_and_count_steps
+code = main.main(arguments)
+print("moments:", moments)
+sys.exit(code)
+"""
+
+
+def run(
+    directory: Path,
+    flags: Sequence[str],
+    number: int = 0,
+    kind: str = "",
+    signal_name: str = "SIGKILL",
+) -> subprocess.CompletedProcess[str]:
+    """Runs the program, up to a moment.
+
+    Args:
+        directory: The run's directory.
+        flags: Of the run, `--run_dir` aside.
+        number: The number of the moment, counted from 1, at which the signal comes; 0: none.
+        kind: What the description of the moments that count begins with, such as "step".
+        signal_name: The signal.
+
+    Returns:
+        The finished process; its last line of output is the moment, or how many there were.
+    """
+    return subprocess.run(
+        [
+            *(sys.executable, "-c", _CHILD),
+            *(str(directory.absolute()), kind, str(number), signal_name),
+            *(*flags, f"--run_dir={directory}"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def outcome(directory: Path) -> dict[str, object]:
+    """Returns what two equal runs have in common: parameters, metrics and the examples' table."""
+    import keras
+
+    network = keras.saving.load_model(directory / "model.keras")
+    with (directory / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        metrics = [{**row, "seconds": ""} for row in csv.DictReader(file)]
+    examples = directory / "examples.csv"
+    return {
+        "parameters": [value.tobytes() for value in network.get_weights()],
+        "metrics": metrics,
+        "examples": examples.read_bytes() if examples.exists() else None,
+    }
+
+
+def main() -> int:
+    """Runs the test and prints what happened."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--kill_seed", type=int, default=0)
+    parser.add_argument("--directory", type=Path, default=None)
+    options, others = parser.parse_known_args()
+    directory = options.directory or Path(tempfile.mkdtemp(prefix="l2rw_kill_test_"))
+    flags = [*FLAGS, *others]
+    chance = random.Random(options.kill_seed)
+    start = time.perf_counter()
+
+    undisturbed = run(directory / "undisturbed", flags)
+    moments = int(undisturbed.stdout.split()[-1])
+    print(f"undisturbed: {moments} moments", flush=True)
+    kinds: collections.Counter[str] = collections.Counter()
+    for kill in range(1, options.kills + 1):
+        number = chance.randint(1, 2 * moments // options.kills)
+        killed = run(directory / "killed", [*flags, "--resume"], number)
+        if killed.returncode != -signal.SIGKILL:
+            break
+        what = killed.stdout.splitlines()[-1].removeprefix("killed at: ")
+        kinds[_kind(what)] += 1
+        print(f"kill {kill}: {what}", flush=True)
+    last = run(directory / "killed", [*flags, "--resume"])
+    print(last.stderr, end="")
+    expected, found = outcome(directory / "undisturbed"), outcome(directory / "killed")
+    same = {name: found[name] == expected[name] for name in expected}
+    where = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    print(
+        f"{kinds.total()} kills ({where}) in {time.perf_counter() - start:.0f} s; identical: "
+        + ", ".join(f"{name} {'yes' if equal else 'NO'}" for name, equal in same.items())
+    )
+    return 0 if all(same.values()) and kinds.total() == options.kills else 1
+
+
+def _kind(what: str) -> str:
+    if what == "step":
+        return "after a step"
+    return "in a checkpoint" if "checkpoints" in what else "in other files"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Checkpoints on disk: each a directory that is whole or is not there, checked by its sums."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_ARRAYS, _PROGRESS, _SUMS = "arrays.npz", "progress.json", "SHA256SUMS"
+_PREFIX, _UNFINISHED = "step-", ".unfinished-checkpoint"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What is written of a run at one step.
+
+    Attributes:
+        step: Steps taken so far.
+        progress: What JSON can hold.
+        arrays: Arrays by name; a name may have slashes.
+    """
+
+    step: int
+    progress: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+
+class Checkpoints:
+    """The newest checkpoints of a run, in a directory `step-NUMBER` each.
+
+    A checkpoint is written under another name, brought to the disk and then renamed. `SHA256SUMS`
+    beside its files is what `sha256sum` writes, so that `sha256sum -c` checks it too.
+    """
+
+    def __init__(self, path: Path, keep: int) -> None:
+        """Takes the directory, which need not exist yet.
+
+        Args:
+            path: The directory.
+            keep: How many checkpoints stay.
+        """
+        self.path = path
+        self._keep = keep
+        self._usable = sorted(path.glob(f"{_PREFIX}*"))
+
+    @property
+    def newest_path(self) -> Path | None:
+        """Where the newest checkpoint lies that is not known to be damaged."""
+        return self._usable[-1] if self._usable else None
+
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """Reads the newest whole checkpoint.
+
+        Returns:
+            The checkpoint, or None where there is no whole one; and a sentence for each damaged one
+            that is newer.
+        """
+        damaged = []
+        while self._usable:
+            try:
+                return _read(self._usable[-1]), damaged
+            except _Damaged as reason:
+                damaged.append(f"checkpoint {self._usable.pop()} is damaged ({reason})")
+        return None, damaged
+
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Writes a checkpoint and removes those that are too old or were found damaged.
+
+        Args:
+            checkpoint: The checkpoint. Where there is one of its step already, nothing is done.
+
+        Returns:
+            Where it lies.
+
+        Raises:
+            OSError: If it cannot be written; those before it are as they were.
+        """
+        final = self.path / f"{_PREFIX}{checkpoint.step:010}"
+        if final in self._usable:
+            return final
+        unfinished = self.path / _UNFINISHED
+        try:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            _write(checkpoint, unfinished)
+            shutil.rmtree(final, ignore_errors=True)
+            os.rename(unfinished, final)
+            _sync(self.path)
+        except OSError as error:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            # NumPy's errors do not name the file.
+            raise OSError(error.errno, error.strerror or str(error), str(final)) from error
+        self._usable = [*self._usable, final][-self._keep :]
+        for other in self.path.glob(f"{_PREFIX}*"):
+            if other not in self._usable:
+                shutil.rmtree(other, ignore_errors=True)
+        return final
+
+
+class _Damaged(Exception):
+    """A checkpoint that is not as it was written."""
+
+
+def _write(checkpoint: Checkpoint, directory: Path) -> None:
+    with (directory / _ARRAYS).open("wb") as file:
+        np.savez(file, **checkpoint.arrays)
+    content = {"step": checkpoint.step, **checkpoint.progress}
+    (directory / _PROGRESS).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    (directory / _SUMS).write_text(_sums(directory), encoding="utf-8")
+    for name in (_ARRAYS, _PROGRESS, _SUMS):
+        _sync(directory / name)
+    _sync(directory)
+
+
+def _read(directory: Path) -> Checkpoint:
+    try:
+        if (directory / _SUMS).read_bytes() != _sums(directory).encode():
+            raise _Damaged(f"its files are not those that {_SUMS} lists")
+        with np.load(directory / _ARRAYS, allow_pickle=False) as file:
+            arrays = dict(file)
+        progress = json.loads((directory / _PROGRESS).read_text(encoding="utf-8"))
+    except OSError as error:
+        name = os.path.basename(error.filename or "")
+        raise _Damaged(f"{name}: {error.strerror or error}") from error
+    return Checkpoint(progress.pop("step"), progress, arrays)
+
+
+def _sums(directory: Path) -> str:
+    lines = []
+    for name in (_ARRAYS, _PROGRESS):
+        with (directory / name).open("rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
+    return "".join(lines)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a directory, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

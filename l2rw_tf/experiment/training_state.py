@@ -1,0 +1,126 @@
+"""What the rest of a training depends on: taken from its model, written down, and given back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from l2rw_tf.experiment.checkpoints import Checkpoint
+from l2rw_tf.experiment.program import stop_signal
+from l2rw_tf.reweighting.model import ReweightingModel
+
+_STATE, _MEANS = "state", "means"
+
+
+def arrays_of(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns every variable that the next step depends on, by name.
+
+    Args:
+        model: A model in training.
+
+    Returns:
+        The network's variables (moving averages and random seeds too), the optimizer's (its step
+        and loss scale too), those that record the examples, and the means over the epoch so far.
+    """
+    return {
+        f"{group}/{number:04}": np.array(variable)
+        for group, variables in _variables(model).items()
+        for number, variable in enumerate(variables)
+    }
+
+
+def all_finite(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Returns whether no number of the variables is NaN or infinite.
+
+    Args:
+        arrays: What `arrays_of` returned.
+    """
+    return all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
+
+
+class TakeUp(keras.callbacks.Callback):
+    """Gives a model, at the start of its `fit`, the variables that a checkpoint holds."""
+
+    def __init__(
+        self, arrays: Mapping[str, np.ndarray], within_epoch: bool, num_classes: int
+    ) -> None:
+        """Sets up the callback.
+
+        Args:
+            arrays: What `arrays_of` returned.
+            within_epoch: Whether the `fit` goes on within an epoch, whose means go on as well.
+            num_classes: The size of the network's output.
+        """
+        super().__init__()
+        self._arrays = arrays
+        self._one_batch = np.zeros(1, np.int64), np.zeros((1, num_classes), np.float32)
+        self._within_epoch = within_epoch
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Sets the variables, which are all there by now."""
+        self.model.optimizer.build(self.model.trainable_variables)
+        self._assign(_STATE)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Sets the means, which Keras has just started anew."""
+        if self._within_epoch:
+            self._within_epoch = False
+            # Keras makes the variables of its metrics when it first meets outputs.
+            self.model.compute_metrics(None, *self._one_batch)
+            self._assign(_MEANS)
+
+    def _assign(self, group: str) -> None:
+        for number, variable in enumerate(_variables(self.model)[group]):
+            variable.assign(self._arrays[f"{group}/{number:04}"])
+
+
+class SaveRegularly(keras.callbacks.Callback):
+    """Saves at the end of every epoch, within epochs by the clock, and when a signal asks to stop.
+
+    It comes last among the callbacks, so that the others have done their part of the epoch.
+    """
+
+    def __init__(
+        self, take: Callable[[], Checkpoint], save: Callable[[Checkpoint], None], minutes: float
+    ) -> None:
+        """Sets up the callback.
+
+        Args:
+            take: Takes a checkpoint of the training as it is.
+            save: Saves it.
+            minutes: The time between two savings within an epoch; 0: none within epochs.
+        """
+        super().__init__()
+        self._take = take
+        self._save = save
+        self._seconds = 60 * minutes if minutes else float("inf")
+        self._last = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Saves where it is time or the last chance; an epoch's last step waits for its end."""
+        if batch + 1 == self.params["steps"]:
+            return
+        if stop_signal.received or time.monotonic() - self._last >= self._seconds:
+            self._save_now()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Saves."""
+        self._save_now()
+
+    def _save_now(self) -> None:
+        self._save(self._take())
+        self._last = time.monotonic()
+        stop_signal.obey()
+
+
+def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:
+    state = [*model.variables, *model.optimizer.variables]
+    means = [*model.metrics_variables]
+    if isinstance(model, ReweightingModel):
+        state += model.record_variables
+        means += model.step_means_variables
+    return {_STATE: state, _MEANS: means}
