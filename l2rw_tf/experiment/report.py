@@ -15,7 +15,7 @@ from l2rw_tf.data.storage import StoredImages
 from l2rw_tf.experiment import report_figures
 
 # Of a class and in all: a page of more pictures is slow to open and nobody looks at them.
-_FEWEST_EXAMPLES, _MOST_EXAMPLES, _MOST_EXAMPLES_IN_ALL = 3, 12, 120
+_FEWEST_EXAMPLES, _MOST_EXAMPLES, _MOST_EXAMPLES_IN_ALL = 3, 8, 120
 _MOST_GALLERIES = 30
 _MOST_FEATURES = 30
 
