@@ -11,7 +11,8 @@ import numpy as np
 class Weights:
     """Initializers and regularizers for the layers of one network.
 
-    Kernels start as in He et al. 2015 (arXiv 1502.01852), normal with variance 2 / fan-in.
+    Kernels start as in He et al. 2015 (arXiv 1502.01852), normal with variance 2 / fan-in, unless a
+    network asks for another initializer.
     """
 
     def __init__(self, weight_decay: float, seed: int | None) -> None:
@@ -28,10 +29,16 @@ class Weights:
         """Returns the next layer's seed, or None where Keras's global seed decides."""
         return None if self._seeds is None else int(self._seeds.random_raw() >> 33)
 
-    def kernel(self) -> dict[str, Any]:
-        """Returns the keyword arguments of one more layer with a kernel."""
+    def kernel(
+        self, initializer: type[keras.initializers.Initializer] = keras.initializers.HeNormal
+    ) -> dict[str, Any]:
+        """Returns the keyword arguments of one more layer with a kernel.
+
+        Args:
+            initializer: How the kernel starts.
+        """
         return {
-            "kernel_initializer": keras.initializers.HeNormal(seed=self.next_seed()),
+            "kernel_initializer": initializer(seed=self.next_seed()),
             "kernel_regularizer": (
                 keras.regularizers.L2(self._weight_decay / 2) if self._weight_decay else None
             ),

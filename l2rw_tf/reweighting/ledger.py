@@ -122,7 +122,7 @@ class Ledger:
         """Refuses ids outside the table that a step has met.
 
         Raises:
-            UsageError: Naming the first of them.
+            UsageError: Naming the largest of them.
         """
         strange = int(self._strange_id.numpy())
         if strange != _NONE:
@@ -158,11 +158,10 @@ class Ledger:
         return tf.where(known, ids, self.num_examples)
 
     def _note_strange(self, ids: tf.Tensor) -> None:
+        # By a maximum: with an argmax in the step, XLA did not end compiling it for a GPU.
         ids = tf.cast(tf.reshape(ids, [-1]), tf.int64)
-        strange = self._rows(ids) == self.num_examples
-        first = ids[tf.argmax(tf.cast(strange, tf.int32))]
-        is_first = tf.reduce_any(strange) & tf.equal(self._strange_id.value, _NONE)
-        self._strange_id.assign(tf.where(is_first, first, self._strange_id.value))
+        strange = tf.where(self._rows(ids) == self.num_examples, ids, _NONE)
+        self._strange_id.assign(tf.maximum(self._strange_id.value, tf.reduce_max(strange)))
 
 
 def _met_again(row: tf.Tensor) -> tf.Tensor:

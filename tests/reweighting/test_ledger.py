@@ -158,7 +158,7 @@ def test_ids_outside_the_table_are_named():
     x, y = data(20)
     numbered = l2rw_tf.number_examples(tf.data.Dataset.from_tensor_slices((x, y)))
     model = reweighting()
-    with pytest.raises(l2rw_tf.UsageError, match="id 12, but the ledger has 12 rows.*0 and 11"):
+    with pytest.raises(l2rw_tf.UsageError, match="id 14, but the ledger has 12 rows.*0 and 11"):
         model.fit(numbered.batch(5), clean_data=data(4), track_examples=12, verbose=0)
     assert model.example_record()["times_seen"].tolist() == [1] * 12
 
