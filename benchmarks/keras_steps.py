@@ -93,24 +93,16 @@ def model_and_data(
 ) -> tuple[keras.Model, tf.data.Dataset]:
     """Returns a compiled model and the batch that it is trained on, over and over."""
     network, shape = build(name)
-    examples = max(batch, variant.clean)
-    x = tf.random.stateless_normal((examples, *shape), (0, 0))
-    y = tf.random.stateless_uniform((examples,), (0, 0), 0, NUM_CLASSES, tf.int32)
-    data: Any = (x[:batch], y[:batch])
+    data = {TRAINING: _batches(batch, shape, seed=0)}
     if variant.kind == "plain":
-        model = network
+        model, data = network, data[TRAINING]
     else:
-        clean = (x[: variant.clean], y[: variant.clean])
-        data = {TRAINING: data, CLEAN: clean}
-        if variant.kind == "literal":
-            model = LiteralModel(network)
-        elif variant.kind == "tracked":
-            model = l2rw_tf.ReweightingModel(network, tracked_examples=TRACKED_EXAMPLES)
-            ids = tf.random.stateless_uniform([batch], (1, 1), 0, TRACKED_EXAMPLES, tf.int64)
-            data[IDS] = ids
-        else:
-            which = {"exact": "all", "head": "head"}[variant.kind]
-            model = l2rw_tf.ReweightingModel(network, which)
+        model = _reweighting_model(network, variant.kind)
+        data[CLEAN] = _batches(variant.clean, shape, seed=1)
+        if variant.kind == "tracked":
+            ids = tf.random.stateless_uniform([batch], (2, 0), 0, TRACKED_EXAMPLES, tf.int64)
+            data[IDS] = tf.data.Dataset.from_tensor_slices(ids).batch(batch)
+        data = tf.data.Dataset.zip(data)
     model.compile(
         keras.optimizers.SGD(1e-3, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -118,7 +110,22 @@ def model_and_data(
         jit_compile=JIT_COMPILE[jit_compile],
         steps_per_execution=steps_per_execution,
     )
-    return model, tf.data.Dataset.from_tensors(data).repeat()
+    return model, data.cache().repeat()
+
+
+def _batches(size: int, shape: tuple[int, ...], seed: int) -> tf.data.Dataset:
+    """One batch, whose size the graph does not know, as with the batches of `fit`."""
+    x = tf.random.stateless_normal((size, *shape), (seed, 0))
+    y = tf.random.stateless_uniform((size,), (seed, 1), 0, NUM_CLASSES, tf.int32)
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(size)
+
+
+def _reweighting_model(network: keras.Model, kind: str) -> l2rw_tf.ReweightingModel:
+    if kind == "literal":
+        return LiteralModel(network)
+    if kind == "tracked":
+        return l2rw_tf.ReweightingModel(network, tracked_examples=TRACKED_EXAMPLES)
+    return l2rw_tf.ReweightingModel(network, {"exact": "all", "head": "head"}[kind])
 
 
 def keras_step(

@@ -1,46 +1,62 @@
 """Peak memory of a training, each in a process of its own.
 
-Run as a program, `python -m benchmarks.memory NETWORK BATCH VARIANT` prints the peak after some
-steps; without arguments, what TensorFlow and Keras take by themselves.
+Run as a program, `python -m benchmarks.memory NETWORK BATCH VARIANT` takes some steps and prints
+the peak in MiB: on a GPU of its memory, else of the resident set.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+# With so few examples, what is left is TensorFlow, the network and the graph of its step.
+_HARDLY_ANY = 2
 
 
-def memory_table() -> Iterator[str]:
-    """Peaks by batch and variant."""
-    yield "| ResNet-32, batch | variant | peak MiB | above TensorFlow's own | times plain (whole) |"
-    yield "|---|---|---|---|---|"
-    own = _peak()
-    for batch in (50, 100, 200):
-        plain = _peak("resnet32", str(batch), "plain")
-        for variant in ("plain", f"exact:{batch}", "exact:10", f"head:{batch}"):
-            peak = plain if variant == "plain" else _peak("resnet32", str(batch), variant)
-            yield f"| {batch} | {variant} | {peak:.0f} | {peak - own:.0f} | {peak / plain:.2f} |"
+def memory_table(network: str, batches: Sequence[int]) -> Iterator[str]:
+    """Peaks by batch and variant, and what of them grows with the batch: the activations.
+
+    Args:
+        network: A name that `keras_steps.build` knows.
+        batches: Training batches.
+    """
+    yield (
+        "| network | batch | variant | peak MiB | times plain | TensorFlow and graph | "
+        "activations | times plain |"
+    )
+    yield "|---|---|---|---|---|---|---|---|"
+    kinds = ("plain", "exact", "head")
+    alone = {kind: _peak(network, _HARDLY_ANY, kind, _HARDLY_ANY) for kind in kinds}
+    for batch in batches:
+        plain = _peak(network, batch, "plain", 0)
+        for kind, clean in (("plain", 0), ("exact", batch), ("exact", 10), ("head", batch)):
+            peak = _peak(network, batch, kind, clean) if clean else plain
+            activations = peak - alone[kind]
+            yield (
+                f"| {network} | {batch} | {kind}{f', clean {clean}' if clean else ''} | "
+                f"{peak:.0f} | {peak / plain:.2f} | {alone[kind]:.0f} | {activations:.0f} | "
+                f"{activations / (plain - alone['plain']):.2f} |"
+            )
 
 
-def _peak(*arguments: str) -> float:
-    command = [sys.executable, "-m", "benchmarks.memory", *arguments]
+def _peak(network: str, batch: int, kind: str, clean: int) -> float:
+    variant = kind if kind == "plain" else f"{kind}:{clean}"
+    command = [sys.executable, "-m", "benchmarks.memory", network, str(batch), variant]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
 def main() -> None:
-    """Prints the peak of this process in MiB: on a GPU of its memory, else the resident set."""
+    """Takes steps and prints the peak."""
     import resource
 
-    import keras  # noqa: F401
     import tensorflow as tf
 
-    if sys.argv[1:]:
-        from benchmarks.keras_steps import Variant, keras_step
+    from benchmarks.keras_steps import Variant, keras_step
 
-        name, batch, variant = sys.argv[1:]
-        keras_step(name, int(batch), Variant.parse(variant))(4)
+    name, batch, variant = sys.argv[1:]
+    keras_step(name, int(batch), Variant.parse(variant))(4)
     if tf.config.list_physical_devices("GPU"):
         print(tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20)
     else:

@@ -21,11 +21,6 @@ from absl import app, flags, logging
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list(
-    "parts",
-    ["steps", "growth", "memory", "start", "pipeline"],
-    "Of steps, growth, memory, start, pipeline.",
-)
-flags.DEFINE_list(
     "networks", ["lenet", "resnet32", "wrn28_10", "mlp", "transformer"], "For the table of steps."
 )
 flags.DEFINE_list(
@@ -42,6 +37,7 @@ flags.DEFINE_list("jit_compile", ["auto"], "Of auto, true, false: each is measur
 flags.DEFINE_list("policies", ["float32"], "Of float32, mixed_bfloat16, mixed_float16.")
 flags.DEFINE_bool("pytorch", True, "PyTorch's steps as well, where it is installed.")
 flags.DEFINE_float("seconds", 0, "Of the table of steps, leave out what begins later than this.")
+flags.DEFINE_list("memory_batches", ["50", "100", "200"], "Batches of the table of memory.")
 flags.DEFINE_string("output", "", "A Markdown file to write as well.")
 
 
@@ -75,10 +71,36 @@ def _growth() -> Iterator[str]:
     return steps.growth_table(**_rounds())
 
 
+def _ledger() -> Iterator[str]:
+    from benchmarks import steps
+
+    return steps.ledger_table(["lenet"])
+
+
+def _executions() -> Iterator[str]:
+    from benchmarks import steps
+
+    return steps.executions_table(["lenet", "mlp"], **_rounds())
+
+
+def _operations() -> Iterator[str]:
+    from benchmarks import keras_steps, operations
+
+    variants = [keras_steps.Variant.parse(text) for text in FLAGS.variants]
+    return operations.operations_table(["lenet", "resnet32", "transformer"], variants)
+
+
+def _profile() -> Iterator[str]:
+    from benchmarks import keras_steps, operations
+
+    variants = [keras_steps.Variant.parse(text) for text in ("plain", "exact:100")]
+    return operations.profile_table(["lenet", "resnet32"], variants)
+
+
 def _memory() -> Iterator[str]:
     from benchmarks import memory
 
-    return memory.memory_table()
+    return memory.memory_table("resnet32", [int(batch) for batch in FLAGS.memory_batches])
 
 
 def _start() -> Iterator[str]:
@@ -95,11 +117,16 @@ def _pipeline() -> Iterator[str]:
 
 TABLES = {
     "steps": ("Cost of a step", _steps),
-    "growth": ("Growth", _growth),
+    "growth": ("Growth with training batch, clean batch and depth", _growth),
+    "ledger": ("The record of the examples", _ledger),
+    "executions": ("Steps for each return to Python", _executions),
+    "operations": ("Operations in the optimized graph", _operations),
+    "profile": ("Where the time goes", _profile),
     "memory": ("Peak memory of a process", _memory),
     "start": ("Start", _start),
     "pipeline": ("Input pipeline alone", _pipeline),
 }
+flags.DEFINE_list("parts", list(TABLES), f"Of {', '.join(TABLES)}.")
 
 
 def machine() -> str:
@@ -110,7 +137,9 @@ def machine() -> str:
         tf.config.experimental.get_device_details(gpu)
         for gpu in tf.config.list_physical_devices("GPU")
     ]
-    names = [gpu.get("device_name", "GPU") for gpu in gpus] or [f"{os.cpu_count()} CPU cores"]
+    names = [gpu.get("device_name", "GPU") for gpu in gpus] or [
+        f"{os.cpu_count()} CPU cores, load {os.getloadavg()[0]:.1f}"
+    ]
     packages = [p for p in ("tensorflow", "keras", "torch") if importlib.util.find_spec(p)]
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
     return (

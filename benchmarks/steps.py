@@ -123,3 +123,33 @@ def growth_table(**rounds: int) -> Iterator[str]:
             f"| {name} | {batch} | {clean} | {1e3 * plain:.2f} | {1e3 * exact:.2f} | "
             f"{exact / plain:.2f} |"
         )
+
+
+def ledger_table(networks: Sequence[str]) -> Iterator[str]:
+    """What the record of the examples costs: 200 steps with it and without, in turn."""
+    yield "| network | exact ms | with the record | times |"
+    yield "|---|---|---|---|"
+    for name in networks:
+        takes = {
+            kind: keras_step(name, batch_size(name), Variant(kind, batch_size(name)))
+            for kind in ("exact", "tracked")
+        }
+        timings = interleave(takes, samples=200, warm_up=5)
+        exact, tracked = timings["exact"].median, timings["tracked"].median
+        yield f"| {name} | {1e3 * exact:.2f} | {1e3 * tracked:.2f} | {tracked / exact:.3f} |"
+
+
+def executions_table(networks: Sequence[str], **rounds: int) -> Iterator[str]:
+    """What more steps between two returns to Python save."""
+    yield "| network | variant | steps_per_execution | ms a step |"
+    yield "|---|---|---|---|"
+    for name in networks:
+        cases = itertools.product(("plain", "exact"), (1, 10, 50))
+        takes = {
+            f"{kind} | {steps}": keras_step(
+                name, batch_size(name), Variant(kind, 100 * (kind != "plain")), "auto", steps
+            )
+            for kind, steps in cases
+        }
+        for case, timing in interleave(takes, **{**rounds, "steps_a_sample": 50}).items():
+            yield f"| {name} | {case} | {1e3 * timing.median:.2f} |"
