@@ -6,6 +6,7 @@ first used, so that `import l2rw_tf` is quick:
 - `ReweightingModel`: a `keras.Model` around any network, trained by `fit(..., clean_data=...)`.
 - `meta_gradient`: the signed u of one batch, for a training loop of the user's own.
 - `normalize`: from u to the example weights w.
+- `label_quality`: from `model.example_record()` to a score of every label, near 0 where suspect.
 - `number_examples`: ids for the examples of a data set, so that `fit` can keep a record of each.
 - `UsageError`, `TrainingDiverged`: the errors that the package raises by name.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from l2rw_tf.errors import TrainingDiverged, UsageError
+    from l2rw_tf.experiment.audit import label_quality
     from l2rw_tf.reweighting.batches import number_examples
     from l2rw_tf.reweighting.meta_gradient import meta_gradient
     from l2rw_tf.reweighting.model import ReweightingModel
@@ -28,6 +30,7 @@ _HOMES = {
     "ReweightingModel": "l2rw_tf.reweighting.model",
     "TrainingDiverged": "l2rw_tf.errors",
     "UsageError": "l2rw_tf.errors",
+    "label_quality": "l2rw_tf.experiment.audit",
     "meta_gradient": "l2rw_tf.reweighting.meta_gradient",
     "normalize": "l2rw_tf.reweighting.weights",
     "number_examples": "l2rw_tf.reweighting.batches",
@@ -38,6 +41,7 @@ __all__ = [
     "TrainingDiverged",
     "UsageError",
     "__version__",
+    "label_quality",
     "meta_gradient",
     "normalize",
     "number_examples",

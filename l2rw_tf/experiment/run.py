@@ -177,11 +177,11 @@ def _write_results(
     heading: str,
 ) -> dict[str, Any]:
     """Writes what a run is made for, from its finished trainings."""
-    from l2rw_tf.experiment import example_table, figures, progress, run_report
+    from l2rw_tf.experiment import audit, example_table, figures, progress, run_report
 
     directory.save_network("model.keras", trainings[config.method].network)
-    table = example_table.example_table(data, trainings[config.method])
-    directory.write_columns("examples.csv", table)
+    table = audit.with_quality(example_table.example_table(data, trainings[config.method]))
+    directory.write_columns("examples.csv", audit.ranked(table))
     curves = {method: trained.epochs for method, trained in reversed(trainings.items())}
     directory.save_figure("accuracy.png", figures.accuracy_curves(curves, _TITLES, heading))
     found = {method: _results(config, data, trained) for method, trained in trainings.items()}
@@ -194,8 +194,8 @@ def _write_results(
         data,
         heading,
         {method: (trained, found[method]) for method, trained in trainings.items()},
-        table | {"label_quality": table["given_probability"]},
-        table["given_label"] != table["suggested_label"],
+        table,
+        audit.suspects(table),
     )
     # Last, so that a directory with results.json is a finished run.
     directory.write_json("results.json", results)

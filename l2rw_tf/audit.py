@@ -1,0 +1,153 @@
+"""The audit: `python -m l2rw_tf.audit --run_dir=DIR` ranks the examples by how wrong they look."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from l2rw_tf.errors import RunFailed, UsageError
+from l2rw_tf.experiment import audit, program, settings
+
+USAGE = """\
+Says which labels of a finished run's training examples are probably wrong: how many, of which
+classes, and the worst of them. All examples in this order are in the run's examples.csv.
+
+usage: python -m l2rw_tf.audit --run_dir=DIR [--flag=value ...]
+   e.g. python -m l2rw_tf.audit --run_dir=runs/digits_noisy-seed0 --write_clean=keep.txt
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditConfig(settings.Settings):
+    """What is audited, and where the ranking is cut."""
+
+    run_dir: str = settings.setting("", "The directory that a run filled.", group="Audit")
+    threshold: float | None = settings.setting(
+        None,
+        f"Labels of a quality below it are suspected. Default: {audit.SUSPECT_BELOW:g}.",
+        group="Audit",
+        at_least=0,
+        at_most=1,
+    )
+    expected_noise: float | None = settings.setting(
+        None,
+        "The share of the labels that is suspected, the worst ones, instead of --threshold.",
+        group="Audit",
+        at_least=0,
+        at_most=1,
+    )
+    show: int = settings.setting(
+        20, "How many of the worst labels are shown.", group="Audit", at_least=0
+    )
+    write_clean: str = settings.setting(
+        "",
+        "A new file for the ids of the examples that are not suspected, one a line.",
+        group="Audit",
+    )
+
+    def check_together(self) -> None:
+        """Checks what no field can know by itself."""
+        if not self.run_dir:
+            raise UsageError("run_dir is empty: name a directory that a run filled.")
+        if self.threshold is not None and self.expected_noise is not None:
+            raise UsageError(
+                f"threshold={self.threshold:g} and expected_noise={self.expected_noise:g} were "
+                "both given: give one of them."
+            )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the program.
+
+    Args:
+        arguments: The command line without the program's name.
+
+    Returns:
+        0 after an audit and after --help, 1 where a file cannot be written, 2 for flags or a run
+        directory that cannot be used, 3 after SIGINT or SIGTERM.
+    """
+    return program.run(
+        arguments,
+        _audit,
+        help_text=lambda: settings.help_text(USAGE, AuditConfig),
+        when_stopped="nothing was changed.",
+    )
+
+
+def _audit(arguments: Sequence[str]) -> None:
+    (config,) = settings.from_arguments(arguments, AuditConfig)
+    run = audit.read(config.run_dir)
+    suspected = audit.suspects(run.table, config.threshold, config.expected_noise)
+    print("\n".join(_lines(config, run, suspected)))
+    if config.write_clean:
+        _write_ids(Path(config.write_clean), run.table["id"][~suspected])
+
+
+def _lines(config: AuditConfig, run: audit.FinishedRun, suspected: np.ndarray) -> list[str]:
+    """The audit in words."""
+    number = len(suspected)
+    if config.expected_noise is None:
+        limit = audit.SUSPECT_BELOW if config.threshold is None else config.threshold
+        cut = f"of a quality below {limit:g}"
+    else:
+        cut = "of the lowest quality"
+    lines = [
+        f"{config.run_dir}: {number:,} training examples, trained with {run.method}",
+        f"label quality: {audit.basis_of_score(run.table)}",
+        f"suspected: {suspected.sum():,} labels ({suspected.mean():.1%}), those {cut}",
+        "",
+        *_by_class(run, suspected),
+    ]
+    if config.show:
+        lines += ["", *_worst(run, min(config.show, number))]
+    if found := audit.detection(run.table):
+        wrong = run.table["given_label"] != run.table["true_label"]
+        lines += [
+            "",
+            f"The true labels are known: {wrong.sum():,} ({wrong.mean():.1%}) are wrong; of the "
+            f"suspected {wrong[suspected].mean() if suspected.any() else 0:.1%} are, and "
+            f"{suspected[wrong].mean():.1%} of the wrong ones are suspected.",
+            f"AUROC {found.auroc:.4f}, average precision {found.average_precision:.4f}, precision "
+            f"at the true number {found.precision_at_true_number:.4f}",
+        ]
+    return lines
+
+
+def _by_class(run: audit.FinishedRun, suspected: np.ndarray) -> list[str]:
+    width = max(len("given label"), *map(len, run.class_names))
+    lines = [f"{'given label':{width}}  {'examples':>9}  {'suspected':>9}"]
+    for label, name in enumerate(run.class_names):
+        of_class = run.table["given_label"] == label
+        lines.append(f"{name:{width}}  {of_class.sum():9,}  {suspected[of_class].sum():9,}")
+    return lines
+
+
+def _worst(run: audit.FinishedRun, number: int) -> list[str]:
+    names, table = run.class_names, run.table
+    width = max(len("suggested"), *map(len, names))
+    lines = [f"{'id':>9}  {'given':{width}}  {'suggested':{width}}  quality"]
+    lines += [
+        f"{table['id'][row]:9}  {names[table['given_label'][row]]:{width}}  "
+        f"{names[table['suggested_label'][row]]:{width}}  {table['label_quality'][row]:7.4f}"
+        for row in range(number)
+    ]
+    return [*lines, "all of them, in this order: examples.csv of the run"]
+
+
+def _write_ids(path: Path, ids: np.ndarray) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.writelines(f"{one}\n" for one in np.sort(ids))
+    except FileExistsError as error:
+        raise UsageError(f"write_clean={path} exists already: name a new file.") from error
+    except OSError as error:
+        raise RunFailed(f"write_clean={path} cannot be written: {error.strerror}.") from error
+    print(f"\n{len(ids):,} ids to keep: {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,216 @@
+"""Which labels are wrong: from the table of the training examples to a ranking and an estimate."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from l2rw_tf.errors import UsageError
+
+Table = Mapping[str, np.ndarray]
+
+# A label of lower quality is suspected, unless somebody says otherwise.
+SUSPECT_BELOW = 0.3
+
+# Measured in docs/results.md: the network's probability ranks best, and of examples with similar
+# probabilities the alignment of their gradients does.
+_ALIGNMENT_SHARE = 0.1
+_ALIGNMENT_SLOPE = 4.0
+
+_WHOLE = ("id", "given_label", "true_label", "suggested_label", "times_seen")
+_NEEDED = ("id", "given_label", "suggested_label", "given_probability")
+
+
+def label_quality(table: Table) -> np.ndarray:
+    """Scores every label, near 1 where it looks good and near 0 where it is suspect.
+
+    (p + 0.1 σ(4ū)) / 1.1, where p is the probability that the trained network gives the label and
+    ū the example's mean meta-gradient in units of its batches. Where a training kept no record, p
+    alone; where no probability is known (regression, several labels, sequences), σ(4ū).
+
+    Args:
+        table: `given_probability` and `mean_u`, or one of them, each of shape (n,), such as
+            `ReweightingModel.example_record` returns; NaN in `mean_u` stands for 0.
+
+    Returns:
+        float64, shape (n,), between 0 and 1.
+
+    Raises:
+        UsageError: If there is neither of the two.
+    """
+    if "mean_u" in table:
+        mean_u = np.nan_to_num(np.asarray(table["mean_u"], np.float64))
+        alignment = 1 / (1 + np.exp(-_ALIGNMENT_SLOPE * np.clip(mean_u, -50, 50)))
+    elif "given_probability" not in table:
+        raise UsageError(
+            "label_quality needs a column mean_u or given_probability, got "
+            f"{', '.join(table) or 'none'}."
+        )
+    if "given_probability" not in table:
+        return alignment
+    probability = np.asarray(table["given_probability"], np.float64)
+    if "mean_u" not in table:
+        return probability
+    return (probability + _ALIGNMENT_SHARE * alignment) / (1 + _ALIGNMENT_SHARE)
+
+
+def basis_of_score(table: Table) -> str:
+    """Says in words what `label_quality` has to go by."""
+    if "given_probability" not in table:
+        return "alignment of the example's gradient with the clean examples'"
+    if "mean_u" not in table:
+        return "probability of the given label under the trained network"
+    return "probability of the given label under the trained network, and alignment of gradients"
+
+
+def with_quality(table: Table) -> dict[str, np.ndarray]:
+    """Returns the table with a column `label_quality`."""
+    return {**table, "label_quality": label_quality(table)}
+
+
+def ranked(table: Table) -> dict[str, np.ndarray]:
+    """Returns the table with its column `label_quality` in order, the most suspicious first."""
+    order = np.argsort(table["label_quality"], kind="stable")
+    return {name: column[order] for name, column in table.items()}
+
+
+def suspects(
+    table: Table, threshold: float | None = None, expected_noise: float | None = None
+) -> np.ndarray:
+    """Cuts the ranking.
+
+    Args:
+        table: With a column `label_quality`.
+        threshold: Labels of a quality below it are suspected; 0.3 by default.
+        expected_noise: The share of the labels that are suspected, the worst ones; instead of a
+            threshold.
+
+    Returns:
+        Whether a label is suspected, bool, shape (n,).
+    """
+    quality = table["label_quality"]
+    if expected_noise is None:
+        return quality < (SUSPECT_BELOW if threshold is None else threshold)
+    found = np.zeros(len(quality), bool)
+    found[np.argsort(quality, kind="stable")[: round(expected_noise * len(quality))]] = True
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Detection:
+    """How well a ranking finds the labels that are really wrong.
+
+    Attributes:
+        auroc: The chance that a wrong label has a lower quality than a right one.
+        average_precision: Area under the precision-recall curve of finding wrong labels.
+        precision_at_true_number: Share of wrong ones among as many worst labels as are wrong.
+    """
+
+    auroc: float
+    average_precision: float
+    precision_at_true_number: float
+
+
+def detection(table: Table) -> Detection | None:
+    """Measures the ranking where the truth is known and some labels are wrong and some right.
+
+    Args:
+        table: With the columns `label_quality`, `given_label` and `true_label`, if it is known.
+    """
+    if "true_label" not in table:
+        return None
+    wrong = table["given_label"] != table["true_label"]
+    if wrong.all() or not wrong.any():
+        return None
+    from sklearn import metrics
+
+    quality = table["label_quality"]
+    worst = np.argsort(quality, kind="stable")[: wrong.sum()]
+    return Detection(
+        auroc=float(metrics.roc_auc_score(~wrong, quality)),
+        average_precision=float(metrics.average_precision_score(wrong, -quality)),
+        precision_at_true_number=float(wrong[worst].mean()),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """What an audit reads of a run directory.
+
+    Attributes:
+        table: examples.csv by column, with `label_quality`, the most suspicious example first.
+        class_names: By label.
+        method: The method that trained the network.
+    """
+
+    table: dict[str, np.ndarray]
+    class_names: Sequence[str]
+    method: str
+
+
+def read(run_dir: str) -> FinishedRun:
+    """Reads the examples of a finished run.
+
+    Raises:
+        UsageError: If the directory holds no finished run, or a file in it is damaged or was
+            written by another version.
+    """
+    directory = Path(run_dir)
+    if not directory.is_dir():
+        raise UsageError(f"run_dir={run_dir} is not a directory: name one that a run filled.")
+    path = directory / "results.json"
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        class_names, method = [str(name) for name in results["class_names"]], results["method"]
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"run_dir={run_dir} holds no finished run: there is no results.json in it."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, "it is not what a run of this version writes") from error
+    table = _read_table(directory / "examples.csv", len(class_names))
+    return FinishedRun(ranked(with_quality(table)), class_names, method)
+
+
+def _read_table(path: Path, num_classes: int) -> dict[str, np.ndarray]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+    except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or "it is not a table"
+        raise _damaged(path, f"{reason[0].lower()}{reason[1:]}") from error
+    missing = [name for name in _NEEDED if name not in header]
+    if missing:
+        raise _damaged(path, f"it has no column {missing[0]}")
+    columns: dict[str, list[float]] = {name: [] for name in header}
+    for line, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise _damaged(path, f"line {line} has {len(row)} of {len(header)} cells")
+        for name, cell in zip(header, row, strict=True):
+            columns[name].append(_number(cell, name, path, line))
+    table = {
+        name: np.array(values, np.int64 if name in _WHOLE else np.float64)
+        for name, values in columns.items()
+        if name != "label_quality"
+    }
+    for name in ("given_label", "suggested_label", "true_label"):
+        labels = table.get(name, np.array([], np.int64))
+        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+            raise _damaged(path, f"column {name} holds labels outside of the {num_classes} classes")
+    return table
+
+
+def _number(cell: str, name: str, path: Path, line: int) -> float:
+    try:
+        return int(cell) if name in _WHOLE else float(cell or "nan")
+    except ValueError:
+        raise _damaged(path, f"line {line} has {cell!r} in column {name}") from None
+
+
+def _damaged(path: Path, reason: str) -> UsageError:
+    return UsageError(f"{path} cannot be used: {reason}; make the run again.")

@@ -1,0 +1,106 @@
+"""The audit program on run directories, whole and damaged."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from l2rw_tf import __main__, audit
+
+HEADER = "id,given_label,true_label,mean_u,suggested_label,given_probability,label_quality"
+ROWS = ["7,0,1,-1,1,0.1,9", "3,1,1,,1,0.9,9", "5,1,0,-2,0,0.2,9", "4,0,0,1.5,0,0.8,9"]
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    directory = tmp_path / "run"
+    directory.mkdir()
+    results = {"class_names": ["cat", "dog"], "method": "l2rw"}
+    (directory / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    write_examples(directory, HEADER, *ROWS)
+    return directory
+
+
+def write_examples(directory, *lines):
+    (directory / "examples.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_an_audit_in_words(run_dir, tmp_path, capsys):
+    """Quality is computed, not read; ids to keep are written."""
+    keep = tmp_path / "keep.txt"
+    arguments = ["audit", f"--run_dir={run_dir}", f"--write_clean={keep}"]
+    assert __main__.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "suspected: 2 labels (50.0%), those of a quality below 0.3" in printed
+    lines = [line.split() for line in printed.splitlines()]
+    assert ["cat", "2", "1"] in lines and ["dog", "2", "1"] in lines
+    worst = [line[0] for line in lines if line and line[0] in "3457" and len(line) == 4]
+    assert worst == ["7", "5", "4", "3"]
+    assert "2 (50.0%) are wrong" in printed and "AUROC 1.0000" in printed
+    assert keep.read_text(encoding="utf-8").split() == ["3", "4"]
+    before = {path.name: path.read_bytes() for path in run_dir.iterdir()}
+    assert audit.main(arguments[1:]) == 2
+    assert "exists already: name a new file" in capsys.readouterr().err
+    assert before == {path.name: path.read_bytes() for path in run_dir.iterdir()}
+
+
+def test_expected_noise_cuts_the_ranking(run_dir, capsys):
+    assert audit.main([f"--run_dir={run_dir}", "--expected_noise=0.25", "--show=0"]) == 0
+    printed = capsys.readouterr().out
+    assert "suspected: 1 labels (25.0%), those of the lowest quality" in printed
+    assert "suggested" not in printed
+
+
+def _without(name):
+    return lambda run_dir: (run_dir / name).unlink()
+
+
+def _examples(*lines):
+    return lambda run_dir: write_examples(run_dir, *lines)
+
+
+def _results(text):
+    return lambda run_dir: (run_dir / "results.json").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_without("results.json"), "holds no finished run: there is no results.json"),
+        (_without("examples.csv"), "examples.csv cannot be used: no such file"),
+        (_results('{"class_names": ["cat"'), "results.json cannot be used"),
+        (_results('{"method": "l2rw"}'), "results.json cannot be used"),
+        (_results("[]"), "results.json cannot be used"),
+        (_examples(), "examples.csv cannot be used"),
+        (_examples(HEADER, ROWS[0], "3,1,1"), "line 3 has 3 of 7 cells"),
+        (
+            _examples(HEADER, ROWS[0].replace("0.1", "much")),
+            "line 2 has 'much' in column given_pro",
+        ),
+        (_examples(HEADER, ROWS[0].replace("7,", "x,")), "line 2 has 'x' in column id"),
+        (_examples(HEADER.replace("suggested", "other"), *ROWS), "has no column suggested_label"),
+        (_examples(HEADER, ROWS[0].replace("7,0", "7,5")), "labels outside of the 2 classes"),
+        (lambda run_dir: (run_dir / "examples.csv").write_bytes(b"\xff\xfe\x00"), "cannot be used"),
+    ],
+)
+def test_a_damaged_run_directory_is_one_line(damage, message, run_dir, capsys):
+    damage(run_dir)
+    assert audit.main([f"--run_dir={run_dir}"]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.count("\n") == 1 and not captured.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "run_dir is empty"),
+        (["--run_dir=nowhere"], "run_dir=nowhere is not a directory"),
+        (["--run_dir=.", "--threshold=2"], "threshold must lie between 0 and 1"),
+        (["--run_dir=.", "--threshold=0.1", "--expected_noise=0.1"], "were both given"),
+    ],
+)
+def test_mistakes_in_flags_are_one_line(flags, message, capsys):
+    assert audit.main(flags) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.count("\n") == 1
