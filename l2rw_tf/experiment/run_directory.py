@@ -13,13 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from l2rw_tf.errors import UsageError
 from l2rw_tf.experiment import lock
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     from matplotlib.figure import Figure
 
 PARENT = Path("runs")
@@ -169,7 +168,9 @@ def _cells(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind != "f":
         return values
     # As text, a float32 has the fewest digits that give it back.
-    return np.where(np.isnan(values), "", values.astype(str))
+    cells = values.astype(str)
+    cells[cells == "nan"] = ""
+    return cells
 
 
 def flags_of_run(run_dir: str) -> list[str]:
