@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from l2rw_tf.data.storage import StoredImages
-from l2rw_tf.experiment import report_figures
+from l2rw_tf.experiment import audit, report_figures
 
 # Of a class and in all: a page of more pictures is slow to open and nobody looks at them.
 _FEWEST_EXAMPLES, _MOST_EXAMPLES, _MOST_EXAMPLES_IN_ALL = 3, 8, 120
@@ -53,7 +53,6 @@ class Report:
         feature_names: A name for each feature; empty for images.
         examples: The table of the training examples by column, each (n,): `id`, `given_label`,
             `suggested_label`, `label_quality`; `true_label` and `mean_weight` where there are such.
-        suspected: Which labels are suspected, bool (n,).
     """
 
     heading: str
@@ -65,7 +64,6 @@ class Report:
     inputs: np.ndarray | StoredImages
     feature_names: Sequence[str]
     examples: Mapping[str, np.ndarray]
-    suspected: np.ndarray
 
     @property
     def results(self) -> Mapping[str, Any]:
@@ -76,6 +74,11 @@ class Report:
     def class_names(self) -> Sequence[str]:
         """A name for each class."""
         return self.results["class_names"]
+
+    @property
+    def suspected(self) -> np.ndarray:
+        """Which labels are suspected, bool (n,)."""
+        return audit.suspects(self.examples)
 
     @property
     def wrong(self) -> np.ndarray | None:
@@ -111,6 +114,8 @@ def page(report: Report) -> str:
         classes=_classes(report),
         galleries=_galleries(report),
         most_galleries=_MOST_GALLERIES,
+        score=audit.basis_of_score(report.examples),
+        suspect_below=audit.SUSPECT_BELOW,
         num_suspected=int(report.suspected.sum()),
         num_wrong=None if report.wrong is None else int(report.wrong.sum()),
         num_found=None if report.wrong is None else int((report.wrong & report.suspected).sum()),
@@ -150,9 +155,9 @@ def _pictures(report: Report) -> dict[str, Any]:
     rows = [row for row in list(curves.values())[-1] if "effective_batch_size" in row]
     if rows:
         pictures["batch"] = report_figures.effective_batch_size(rows, report.batch_size)
-    if wrong is not None and 0 < wrong.sum() < len(wrong):
+    if found := audit.detection(examples):
         pictures["ranking"] = report_figures.precision_recall(
-            examples["label_quality"], wrong, report.suspected
+            examples["label_quality"], wrong, report.suspected, found
         )
     return pictures
 

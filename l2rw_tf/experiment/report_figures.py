@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from l2rw_tf.experiment.audit import Detection
+
 # Of the palette by Okabe and Ito.
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
 _METHOD_STYLES = {"l2rw": (_BLUE, "o"), "plain": (_ORANGE, "s")}
@@ -218,18 +220,20 @@ def suspects_by_class(
     return _picture(figure, "Suspected labels by given label. " + "; ".join(sentences) + ".")
 
 
-def precision_recall(quality: np.ndarray, wrong: np.ndarray, suspected: np.ndarray) -> Picture:
+def precision_recall(
+    quality: np.ndarray, wrong: np.ndarray, suspected: np.ndarray, found: Detection
+) -> Picture:
     """Draws precision over recall of the ranking by label quality.
 
     Args:
         quality: Label quality score of each example, near 0 for suspects, (n,).
         wrong: Whether its label is wrong, bool (n,); both occur.
         suspected: Which ones are suspected, bool (n,).
+        found: How good the ranking is in all.
     """
-    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+    from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(wrong, -quality)
-    average, area = (score(wrong, -quality) for score in (average_precision_score, roc_auc_score))
     # A curve of 60,000 points is megabytes of SVG; 400 look the same.
     some = np.unique(np.linspace(0, len(recall) - 1, 400).round().astype(int))
     figure, axes = _figure(height=3.4)
@@ -238,14 +242,14 @@ def precision_recall(quality: np.ndarray, wrong: np.ndarray, suspected: np.ndarr
         100 * precision[some],
         color=_BLUE,
         linewidth=2,
-        label=f"average precision {average:.3f}, AUROC {area:.3f}",
+        label=f"average precision {found.average_precision:.3f}, AUROC {found.auroc:.3f}",
     )
     share = 100 * np.mean(wrong)
     _reference_line(axes, share, f"by chance: {share:.1f} %")
     words = ""
     if suspected.any():
-        found = np.sum(suspected & wrong)
-        at = (100 * found / wrong.sum(), 100 * found / suspected.sum())
+        both = np.sum(suspected & wrong)
+        at = (100 * both / wrong.sum(), 100 * both / suspected.sum())
         style = {"color": _ORANGE, "markersize": 8, "markeredgecolor": "white", "clip_on": False}
         axes.plot(*at, "D", **style, label="where the suspects end")
         words = f" The suspected labels: recall {at[0]:.1f} %, precision {at[1]:.1f} %."
@@ -253,8 +257,9 @@ def precision_recall(quality: np.ndarray, wrong: np.ndarray, suspected: np.ndarr
     figure.legend(loc="outside lower center", ncols=1, frameon=False)
     return _picture(
         figure,
-        f"Precision and recall of the ranking: average precision {average:.3f}, area under the ROC "
-        f"curve {area:.3f}; by chance precision would be {share:.1f} %.{words}",
+        f"Precision and recall of the ranking: average precision {found.average_precision:.3f}, "
+        f"area under the ROC curve {found.auroc:.3f}; by chance precision would be "
+        f"{share:.1f} %.{words}",
     )
 
 

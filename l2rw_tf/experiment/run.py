@@ -195,7 +195,6 @@ def _write_results(
         heading,
         {method: (trained, found[method]) for method, trained in trainings.items()},
         table,
-        audit.suspects(table),
     )
     # Last, so that a directory with results.json is a finished run.
     directory.write_json("results.json", results)

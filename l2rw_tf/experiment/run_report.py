@@ -24,7 +24,6 @@ def write(
     heading: str,
     trainings: Mapping[str, tuple[Training, Mapping[str, Any]]],
     examples: Mapping[str, np.ndarray],
-    suspected: np.ndarray,
 ) -> None:
     """Writes report.html; where it cannot be drawn, says so on standard error and goes on.
 
@@ -34,8 +33,7 @@ def write(
         data: What it trained on.
         heading: Data, noise and seed in words.
         trainings: By method, the run's own last: the training and what results.json holds of it.
-        examples: The table of the training examples by column, each (n,).
-        suspected: Which of their labels are suspected, bool (n,).
+        examples: The table of the training examples by column, with label quality, each (n,).
 
     Raises:
         OSError: If the file cannot be written.
@@ -57,7 +55,6 @@ def write(
                 inputs=data.splits.train.x,
                 feature_names=data.source.feature_names,
                 examples=examples,
-                suspected=suspected,
             )
         )
     except Exception as error:

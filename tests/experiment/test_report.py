@@ -124,10 +124,10 @@ def usual():
             "given_label": given,
             "true_label": true,
             "suggested_label": true,
+            "given_probability": quality,
             "label_quality": quality,
             "mean_weight": np.where(given == true, 0.03, 0.0004),
         },
-        suspected=quality < 0.5,
     )
 
 
@@ -163,7 +163,8 @@ def _table_of_unknown_truth(run):
 
 def _photographs_without_suspects(run):
     inputs = np.random.default_rng(1).integers(0, 256, size=(40, 150, 100, 3), dtype=np.uint8)
-    return dataclasses.replace(run, inputs=inputs, suspected=np.zeros(40, bool))
+    examples = {**run.examples, "label_quality": np.full(40, 0.9)}
+    return dataclasses.replace(run, inputs=inputs, examples=examples)
 
 
 def _many_classes(run):
