@@ -21,6 +21,7 @@ _splits = functools.partial(setting, group="Splits")
 _network = functools.partial(setting, group="Network")
 _method = functools.partial(setting, group="Method")
 _training = functools.partial(setting, group="Training")
+_history = functools.partial(setting, group="Constants of --weighting=history")
 _execution = functools.partial(setting, group="Execution")
 _interruptions = functools.partial(setting, group="Interruptions")
 _output = functools.partial(setting, group="Output")
@@ -160,6 +161,12 @@ class RunConfig(Settings):
         "(head), which is cheaper.",
         choices=("all", "head"),
     )
+    weighting: str = _method(
+        "paper",
+        "From the meta-gradient to example weights: by the batch alone (paper), or by the "
+        "meta-gradient smoothed over each example's visits (history).",
+        choices=("paper", "history"),
+    )
     meta_gradient: str = _method(
         "nested",
         "nested: exact, by nested gradient tapes; finite_difference: for networks with operations "
@@ -216,6 +223,26 @@ class RunConfig(Settings):
         0,
         "Decides splits, corruption, initial parameters, order and augmentation.",
         at_least=0,
+    )
+
+    history_smoothing: float = _history(
+        0.7,
+        "Share of an example's smoothed meta-gradient that stays at a visit; 1: the mean of all "
+        "visits.",
+        at_least=0,
+        at_most=1,
+    )
+    history_shape: str = _history(
+        "shifted",
+        "From the smoothed meta-gradient s to a weight: max(s + margin, 0) (shifted), max(s, 0) "
+        "(rectified), 1 above -margin (equal), or a sigmoid of 3 s.",
+        choices=("shifted", "rectified", "equal", "sigmoid"),
+    )
+    history_margin: float = _history(
+        1.0, "The margin, in units of the mean absolute meta-gradient of a batch.", at_least=0
+    )
+    history_full_visits: int = _history(
+        1, "First visits at which an example gets the weight 1.", at_least=0
     )
 
     jit_compile: str = _execution(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 from typing import Any
 
@@ -12,8 +13,10 @@ import tensorflow as tf
 from keras.src.trainers.data_adapters.array_slicing import train_validation_split
 
 from l2rw_tf.errors import UsageError
+from l2rw_tf.reweighting import checks
 from l2rw_tf.reweighting.batches import CLEAN, IDS, TRAINING, pair_batches, single_pair
 from l2rw_tf.reweighting.example_losses import ExampleLosses
+from l2rw_tf.reweighting.history import HistoryWeighting, get_weighting
 from l2rw_tf.reweighting.ledger import Ledger
 from l2rw_tf.reweighting.meta_gradient import (
     align,
@@ -71,6 +74,7 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
         meta_variables: MetaVariables = "all",
         meta_gradient: str = "nested",
         tracked_examples: int | None = None,
+        weighting: str | HistoryWeighting = "paper",
         **kwargs: Any,
     ) -> None:
         """Wraps a network.
@@ -84,6 +88,9 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
                 that have no second derivative.
             tracked_examples: Number of training examples of a record to be taken up; `fit` with
                 `track_examples` begins one by itself.
+            weighting: From u to weights: "paper" (step 3 of the method), or "history", which
+                weights an example by its u smoothed over its visits; a
+                `reweighting.history.HistoryWeighting` sets that one's constants.
             **kwargs: `name`, as of any `keras.Model`.
 
         Raises:
@@ -114,7 +121,8 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
         self._monitor: StepMonitor | None = None
         self._weights_function: Any = None
         self._checked_kind = ""
-        self._ledger = None if tracked_examples is None else Ledger(tracked_examples)
+        self._history = get_weighting(weighting)
+        self._ledger = None if tracked_examples is None else self._new_ledger(tracked_examples)
         if network.built:
             self.built = True
 
@@ -252,6 +260,8 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
             (x, y, sample_weight), validation_data = train_validation_split(
                 (x, y, sample_weight), validation_split=validation_split
             )
+        if self._history is not None and checks.is_arrays(x):
+            track_examples = True
         batches = pair_batches(
             x,
             y,
@@ -342,6 +352,11 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
             UsageError: If the data, the loss or the network cannot be used.
         """
         self._require_compiled("example_weights")
+        if self._history is not None:
+            raise UsageError(
+                "weighting='history' weights an example by all its visits, so one batch by itself "
+                "has no weights: example_record() has what fit gave each example."
+            )
         pair, labels = single_pair(x, y, sample_weight, clean_data, takes_text=self._takes_text)
         self._check_before_training(_spec(pair), labels)
         if self._weights_function is None:
@@ -389,7 +404,7 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
 
         if self._meta_gradient == "nested":
             u = align(tape, losses, variables, v)
-        w = normalize(u, weight)
+        w = self._weights(u, weight, data.get(IDS))
 
         # ∇_θ (Σ_i w_i ℓ_i + regularization); w came after the tape, so it counts as constant.
         trainable = self.network.trainable_variables
@@ -476,6 +491,7 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
             "network": keras.saving.serialize_keras_object(self.network),
             "meta_variables": keras.saving.serialize_keras_object(self._meta_variables),
             "meta_gradient": self._meta_gradient,
+            "weighting": "paper" if self._history is None else dataclasses.asdict(self._history),
             "tracked_examples": None if self._ledger is None else self._ledger.num_examples,
         }
 
@@ -622,6 +638,23 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
         if self._ledger is not None:
             self._ledger.check_ids()
 
+    def _weights(
+        self, u: tf.Tensor, sample_weight: tf.Tensor | None, ids: tf.Tensor | None
+    ) -> tf.Tensor:
+        if self._history is None:
+            return normalize(u, sample_weight)
+        if ids is None:
+            raise UsageError(
+                "weighting='history' has to know which examples are in a batch: train with "
+                "fit(...) on arrays, or on a data set whose elements carry ids "
+                "(l2rw_tf.number_examples) with track_examples=NUMBER_OF_EXAMPLES."
+            )
+        s, visits = self._ledger.smoothed(ids, scale(u))
+        return self._history(tf.cast(s, u.dtype), visits, sample_weight)
+
+    def _new_ledger(self, size: int) -> Ledger:
+        return Ledger(size) if self._history is None else Ledger(size, self._history.smoothing)
+
     def _open_ledger(self, track_examples: bool | int, x: Any) -> None:
         if track_examples is False:
             return
@@ -635,7 +668,7 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
             size = len(keras.tree.flatten(x)[0])
         if self._ledger is None or self._ledger.num_examples != size:
             with self._strategy_scope():
-                self._ledger = Ledger(size)
+                self._ledger = self._new_ledger(size)
             # The step that was traced before writes to another ledger, or to none.
             self.train_function = None
 

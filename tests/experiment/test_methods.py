@@ -235,3 +235,12 @@ def test_batches_are_the_same_for_every_method_that_shuffles(blobs):
     for name in ("plain", "random", "proportion", "s_model"):
         batches = training._batches(METHODS[name], SETTINGS, data, start_step=0)
         assert [batch[1].numpy().tolist() for batch in itertools.islice(batches, 3)] == expected
+
+
+@pytest.mark.parametrize("weighting", ["paper", "history"])
+def test_the_weighting_is_the_settings(weighting, blobs):
+    config = dataclasses.replace(SETTINGS, weighting=weighting, history_smoothing=0.9)
+    data = prepared_data.prepare(config)
+    model = METHODS["l2rw"].model(training.build_network(config, data), config, data)
+    found = model.get_config()["weighting"]
+    assert found == "paper" if weighting == "paper" else found["smoothing"] == 0.9

@@ -1,0 +1,139 @@
+"""Weights from an example's history against a plain loop, and what cannot be weighted so."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import l2rw_tf
+from l2rw_tf.errors import UsageError
+from l2rw_tf.reweighting.history import HistoryWeighting
+from tests.reweighting.test_model import LOSS, data, network
+
+CASES = [
+    HistoryWeighting(),
+    HistoryWeighting(smoothing=0, shape="rectified", full_visits=0),
+    HistoryWeighting(smoothing=1, shape="equal", margin=0.5, full_visits=2),
+    HistoryWeighting(smoothing=0.9, shape="sigmoid", full_visits=0),
+]
+SHAPES = {
+    "shifted": lambda s, margin: max(s + margin, 0),
+    "rectified": lambda s, margin: max(s, 0),
+    "equal": lambda s, margin: float(s > -margin),
+    "sigmoid": lambda s, margin: 1 / (1 + np.exp(-3 * s)),
+}
+
+
+def reweighting(weighting, net=None, **compile_arguments):
+    model = l2rw_tf.ReweightingModel(net or network(), weighting=weighting)
+    model.compile(keras.optimizers.SGD(0.5), LOSS, **compile_arguments)
+    return model
+
+
+class SlowHistory:
+    """The figures of each example in lists."""
+
+    def __init__(self, weighting):
+        self.weighting, self.visits = weighting, {}
+
+    def weigh(self, ids, u, sample_weight):
+        weights = []
+        for i, one, factor in zip(ids, u / np.mean(np.abs(u)), sample_weight, strict=True):
+            visits = self.visits.setdefault(int(i), [])
+            visits.append(one)
+            s, c = visits[0], self.weighting.smoothing
+            for later in visits[1:]:
+                s = c * s + (1 - c) * later
+            s = np.mean(visits) if c == 1 else s
+            full = len(visits) <= self.weighting.full_visits
+            weights.append(
+                factor * (1 if full else SHAPES[self.weighting.shape](s, self.weighting.margin))
+            )
+        return np.array(weights) / max(np.sum(weights), 1e-12)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("weighting", CASES, ids=lambda case: case.shape)
+def test_a_training_equals_a_plain_one_with_these_weights(weighting, jit_compile):
+    """Three epochs with a smaller last batch and sample weights, one of them 0."""
+    (x, y), clean = data(25), data(6, seed=1)
+    sample_weight = np.ones(25, "float32")
+    sample_weight[3], sample_weight[7] = 0, 2
+    model = reweighting(weighting, jit_compile=jit_compile)
+    model.fit(
+        x,
+        y,
+        sample_weight=sample_weight,
+        batch_size=10,
+        epochs=3,
+        shuffle=False,
+        clean_data=tf.data.Dataset.from_tensors(clean),
+        verbose=0,
+    )
+    twin, slow = network(), SlowHistory(weighting)
+    twin.compile(keras.optimizers.SGD(0.5), LOSS)
+    for _ in range(3):
+        for start in (0, 10, 20):
+            ids = np.arange(start, min(start + 10, 25))
+            u = l2rw_tf.meta_gradient(twin, LOSS, (x[ids], y[ids]), clean).numpy()
+            w = slow.weigh(ids, u, sample_weight[ids])
+            # Keras takes the mean over the batch.
+            twin.train_on_batch(x[ids], y[ids], sample_weight=w * len(ids))
+    for found, expected in zip(model.network.variables, twin.variables, strict=True):
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_the_first_epoch_is_plain_training():
+    (x, y), clean = data(20), data(6, seed=1)
+    model, plain = reweighting("history"), network()
+    plain.compile(keras.optimizers.SGD(0.5), LOSS)
+    model.fit(x, y, batch_size=5, shuffle=False, clean_data=clean, verbose=0)
+    plain.fit(x, y, batch_size=5, shuffle=False, verbose=0)
+    for found, expected in zip(model.network.variables, plain.variables, strict=True):
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_weighting_and_history_are_saved(tmp_path):
+    (x, y), clean = data(20), data(6, seed=1)
+    model = reweighting(HistoryWeighting(smoothing=0.9, margin=0.5))
+    model.fit(x, y, batch_size=8, clean_data=clean, epochs=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.get_config()["weighting"] == model.get_config()["weighting"]
+    assert loaded.get_config()["weighting"]["smoothing"] == 0.9
+    for name, column in model.example_record().items():
+        np.testing.assert_array_equal(loaded.example_record()[name], column)
+    # Examples that were seen before the file was written are not new.
+    loaded.fit(x, y, batch_size=20, clean_data=clean, verbose=0)
+    assert len(set(loaded.example_record()["last_weight"])) > 1
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda: reweighting("newest"), "weighting must be 'paper', 'history' .* got 'newest'"),
+        (lambda: HistoryWeighting(smoothing=2), "smoothing must lie between 0 and 1, got 2"),
+        (lambda: HistoryWeighting(shape="square"), "shape must be one of .* got 'square'"),
+        (lambda: HistoryWeighting(margin=-1), "margin must be at least 0, got -1"),
+        (lambda: HistoryWeighting(full_visits=-1), "full_visits must be at least 0, got -1"),
+        (
+            lambda: reweighting("history").train_on_batch(*data(5), clean_data=data(4)),
+            "which examples are in a batch",
+        ),
+        (
+            lambda: reweighting("history").fit(
+                tf.data.Dataset.from_tensors(data(5)), clean_data=data(4), verbose=0
+            ),
+            "number_examples",
+        ),
+        (
+            lambda: reweighting("history").example_weights(*data(5), clean_data=data(4)),
+            "example_record",
+        ),
+    ],
+)
+def test_mistakes(mistake, message):
+    with pytest.raises(UsageError, match=message):
+        mistake()
