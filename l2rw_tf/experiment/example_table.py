@@ -6,6 +6,8 @@ import keras
 import numpy as np
 
 from l2rw_tf.data import pipeline
+from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.preprocessing import Preprocessing
 from l2rw_tf.experiment.prepared_data import PreparedData
 from l2rw_tf.experiment.training import Training
 
@@ -39,9 +41,7 @@ def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray
         table["true_label"] = train.true_y
     if trained.example_record is not None:
         table |= {name: trained.example_record[name][train.ids] for name in RECORD}
-    batches = pipeline.evaluation_batches(train, data.preprocessing, batch_size=500)
-    logits = trained.network.predict(batches.map(lambda x, y: x), verbose=0)
-    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits.astype("float32")))
+    probabilities = class_probabilities(trained.network, train, data.preprocessing)
     rows = np.arange(len(train))
     suggested = probabilities.argmax(axis=1)
     return table | {
@@ -49,3 +49,12 @@ def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray
         "given_probability": probabilities[rows, train.y],
         "suggested_probability": probabilities[rows, suggested],
     }
+
+
+def class_probabilities(
+    network: keras.Model, examples: Examples, preprocessing: Preprocessing
+) -> np.ndarray:
+    """Returns what a network that gives logits says of the examples, (n, classes) float32."""
+    batches = pipeline.evaluation_batches(examples, preprocessing, batch_size=500)
+    logits = network.predict(batches.map(lambda x, y: x), verbose=0)
+    return keras.ops.convert_to_numpy(keras.ops.softmax(logits.astype("float32")))

@@ -1,0 +1,242 @@
+"""Which finds wrong labels better: the audit after one reweighted training, or cleanlab?
+
+    python -m benchmarks.label_errors [--dataset=digits] [--noise KIND ...] [--ratios R ...]
+        [--seeds S ...] [--directory=DIR] [--flag=value ...]
+
+Both score the same wrong training labels with the same network, optimizer and number of epochs.
+The audit takes `label_quality` of the run's table, after one training. cleanlab takes
+`get_label_quality_scores` of out-of-fold probabilities, after three plain trainings: as its
+documentation has it, each label is scored by a network that was not trained on it. The clean
+examples are added to the training examples of every fold, so that both know the same.
+
+Every row of the comparison is a file of its directory; started again, the program does what is
+missing. The table of what is finished is table.md there. Other flags are those of a run.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import argparse
+import dataclasses
+import gc
+import importlib.metadata
+import importlib.util
+import itertools
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from absl import logging
+from sklearn import model_selection
+
+from l2rw_tf.data.examples import Examples
+from l2rw_tf.errors import UsageError
+from l2rw_tf.experiment import audit, config, example_table, prepared_data, training
+from l2rw_tf.experiment.config import RunConfig
+from l2rw_tf.experiment.prepared_data import PreparedData
+from l2rw_tf.experiment.run_directory import RunDirectory
+
+FLAGS = {
+    "digits": (
+        "--dataset=digits",
+        "--clean_per_class=5",
+        "--network=resnet8",
+        "--epochs=30",
+        "--learning_rate=0.05",
+        "--lr_decay_epochs=20,25",
+    ),
+    "fashion_mnist": (
+        "--dataset=fashion_mnist",
+        "--clean_per_class=10",
+        "--network=lenet",
+        "--optimizer=adam",
+        "--epochs=7",
+        "--learning_rate=0.001",
+        "--lr_decay_epochs=3.5,5.25",
+    ),
+}
+NOISE = ("background", "pair", "uniform")
+NUM_FOLDS = 3
+MEASURES = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "precision_at_true_number": "precision at the true number",
+}
+COSTS = {"train_seconds": "training (s)", "processor_seconds": "processor (s)"}
+METHODS = {"audit": "audit, 1 training", "cleanlab": f"cleanlab, {NUM_FOLDS} trainings"}
+
+Row = dict[str, Any]
+
+
+def audit_scores(settings: RunConfig, data: PreparedData) -> tuple[np.ndarray, float]:
+    """Returns the audit's label quality, (n,), and the seconds of the training that it needs."""
+    trained = training.train(settings.method, settings, data)
+    table = example_table.example_table(data, trained)
+    return audit.label_quality(table), trained.train_seconds
+
+
+def cleanlab_scores(settings: RunConfig, data: PreparedData) -> tuple[np.ndarray, float]:
+    """Returns cleanlab's label quality, (n,), and the seconds of the trainings that it needs."""
+    from cleanlab.rank import get_label_quality_scores
+
+    probabilities, seconds = out_of_fold_probabilities(settings, data)
+    return get_label_quality_scores(data.splits.train.y, probabilities), seconds
+
+
+def out_of_fold_probabilities(settings: RunConfig, data: PreparedData) -> tuple[np.ndarray, float]:
+    """Trains plainly without one fold after the other, each time with the clean examples.
+
+    Returns:
+        The probability of each class for each training example by the network that was not trained
+        on it, (n, classes), and the seconds of training.
+    """
+    given = data.splits.train
+    probabilities = np.zeros((len(given), data.source.num_classes))
+    seconds = 0.0
+    folds = model_selection.StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=settings.seed)
+    for rest, held_out in folds.split(given.y, given.y):
+        examples = _joined(given.take(rest), data.splits.clean)
+        splits = dataclasses.replace(data.splits, train=examples)
+        trained = training.train("plain", settings, dataclasses.replace(data, splits=splits))
+        probabilities[held_out] = example_table.class_probabilities(
+            trained.network, given.take(held_out), data.preprocessing
+        )
+        seconds += trained.train_seconds
+    return probabilities, seconds
+
+
+def _joined(first: Examples, second: Examples) -> Examples:
+    return Examples(
+        x=np.concatenate([first.x, second.x]),
+        y=np.concatenate([first.y, second.y]),
+        true_y=None,
+        ids=np.concatenate([first.ids, second.ids]),
+    )
+
+
+def measure(method: str, settings: RunConfig) -> Row:
+    """Trains, scores, and compares with the truth."""
+    data = prepared_data.prepare(settings)
+    # Nothing is measured on the test data, which a training looks at after each epoch.
+    splits = dataclasses.replace(data.splits, test=data.splits.test.take(np.arange(1)))
+    data = dataclasses.replace(data, splits=splits)
+    begin = time.process_time()
+    scores = audit_scores if method == "audit" else cleanlab_scores
+    quality, seconds = scores(settings, data)
+    processor_seconds = time.process_time() - begin
+    examples = data.splits.train
+    found = audit.detection(
+        {"label_quality": quality, "given_label": examples.y, "true_label": examples.true_y}
+    )
+    return {
+        **dataclasses.asdict(found),
+        "examples": len(examples),
+        "clean_examples": len(data.splits.clean),
+        "wrong_labels": int((examples.y != examples.true_y).sum()),
+        "train_seconds": seconds,
+        "processor_seconds": processor_seconds,
+    }
+
+
+def compare(directory: RunDirectory, flags: Sequence[str], condition: Row) -> dict[str, Row]:
+    """Returns a row for each method, made now where there is none.
+
+    Args:
+        directory: Where rows are kept.
+        flags: Of the runs; a row of other flags is made anew.
+        condition: `noise_type`, `noise_ratio` and `seed`.
+    """
+    condition_flags = [f"--{name}={value}" for name, value in condition.items()]
+    settings = config.from_arguments([*flags, *condition_flags])
+    found = {}
+    for method in METHODS:
+        name = "-".join([*map(str, condition.values()), method]) + ".json"
+        row = _read(directory.path / name)
+        if row.get("flags") != settings.flag_lines():
+            row = {**condition, "method": method, **measure(method, settings)}
+            row["flags"] = settings.flag_lines()
+            directory.write_json(name, row)
+            keras.backend.clear_session()
+            gc.collect()
+        found[method] = row
+    return found
+
+
+def _read(path: Path) -> Row:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def table(compared: Sequence[dict[str, Row]]) -> str:
+    """Returns the means over the seeds as a Markdown table, the better figure in bold."""
+    titles = ["noise", "wrong labels", "seeds", "by", *MEASURES.values(), *COSTS.values()]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    alike: dict[tuple[str, float], list[dict[str, Row]]] = {}
+    for rows in compared:
+        row = rows["audit"]
+        alike.setdefault((row["noise_type"], row["noise_ratio"]), []).append(rows)
+    for (kind, ratio), of_seeds in sorted(alike.items()):
+        seeds = ", ".join(str(rows["audit"]["seed"]) for rows in of_seeds)
+        mean = {
+            (method, name): np.mean([rows[method][name] for rows in of_seeds])
+            for method, name in itertools.product(METHODS, [*MEASURES, *COSTS])
+        }
+        for method, title in METHODS.items():
+            cells = [kind, f"{ratio:.0%}", seeds, title]
+            for name in MEASURES:
+                figure = f"{mean[method, name]:.4f}"
+                best = max(f"{mean[other, name]:.4f}" for other in METHODS)
+                cells.append(f"**{figure}**" if figure == best else figure)
+            cells += [f"{mean[method, name]:.1f}" for name in COSTS]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Makes the rows that are missing and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--dataset", choices=tuple(FLAGS), default="digits")
+    parser.add_argument("--noise", nargs="+", choices=NOISE, default=NOISE)
+    parser.add_argument("--ratios", nargs="+", type=float, default=(0.1, 0.2, 0.4))
+    parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
+    parser.add_argument("--directory", default="")
+    options, others = parser.parse_known_args(arguments)
+    if importlib.util.find_spec("cleanlab") is None:
+        print("cleanlab is missing: pip install -r requirements-bench.txt", file=sys.stderr)
+        return 2
+    path = Path(options.directory or f"runs/label_errors-{options.dataset}")
+    path.mkdir(parents=True, exist_ok=True)
+    directory = RunDirectory(path)
+    # The seeds are outermost, so that a first one gives the whole table.
+    conditions = [
+        {"noise_type": kind, "noise_ratio": ratio, "seed": seed}
+        for seed, ratio, kind in itertools.product(options.seeds, options.ratios, options.noise)
+    ]
+    # Every training example is to be scored, so none is held out.
+    flags = [*FLAGS[options.dataset], "--validation_fraction=0", "--steps_per_execution=20"]
+    # Each training is traced once, which TensorFlow takes for one function traced again and again.
+    logging.set_verbosity(logging.ERROR)
+    compared = []
+    try:
+        for condition in conditions:
+            compared.append(compare(directory, [*flags, *others], condition))
+            directory.write_text("table.md", table(compared))
+            print(*table(compared[-1:]).splitlines()[-len(METHODS) :], sep="\n", flush=True)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"\n{table(compared)}")
+    packages = ("cleanlab", "scikit-learn", "tensorflow", "keras", "numpy")
+    print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,80 @@
+"""The comparison with cleanlab: what its networks are trained on, and the table."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+
+from benchmarks import label_errors
+from l2rw_tf.data.examples import Examples, Source
+from l2rw_tf.data.preprocessing import Preprocessing
+from l2rw_tf.data.splits import Splits
+from l2rw_tf.experiment.config import RunConfig
+from l2rw_tf.experiment.prepared_data import PreparedData
+
+
+def examples(first, number):
+    y = np.arange(number) % 3
+    x = np.random.default_rng(first).normal(size=(number, 2)).astype(np.float32)
+    return Examples(x=x, y=y, true_y=y, ids=np.arange(first, first + number))
+
+
+def test_no_network_scores_what_it_was_trained_on(monkeypatch):
+    """The networks stand for what they know: the ids and inputs that they were trained on."""
+    train, clean = examples(0, 31), examples(100, 6)
+    data = PreparedData(
+        source=Source("points", train, None, ("a", "b", "c"), "table"),
+        splits=Splits(train, clean, train.take([]), train.take([])),
+        preprocessing=Preprocessing.fit(train, "table"),
+        unavailable=None,
+    )
+    known = []
+
+    def fake_training(method, settings, data):
+        assert method == "plain"
+        known.append(data.splits.train)
+        return types.SimpleNamespace(network=data.splits.train, train_seconds=2.0)
+
+    def fake_probabilities(network, held_out, preprocessing):
+        assert not np.isin(held_out.ids, network.ids).any()
+        return np.stack([held_out.ids, held_out.x[:, 0], held_out.y], axis=1)
+
+    monkeypatch.setattr(label_errors.training, "train", fake_training)
+    monkeypatch.setattr(label_errors.example_table, "class_probabilities", fake_probabilities)
+    probabilities, seconds = label_errors.out_of_fold_probabilities(RunConfig(), data)
+
+    np.testing.assert_array_equal(probabilities[:, 0], train.ids)
+    np.testing.assert_array_equal(probabilities[:, 1], train.x[:, 0])
+    np.testing.assert_array_equal(probabilities[:, 2], train.y)
+    assert seconds == 6
+    given = np.concatenate([train.x, clean.x])
+    for fold in known:
+        assert np.isin(clean.ids, fold.ids).all()
+        position = np.where(fold.ids < 100, fold.ids, fold.ids - 100 + len(train))
+        np.testing.assert_array_equal(fold.x, given[position])
+    assert sum(len(fold) for fold in known) == 2 * len(train) + 3 * len(clean)
+
+
+def row(kind, seed, auroc):
+    costs = {"train_seconds": 3.0, "processor_seconds": 1.5}
+    measures = dict.fromkeys(label_errors.MEASURES, 0.5) | {"auroc": auroc}
+    return {"noise_type": kind, "noise_ratio": 0.2, "seed": seed, **measures, **costs}
+
+
+def test_the_table_has_the_means_of_the_seeds():
+    table = label_errors.table(
+        [
+            {"audit": row("pair", 0, 0.9), "cleanlab": row("pair", 0, 0.7)},
+            {"audit": row("background", 0, 0.6), "cleanlab": row("background", 0, 0.75)},
+            {"audit": row("pair", 1, 0.8), "cleanlab": row("pair", 1, 0.8)},
+        ]
+    )
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    assert [line[:3] + line[4:6] for line in cells] == [
+        ["background", "20%", "0", "0.6000", "**0.5000**"],
+        ["background", "20%", "0", "**0.7500**", "**0.5000**"],
+        ["pair", "20%", "0, 1", "**0.8500**", "**0.5000**"],
+        ["pair", "20%", "0, 1", "0.7500", "**0.5000**"],
+    ]
+    assert cells[0][-2:] == ["3.0", "1.5"]
