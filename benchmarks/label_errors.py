@@ -3,11 +3,12 @@
     python -m benchmarks.label_errors [--dataset=digits] [--noise KIND ...] [--ratios R ...]
         [--seeds S ...] [--directory=DIR] [--flag=value ...]
 
-Both score the same wrong training labels with the same network, optimizer and number of epochs.
-The audit takes `label_quality` of the run's table, after one training. cleanlab takes
-`get_label_quality_scores` of out-of-fold probabilities, after three plain trainings: as its
-documentation has it, each label is scored by a network that was not trained on it. The clean
-examples are added to the training examples of every fold, so that both know the same.
+All score the same partly wrong training labels with the same network, optimizer and number of
+epochs. The audit takes `label_quality` of the run's table, after one training, with the paper's
+weights or with weights from history. cleanlab takes `get_label_quality_scores` of out-of-fold
+probabilities, after three plain trainings: as its documentation has it, each label is scored by a
+network that was not trained on it. The clean examples are added to the training examples of every
+fold, so that all know the same.
 
 Every row of the comparison is a file of its directory; started again, the program does what is
 missing. The table of what is finished is table.md there. Other flags are those of a run.
@@ -71,7 +72,12 @@ MEASURES = {
     "precision_at_true_number": "precision at the true number",
 }
 COSTS = {"train_seconds": "training (s)", "processor_seconds": "processor (s)"}
-METHODS = {"audit": "audit, 1 training", "cleanlab": f"cleanlab, {NUM_FOLDS} trainings"}
+METHODS = {
+    "audit": "audit, paper's weights",
+    "audit_history": "audit, weights from history, head",
+    "cleanlab": f"cleanlab, {NUM_FOLDS} plain trainings",
+}
+METHOD_FLAGS = {"audit_history": ("--weighting=history", "--meta_variables=head")}
 
 Row = dict[str, Any]
 
@@ -129,7 +135,7 @@ def measure(method: str, settings: RunConfig) -> Row:
     splits = dataclasses.replace(data.splits, test=data.splits.test.take(np.arange(1)))
     data = dataclasses.replace(data, splits=splits)
     begin = time.process_time()
-    scores = audit_scores if method == "audit" else cleanlab_scores
+    scores = cleanlab_scores if method == "cleanlab" else audit_scores
     quality, seconds = scores(settings, data)
     processor_seconds = time.process_time() - begin
     examples = data.splits.train
@@ -155,14 +161,14 @@ def compare(directory: RunDirectory, flags: Sequence[str], condition: Row) -> di
         condition: `noise_type`, `noise_ratio` and `seed`.
     """
     condition_flags = [f"--{name}={value}" for name, value in condition.items()]
-    settings = config.from_arguments([*flags, *condition_flags])
     found = {}
     for method in METHODS:
+        method_flags = [*flags, *condition_flags, *METHOD_FLAGS.get(method, ())]
         name = "-".join([*map(str, condition.values()), method]) + ".json"
         row = _read(directory.path / name)
-        if row.get("flags") != settings.flag_lines():
-            row = {**condition, "method": method, **measure(method, settings)}
-            row["flags"] = settings.flag_lines()
+        if row.get("flags") != method_flags:
+            figures = measure(method, config.from_arguments(method_flags))
+            row = {**condition, "method": method, **figures, "flags": method_flags}
             directory.write_json(name, row)
             keras.backend.clear_session()
             gc.collect()
@@ -175,7 +181,7 @@ def _read(path: Path) -> Row:
 
 
 def table(compared: Sequence[dict[str, Row]]) -> str:
-    """Returns the means over the seeds as a Markdown table, the better figure in bold."""
+    """Returns the means over the seeds as a Markdown table, the best figures in bold."""
     titles = ["noise", "wrong labels", "seeds", "by", *MEASURES.values(), *COSTS.values()]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     alike: dict[tuple[str, float], list[dict[str, Row]]] = {}

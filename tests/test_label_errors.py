@@ -56,25 +56,27 @@ def test_no_network_scores_what_it_was_trained_on(monkeypatch):
     assert sum(len(fold) for fold in known) == 2 * len(train) + 3 * len(clean)
 
 
-def row(kind, seed, auroc):
+def rows(kind, seed, **auroc):
     costs = {"train_seconds": 3.0, "processor_seconds": 1.5}
-    measures = dict.fromkeys(label_errors.MEASURES, 0.5) | {"auroc": auroc}
-    return {"noise_type": kind, "noise_ratio": 0.2, "seed": seed, **measures, **costs}
+    measures = dict.fromkeys(label_errors.MEASURES, 0.5)
+    condition = {"noise_type": kind, "noise_ratio": 0.2, "seed": seed}
+    return {
+        method: condition | measures | costs | {"auroc": auroc.get(method, 0.6)}
+        for method in label_errors.METHODS
+    }
 
 
 def test_the_table_has_the_means_of_the_seeds():
-    table = label_errors.table(
-        [
-            {"audit": row("pair", 0, 0.9), "cleanlab": row("pair", 0, 0.7)},
-            {"audit": row("background", 0, 0.6), "cleanlab": row("background", 0, 0.75)},
-            {"audit": row("pair", 1, 0.8), "cleanlab": row("pair", 1, 0.8)},
-        ]
-    )
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    compared = [rows("pair", 0, audit=0.9), rows("background", 0), rows("pair", 1, audit=0.8)]
+    compared[1]["cleanlab"]["auroc"] = 0.75
+    lines = label_errors.table(compared).splitlines()[2:]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert [line[:3] + line[4:6] for line in cells] == [
+        ["background", "20%", "0", "0.6000", "**0.5000**"],
         ["background", "20%", "0", "0.6000", "**0.5000**"],
         ["background", "20%", "0", "**0.7500**", "**0.5000**"],
         ["pair", "20%", "0, 1", "**0.8500**", "**0.5000**"],
-        ["pair", "20%", "0, 1", "0.7500", "**0.5000**"],
+        ["pair", "20%", "0, 1", "0.6000", "**0.5000**"],
+        ["pair", "20%", "0, 1", "0.6000", "**0.5000**"],
     ]
     assert cells[0][-2:] == ["3.0", "1.5"]
