@@ -11,7 +11,7 @@ import tensorflow as tf
 import l2rw_tf
 from benchmarks.timing import Take
 from l2rw_tf import networks
-from l2rw_tf.reweighting.batches import CLEAN, IDS, TRAINING
+from l2rw_tf.reweighting.batches import CLEAN, EXAMPLES, IDS, TRAINING
 from l2rw_tf.reweighting.meta_gradient import get_meta_gradient
 from l2rw_tf.reweighting.passes import call_for_training
 
@@ -90,19 +90,26 @@ class LiteralModel(l2rw_tf.ReweightingModel):
 
 def model_and_data(
     name: str, batch: int, variant: Variant, jit_compile: str = "auto", steps_per_execution: int = 1
-) -> tuple[keras.Model, tf.data.Dataset]:
-    """Returns a compiled model and the batch that it is trained on, over and over."""
+) -> tuple[keras.Model, dict[str, tf.data.Dataset]]:
+    """Returns a compiled model and what `fit` is given: one batch, over and over.
+
+    Args:
+        name: A network.
+        batch: Training batch.
+        variant: What the step does.
+        jit_compile: "auto", "true" or "false".
+        steps_per_execution: As in Keras.
+    """
     network, shape = build(name)
-    data = {TRAINING: _batches(batch, shape, seed=0)}
-    if variant.kind == "plain":
-        model, data = network, data[TRAINING]
-    else:
+    data = {"x": _batches(batch, shape, seed=0)}
+    model = network
+    if variant.kind != "plain":
         model = _reweighting_model(network, variant.kind)
-        data[CLEAN] = _batches(variant.clean, shape, seed=1)
-        if variant.kind == "tracked":
-            ids = tf.random.stateless_uniform([batch], (2, 0), 0, TRACKED_EXAMPLES, tf.int64)
-            data[IDS] = tf.data.Dataset.from_tensor_slices(ids).batch(batch)
-        data = tf.data.Dataset.zip(data)
+        data["clean_data"] = _batches(variant.clean, shape, seed=1)
+    if variant.kind == "tracked":
+        ids = tf.random.stateless_uniform([batch], (2, 0), 0, TRACKED_EXAMPLES, tf.int64)
+        ids = tf.data.Dataset.from_tensors(ids).unbatch().batch(batch).repeat()
+        data["x"] = tf.data.Dataset.zip({EXAMPLES: data["x"], IDS: ids})
     model.compile(
         keras.optimizers.SGD(1e-3, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -110,14 +117,14 @@ def model_and_data(
         jit_compile=JIT_COMPILE[jit_compile],
         steps_per_execution=steps_per_execution,
     )
-    return model, data.cache().repeat()
+    return model, data
 
 
 def _batches(size: int, shape: tuple[int, ...], seed: int) -> tf.data.Dataset:
     """One batch, whose size the graph does not know, as with the batches of `fit`."""
     x = tf.random.stateless_normal((size, *shape), (seed, 0))
     y = tf.random.stateless_uniform((size,), (seed, 1), 0, NUM_CLASSES, tf.int32)
-    return tf.data.Dataset.from_tensor_slices((x, y)).batch(size)
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(size).cache().repeat()
 
 
 def _reweighting_model(network: keras.Model, kind: str) -> l2rw_tf.ReweightingModel:
@@ -131,22 +138,39 @@ def _reweighting_model(network: keras.Model, kind: str) -> l2rw_tf.ReweightingMo
 def keras_step(
     name: str, batch: int, variant: Variant, jit_compile: str = "auto", steps_per_execution: int = 1
 ) -> Take:
-    """Returns what takes steps through the function that Keras's `fit` calls for each.
+    """Returns what takes steps: the first by `fit`, then through the function that `fit` calls.
 
     Args:
         name: A network.
         batch: Training batch.
         variant: What the step does.
         jit_compile: "auto", "true" or "false".
-        steps_per_execution: As in Keras; the number of steps asked for is divided by it.
+        steps_per_execution: As in Keras; steps come in such groups.
     """
     model, data = model_and_data(name, batch, variant, jit_compile, steps_per_execution)
-    model.make_train_function()
-    batches = iter(data)
+    batches = iter(_joined(data))
+    fitted = False
 
     def take(steps: int) -> None:
+        nonlocal fitted
+        if not fitted:
+            model.fit(**data, steps_per_epoch=steps_per_execution, shuffle=False, verbose=0)
+            fitted = True
+            return
         for _ in range(-(-steps // steps_per_execution)):
             logs = model.train_function(batches)
         logs["loss"].numpy()
 
     return take
+
+
+def _joined(data: dict[str, tf.data.Dataset]) -> tf.data.Dataset:
+    """Elements as `fit` makes them of what it is given."""
+    training, clean = data["x"], data.get("clean_data")
+    if clean is None:
+        return training
+    if not isinstance(training.element_spec, dict):
+        return tf.data.Dataset.zip({TRAINING: training, CLEAN: clean})
+    return tf.data.Dataset.zip((training, clean)).map(
+        lambda tracked, clean: {TRAINING: tracked[EXAMPLES], CLEAN: clean, IDS: tracked[IDS]}
+    )

@@ -7,6 +7,7 @@ import glob
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -19,17 +20,16 @@ _CONVOLUTIONS = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
 _STEPS_PROFILED = 10
 
 
-def optimized_graph(model: keras.Model, data: tf.data.Dataset) -> tf.compat.v1.GraphDef:
-    """Takes a step and returns the graph that it ran.
+def optimized_graph(model: keras.Model, data: dict[str, Any]) -> tf.compat.v1.GraphDef:
+    """Takes a step by `fit` and returns the graph that it ran.
 
     Args:
         model: A compiled model whose step has not been traced.
-        data: What `fit` would be given.
+        data: What `fit` is given.
     """
-    model.make_train_function()
     context.enable_graph_collection()
     try:
-        model.train_function(iter(data))
+        model.fit(**data, steps_per_epoch=1, shuffle=False, verbose=0)
         collected = context.context().export_run_metadata()
     finally:
         context.disable_graph_collection()

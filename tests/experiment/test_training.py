@@ -65,6 +65,22 @@ def test_plain_training_equals_a_loop_by_hand(blobs):
         np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=2e-4, atol=2e-5)
 
 
+def test_steps_and_evaluation_are_built_once(blobs, monkeypatch):
+    """Python passes through them while TensorFlow traces, and in no later epoch again."""
+    passes = []
+    for name in ("train_step", "test_step"):
+        run = getattr(keras.Model, name)
+        monkeypatch.setattr(
+            keras.Model,
+            name,
+            lambda self, data, name=name, run=run: (passes.append(name), run(self, data))[1],
+        )
+    counts = []
+    _train("plain", listeners=[lambda row: counts.append(len(passes))])
+    assert len(counts) == 3
+    assert 0 < counts[0] == counts[-1]
+
+
 def test_methods_start_from_the_same_parameters(blobs):
     data = prepared_data.prepare(SETTINGS)
     first, second = (training.build_network(SETTINGS, data).get_weights() for _ in range(2))
