@@ -39,18 +39,20 @@ FLAGS = (
     "--progress=none",
 )
 
-# Runs in a process of its own: counts moments, and sends itself a signal at one of them.
+KILL = "os.kill(os.getpid(), signal.SIGKILL)"
+
+# Runs in a process of its own: counts moments, and does something to itself at one of them.
 _CHILD = """
 import os, signal, sys
-directory, kind, number, name, *arguments = sys.argv[1:]
+directory, kind, number, action, *arguments = sys.argv[1:]
 moments = 0
 
 def moment(what):
     global moments
     moments += what.startswith(kind)
     if moments == int(number) and what.startswith(kind):
-        print("killed at:", what, flush=True)
-        os.kill(os.getpid(), signal.Signals[name])
+        print("moment:", what, flush=True)
+        exec(action)
 
 def audit(event, arguments):
     if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"):
@@ -85,16 +87,16 @@ def run(
     flags: Sequence[str],
     number: int = 0,
     kind: str = "",
-    signal_name: str = "SIGKILL",
+    action: str = KILL,
 ) -> subprocess.CompletedProcess[str]:
     """Runs the program, up to a moment.
 
     Args:
         directory: The run's directory.
         flags: Of the run, `--run_dir` aside.
-        number: The number of the moment, counted from 1, at which the signal comes; 0: none.
+        number: The number of the moment, counted from 1, at which it happens; 0: nothing does.
         kind: What the description of the moments that count begins with, such as "step".
-        signal_name: The signal.
+        action: What happens: Python code, which finds the run's directory in `directory`.
 
     Returns:
         The finished process; its last line of output is the moment, or how many there were.
@@ -102,7 +104,7 @@ def run(
     return subprocess.run(
         [
             *(sys.executable, "-c", _CHILD),
-            *(str(directory.absolute()), kind, str(number), signal_name),
+            *(str(directory.absolute()), kind, str(number), action),
             *(*flags, f"--run_dir={directory}"),
         ],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -148,7 +150,7 @@ def main() -> int:
         killed = run(directory / "killed", [*flags, "--resume"], number)
         if killed.returncode != -signal.SIGKILL:
             break
-        what = killed.stdout.splitlines()[-1].removeprefix("killed at: ")
+        what = killed.stdout.splitlines()[-1].removeprefix("moment: ")
         kinds[_kind(what)] += 1
         print(f"kill {kill}: {what}", flush=True)
     last = run(directory / "killed", [*flags, "--resume"])

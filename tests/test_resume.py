@@ -22,15 +22,16 @@ FLAGS = [
     "--checkpoint_minutes=0.00001",
     "--progress=none",
 ]
+TERMINATE = "os.kill(os.getpid(), signal.SIGTERM)"
 DISTURBANCES = [
     # Within the first epoch, when there is a checkpoint of a step already.
-    (2, "step", "SIGTERM"),
+    (2, "step", TERMINATE),
     # The arrays of a checkpoint are there and their sums are not.
-    (3, "open checkpoints/.unfinished-checkpoint/progress.json", "SIGKILL"),
+    (3, "open checkpoints/.unfinished-checkpoint/progress.json", kill_test.KILL),
     # Between the new checkpoint and the end of the one that it replaces.
-    (2, "os.rmdir checkpoints/step-", "SIGKILL"),
+    (2, "os.rmdir checkpoints/step-", kill_test.KILL),
     # The network is there and the results are not.
-    (1, "open .unfinished-results.json", "SIGKILL"),
+    (1, "open .unfinished-results.json", kill_test.KILL),
 ]
 
 
@@ -44,10 +45,10 @@ def undisturbed(tmp_path_factory):
 def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_been(undisturbed, tmp_path):
     directory = tmp_path / "run"
     flags = FLAGS  # Once the run is there, those that are not given are its own.
-    for number, kind, signal_name in DISTURBANCES:
-        ended = kill_test.run(directory, [*flags, "--resume"], number, kind, signal_name)
-        assert f"killed at: {kind}" in ended.stdout, ended.stderr
-        if signal_name == "SIGTERM":
+    for number, kind, action in DISTURBANCES:
+        ended = kill_test.run(directory, [*flags, "--resume"], number, kind, action)
+        assert f"moment: {kind}" in ended.stdout, ended.stderr
+        if action == TERMINATE:
             assert ended.returncode == 3
             assert ended.stderr == (
                 f"l2rw: stopped by SIGTERM: The run is saved in {directory}/checkpoints/"

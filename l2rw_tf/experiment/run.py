@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import importlib.metadata
 import json
@@ -230,20 +231,31 @@ def _events(config: RunConfig, path: Path, listeners: list[Any]) -> Iterator[Non
         return
     import tensorflow as tf
 
-    writer = tf.summary.create_file_writer(str(path))
+    @contextlib.contextmanager
+    def named_errors() -> Iterator[None]:
+        # TensorFlow's error of a full disk is that of a full memory, and names no file.
+        try:
+            yield
+        except tf.errors.OpError as error:
+            reason = re.split(r"\n| \[Op:", str(error))[0].split("; ")[-1]
+            raise OSError(errno.EIO, reason, str(path)) from error
 
     def write(row: dict[str, Any]) -> None:
-        with writer.as_default(step=row["epoch"]):
+        with named_errors(), writer.as_default(step=row["epoch"]):
             for name, value in row.items():
                 if name not in ("method", "epoch", "phase", "step"):
                     tf.summary.scalar(name, value)
-        writer.flush()
+            writer.flush()
 
+    with named_errors():
+        writer = tf.summary.create_file_writer(str(path))
     listeners.append(write)
     try:
         yield
     finally:
-        writer.close()
+        # What is written is on the disk already, row by row.
+        with contextlib.suppress(tf.errors.OpError):
+            writer.close()
 
 
 def _name(config: RunConfig, data: Any) -> str:
