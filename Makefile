@@ -12,12 +12,13 @@ INSTALL := $(RUN) -m pip install --quiet --quiet --disable-pip-version-check --r
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := $(PYTHON) $(if $(PYTHON),,python3.12 python3.13 python3.11 python3 python)
 
-.PHONY: help demo test report-check bench lint clean
+.PHONY: help demo test report-check kill-test bench lint clean
 
 help:
 	@echo 'make demo    train on digits with 40 % wrong labels, reweighted and plain (DEMO_FLAGS="--seed=1" adds flags)'
 	@echo 'make test    lint and run all tests (PYTEST_FLAGS="-k name" adds flags)'
 	@echo 'make report-check  run the demo and look at its report in a headless Chromium (screenshots: build/report-check)'
+	@echo 'make kill-test  kill a run 30 times, resume it each time and compare its end with a run that is left alone'
 	@echo 'make bench   measure what a step costs (BENCH_FLAGS="--parts=steps" adds flags; PyTorch beside it: requirements-bench.txt)'
 	@echo 'make lint    check the style of the code'
 	@echo 'make clean   remove .venv and caches; runs/ stays'
@@ -34,6 +35,9 @@ report-check: $(VENV)/.installed-dev
 	@rm -rf build/report-check
 	@$(RUN) -m l2rw_tf.main --flagfile=configs/digits_noisy.cfg --run_dir=build/report-check/demo
 	@$(RUN) -m tests.report_check build/report-check build/report-check/demo/report.html
+
+kill-test: $(VENV)/.installed
+	@$(RUN) -m benchmarks.kill_test $(KILL_FLAGS)
 
 bench: $(VENV)/.installed-dev
 	@$(RUN) -m benchmarks.speed $(BENCH_FLAGS)

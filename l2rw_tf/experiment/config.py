@@ -34,7 +34,15 @@ _OF_ONE_START = ("run_dir", "resume", "resume_learning_rate")
 # Nor do these change what it computes.
 _HARMLESS = (
     *_OF_ONE_START,
-    *("data_dir", "name", "tensorboard", "progress", "checkpoint_minutes", "keep_checkpoints"),
+    *(
+        "on_nonfinite",
+        "data_dir",
+        "name",
+        "tensorboard",
+        "progress",
+        "checkpoint_minutes",
+        "keep_checkpoints",
+    ),
 )
 
 
@@ -278,6 +286,12 @@ class RunConfig(Settings):
         "With --resume: the learning rate from here on instead of the run's (its decays count from "
         "this one, and --finetune_learning_rate is no larger).",
         above=0,
+    )
+    on_nonfinite: str = _interruptions(
+        "stop",
+        "What a step does that meets NaN or infinity in loss, u or parameters: it ends the run, or "
+        "is dropped and counted in results.json (skip; this costs time and memory).",
+        choices=("stop", "skip"),
     )
     checkpoint_minutes: float = _interruptions(
         10.0,

@@ -333,6 +333,7 @@ def _results(config: RunConfig, data: Any, trained: Any) -> dict[str, Any]:
         "step_seconds": trained.step_seconds,
         "epochs": len(trained.epochs),
         "steps": trained.steps,
+        "skipped_steps": trained.skipped_steps,
         "network": config.network,
         "parameters": trained.network.count_params(),
         "noise_type": config.noise_type,

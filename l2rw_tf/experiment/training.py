@@ -18,6 +18,7 @@ from l2rw_tf.experiment.checkpoints import Checkpoint
 from l2rw_tf.experiment.config import RunConfig
 from l2rw_tf.experiment.epoch_record import EpochRecord, Row
 from l2rw_tf.experiment.methods import METHODS, Method
+from l2rw_tf.experiment.nonfinite import SkipNonfinite
 from l2rw_tf.experiment.prepared_data import PreparedData
 from l2rw_tf.experiment.training_state import SaveRegularly, TakeUp, all_finite, arrays_of
 from l2rw_tf.reweighting.batches import EXAMPLES, IDS
@@ -40,6 +41,7 @@ class Training:
         steps: Steps taken.
         train_seconds: Time spent on training steps, compilation included, evaluation left out.
         step_seconds: Median time of a step of the main phase.
+        skipped_steps: Steps that were dropped since they met NaN or infinity.
         example_record: What the main phase gave every example of the source, by column
             (`ReweightingModel.example_record`); None for methods that give nothing.
     """
@@ -51,6 +53,7 @@ class Training:
     steps: int
     train_seconds: float
     step_seconds: float
+    skipped_steps: int
     example_record: dict[str, np.ndarray] | None
 
 
@@ -126,30 +129,29 @@ def train(
         test_batches=_evaluation_batches(data.splits.test, config, data),
         listeners=listeners,
     )
-    best = _BestEpoch(network)
-    example_record = None
+    under_way = _UnderWay(record, _BestEpoch(network), SkipNonfinite(data.source.num_classes))
     if saved:
-        record.take_up(saved.progress["record"])
-        best.take_up(saved.progress["best"], _part(saved.arrays, _BEST))
-        example_record = _part(saved.arrays, _EXAMPLES) or None
+        under_way.take_up(saved)
     for phase in _phases(method, config, data):
         if saved and saved.progress["phase"] != phase.name:
             continue
         if phase.name == FINETUNE and config.early_stopping:
-            best.restore()
+            under_way.best.restore()
         model = _model(phase, network, config, data)
-        in_order = [record, *([best] if config.early_stopping else []), *callbacks]
+        if config.on_nonfinite == "skip":
+            under_way.skip.watch(model)
+        in_order = [*under_way.callbacks(config), *callbacks]
         if save:
-            take = functools.partial(_checkpoint, phase, model, record, best, example_record)
+            take = functools.partial(under_way.checkpoint, phase, model)
             in_order.append(SaveRegularly(take, save, config.checkpoint_minutes))
         _fit(phase, model, config, data, record, in_order, saved.arrays if saved else None)
         saved = None
         if phase.name == MAIN and phase.method.uses_clean_data:
-            example_record = model.example_record()
+            under_way.example_record = model.example_record()
     final = record.rows[-1]
     if config.early_stopping and not config.finetune_steps:
-        best.restore()
-        final = record.rows[best.epoch]
+        under_way.best.restore()
+        final = record.rows[under_way.best.epoch]
     return Training(
         method=method,
         network=network,
@@ -158,32 +160,60 @@ def train(
         steps=record.steps,
         train_seconds=record.train_seconds,
         step_seconds=record.step_seconds[MAIN],
-        example_record=example_record,
+        skipped_steps=under_way.skip.skipped,
+        example_record=under_way.example_record,
     )
 
 
 _BEST, _EXAMPLES = "best/", "examples/"
 
 
-def _checkpoint(
-    phase: _Phase,
-    model: keras.Model,
-    record: EpochRecord,
-    best: _BestEpoch,
-    example_record: Mapping[str, np.ndarray] | None,
-) -> Checkpoint:
-    """All that the rest of a training depends on.
+@dataclasses.dataclass
+class _UnderWay:
+    """What a training has beside its model.
 
-    Raises:
-        TrainingDiverged: If a parameter is NaN or infinite: a checkpoint is good to go on from.
+    Attributes:
+        record: What is written down of its epochs.
+        best: The best epoch so far.
+        skip: What drops steps that meet NaN or infinity.
+        example_record: As of `Training`, once the main phase is over.
     """
-    arrays = arrays_of(model)
-    if not all_finite(arrays):
-        raise TrainingDiverged("A parameter is not finite.", record.steps_of_fit)
-    progress = {"phase": phase.name, "record": record.state(), "best": best.state()}
-    arrays |= {f"{_BEST}{name}": array for name, array in best.arrays().items()}
-    arrays |= {f"{_EXAMPLES}{name}": array for name, array in (example_record or {}).items()}
-    return Checkpoint(record.steps, progress, arrays)
+
+    record: EpochRecord
+    best: _BestEpoch
+    skip: SkipNonfinite
+    example_record: Mapping[str, np.ndarray] | None = None
+
+    def callbacks(self, config: RunConfig) -> list[keras.callbacks.Callback]:
+        """Those that the settings ask for."""
+        return [self.record, *([self.best] if config.early_stopping else [])]
+
+    def checkpoint(self, phase: _Phase, model: keras.Model) -> Checkpoint:
+        """Returns all that the rest of the training depends on.
+
+        Raises:
+            TrainingDiverged: If a parameter is NaN or infinite: a checkpoint is good to go on from.
+        """
+        arrays = arrays_of(model)
+        if not all_finite(arrays):
+            raise TrainingDiverged("A parameter is not finite.", self.record.steps_of_fit)
+        arrays |= {f"{_BEST}{name}": array for name, array in self.best.arrays().items()}
+        examples = self.example_record or {}
+        arrays |= {f"{_EXAMPLES}{name}": array for name, array in examples.items()}
+        progress = {
+            "phase": phase.name,
+            "record": self.record.state(),
+            "best": self.best.state(),
+            "skipped": self.skip.skipped,
+        }
+        return Checkpoint(self.record.steps, progress, arrays)
+
+    def take_up(self, saved: Checkpoint) -> None:
+        """Goes on from a checkpoint."""
+        self.record.take_up(saved.progress["record"])
+        self.best.take_up(saved.progress["best"], _part(saved.arrays, _BEST))
+        self.skip.take_up(saved.progress["skipped"])
+        self.example_record = _part(saved.arrays, _EXAMPLES) or None
 
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -42,6 +42,34 @@ def all_finite(arrays: Mapping[str, np.ndarray]) -> bool:
     return all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
 
 
+def variables_of(model: keras.Model) -> list[keras.Variable]:
+    """Returns every variable that a step of training changes.
+
+    Args:
+        model: A model in training.
+    """
+    groups = _variables(model)
+    faults = model.fault_variables if isinstance(model, ReweightingModel) else []
+    return [*groups[_STATE], *groups[_MEANS], *faults]
+
+
+def make_variables(model: keras.Model, num_classes: int) -> None:
+    """Makes the variables that Keras makes in the first step of training.
+
+    Args:
+        model: A compiled model.
+        num_classes: The size of its output.
+    """
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    before = [(variable, variable.numpy()) for variable in model.metrics_variables]
+    model.compute_metrics(None, np.zeros(1, np.int64), np.zeros((1, num_classes), np.float32))
+    for metric in model.metrics:
+        metric.reset_state()
+    for variable, value in before:
+        variable.assign(value)
+
+
 class TakeUp(keras.callbacks.Callback):
     """Gives a model, at the start of its `fit`, the variables that a checkpoint holds."""
 
@@ -57,20 +85,18 @@ class TakeUp(keras.callbacks.Callback):
         """
         super().__init__()
         self._arrays = arrays
-        self._one_batch = np.zeros(1, np.int64), np.zeros((1, num_classes), np.float32)
+        self._num_classes = num_classes
         self._within_epoch = within_epoch
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Sets the variables, which are all there by now."""
-        self.model.optimizer.build(self.model.trainable_variables)
+        make_variables(self.model, self._num_classes)
         self._assign(_STATE)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Sets the means, which Keras has just started anew."""
         if self._within_epoch:
             self._within_epoch = False
-            # Keras makes the variables of its metrics when it first meets outputs.
-            self.model.compute_metrics(None, *self._one_batch)
             self._assign(_MEANS)
 
     def _assign(self, group: str) -> None:

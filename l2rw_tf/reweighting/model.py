@@ -428,8 +428,16 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
         part = tf.reduce_sum(finite_w * losses) + tf.math.multiply_no_nan(regularization, share)
         self._log_losses(sum_over_replicas(part), finite_w, share, y, y_pred)
         self._monitor.update(finite_w, clean_loss, losses, u)
-        logs = self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
-        return {**logs, **self._monitor.result()}
+        self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+        return self.logs_so_far()
+
+    def logs_so_far(self) -> dict[str, tf.Tensor]:
+        """Returns the means over the steps of the epoch so far, by name."""
+        return {**self.get_metrics_result(), **self._monitor.result()}
+
+    def met_fault(self) -> tf.Tensor:
+        """Returns whether a step met NaN or infinity that ends the training, a boolean scalar."""
+        return self._monitor.met_fault()
 
     def example_record(self) -> dict[str, np.ndarray]:
         """Returns what every training example was given since tracking began.
@@ -454,6 +462,11 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
     def record_variables(self) -> list[keras.Variable]:
         """Variables of the examples' record; training depends on them beside Keras's own."""
         return [] if self._ledger is None else self._ledger.variables
+
+    @property
+    def fault_variables(self) -> list[keras.Variable]:
+        """Variables by which faults are found."""
+        return self._monitor.fault_variables
 
     @property
     def step_means_variables(self) -> list[keras.Variable]:

@@ -88,6 +88,15 @@ class StepMonitor:
             )
 
     @property
+    def fault_variables(self) -> list[keras.Variable]:
+        """The variables by which a fault is found."""
+        return [self._steps, self._bad_in_a_row, self._fault_began]
+
+    def met_fault(self) -> tf.Tensor:
+        """Returns whether `check` would end the training, a boolean scalar."""
+        return self._fault_began.value > 0
+
+    @property
     def means_variables(self) -> list[keras.Variable]:
         """The variables that the means are made of."""
         return [variable for mean in self._means.values() for variable in mean.variables]

@@ -31,7 +31,7 @@ def _begin(path, data, **settings):
     network = training.build_network(dataclasses.replace(SETTINGS, seed=1), data)
     rows = [{"method": "plain", "epoch": 1, "loss": 0.1 + 0.2}]
     journal.finished["plain"] = training.Training(
-        "plain", network, rows, rows[0], 10, 1.5, 0.25, None
+        "plain", network, rows, rows[0], 10, 1.5, 0.25, 0, None
     )
     progress = {"phase": "main", "record": {"rows": [{"method": "l2rw", "epoch": 1}]}}
     journal.save("l2rw", Checkpoint(3, progress, {"state/0000": np.ones(2)}))
