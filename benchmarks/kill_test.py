@@ -82,6 +82,13 @@ sys.exit(code)
 """
 
 
+def environment() -> dict[str, str]:
+    """Returns the environment of a process that finds the package and logs as it does by itself."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    return environment
+
+
 def run(
     directory: Path,
     flags: Sequence[str],
@@ -107,7 +114,7 @@ def run(
             *(str(directory.absolute()), kind, str(number), action),
             *(*flags, f"--run_dir={directory}"),
         ],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=600,

@@ -224,12 +224,16 @@ def test_a_network_that_does_not_fit_the_data_is_refused(blobs):
     ("method", "settings", "steps"),
     [
         # Within an epoch, at its end, and at the end of all.
-        ("l2rw", {"optimizer": "adam", "dropout": 0.5, "epochs": 2}, (2, 6, 12)),
+        (
+            "l2rw",
+            {"optimizer": "adam", "dropout": 0.5, "epochs": 2, "weighting": "history"},
+            (2, 6, 12),
+        ),
         ("l2rw", {"steps_per_execution": 3, "dtype_policy": "mixed_float16"}, (9,)),
         # In each phase, and between the two last.
         ("s_model_conf", {"early_stopping": True, "finetune_steps": 4}, (4, 7, 18, 20)),
     ],
-    ids=["dropout and adam", "steps in groups and loss scaling", "three phases"],
+    ids=["dropout, adam, history", "steps in groups and loss scaling", "three phases"],
 )
 def test_a_training_goes_on_from_any_checkpoint(blobs, method, settings, steps):
     settings = dataclasses.replace(SETTINGS, checkpoint_minutes=1e-9, **settings)
