@@ -39,15 +39,17 @@ class Checkpoints:
     beside its files is what `sha256sum` writes, so that `sha256sum -c` checks it too.
     """
 
-    def __init__(self, path: Path, keep: int) -> None:
+    def __init__(self, path: Path, keep: int, writes: bool = True) -> None:
         """Takes the directory, which need not exist yet.
 
         Args:
             path: The directory.
             keep: How many checkpoints stay.
+            writes: Whether checkpoints are written, or left to another worker.
         """
         self.path = path
         self._keep = keep
+        self.writes = writes
         self._usable = sorted(path.glob(f"{_PREFIX}*"))
 
     @property
@@ -83,7 +85,7 @@ class Checkpoints:
             OSError: If it cannot be written; those before it are as they were.
         """
         final = self.path / f"{_PREFIX}{checkpoint.step:010}"
-        if final in self._usable:
+        if final in self._usable or not self.writes:
             return final
         unfinished = self.path / _UNFINISHED
         try:

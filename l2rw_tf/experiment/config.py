@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.experiment import settings
+from l2rw_tf.experiment import distribution, settings
 from l2rw_tf.experiment.methods import METHODS
 from l2rw_tf.experiment.settings import Settings, as_text, setting
 
@@ -34,15 +34,10 @@ _OF_ONE_START = ("run_dir", "resume", "resume_learning_rate")
 # Nor do these change what it computes.
 _HARMLESS = (
     *_OF_ONE_START,
-    *(
-        "on_nonfinite",
-        "data_dir",
-        "name",
-        "tensorboard",
-        "progress",
-        "checkpoint_minutes",
-        "keep_checkpoints",
-    ),
+    *("on_nonfinite", "data_dir", "name", "tensorboard", "progress"),
+    *("checkpoint_minutes", "keep_checkpoints"),
+    # But for the last digits.
+    "distribution",
 )
 
 
@@ -253,6 +248,18 @@ class RunConfig(Settings):
         1, "First visits at which an example gets the weight 1.", at_least=0
     )
 
+    distribution: str = _execution(
+        "none",
+        "Devices that every step is spread over: one (none), all GPUs of this machine (mirrored), "
+        "or those of all machines that TF_CONFIG names, on each of which the program is started "
+        "(multi_worker). The result is that of one device.",
+        choices=distribution.KINDS,
+    )
+    sync_batch_norm: bool = _execution(
+        True,
+        "With --distribution: batch normalization over the whole batch and not over the part that "
+        "a device has.",
+    )
     jit_compile: str = _execution(
         "auto",
         "XLA: auto leaves it to Keras (on for a GPU, off for a CPU).",
@@ -336,6 +343,8 @@ class RunConfig(Settings):
             raise UsageError(
                 "early_stopping needs held-out examples: validation_fraction must be above 0."
             )
+        if self.distribution != distribution.NONE:
+            self._check_distribution()
         if self.resume and not self.run_dir:
             raise UsageError("resume needs run_dir, the directory of the run to go on with.")
         if self.resume_learning_rate is not None and not self.resume:
@@ -348,6 +357,18 @@ class RunConfig(Settings):
         if any(separator in self.name for separator in "/\\") or self.name in (".", ".."):
             raise UsageError(
                 f"name must be a plain directory name, got {self.name!r}; use run_dir for a path."
+            )
+
+    def _check_distribution(self) -> None:
+        if self.jit_compile == "true":
+            raise UsageError(
+                f"jit_compile=true cannot be used with distribution={self.distribution}: leave it "
+                "at auto, which turns XLA off there."
+            )
+        if self.clipnorm and self.dtype_policy == "mixed_float16":
+            raise UsageError(
+                f"clipnorm and dtype_policy=mixed_float16 cannot be used together with "
+                f"distribution={self.distribution}: use mixed_bfloat16."
             )
 
     @property

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def _bare_network(network: keras.Model, config: RunConfig, data: PreparedData) -> keras.Model:
-    import keras
+    from l2rw_tf.reweighting.replicas import DistributedFunctional
 
     # Compiled itself, the network would be saved with this package's loss in its file.
-    return keras.Model(network.input, network.output)
+    return DistributedFunctional(network.input, network.output)
 
 
 def _reweighting(network: keras.Model, config: RunConfig, data: PreparedData) -> keras.Model:

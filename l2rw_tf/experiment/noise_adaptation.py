@@ -13,6 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from l2rw_tf.reweighting.replicas import DistributedFunctional
+
 # How often the start of the layer takes a label for wrong, where nothing is known of the noise.
 ASSUMED_NOISE = 0.1
 
@@ -73,7 +75,7 @@ def adapted(network: keras.Model, start: np.ndarray) -> keras.Model:
         network: A functional model that gives logits.
         start: The transition matrix at the start.
     """
-    return keras.Model(network.input, NoiseAdaptation(start)(network.output))
+    return DistributedFunctional(network.input, NoiseAdaptation(start)(network.output))
 
 
 def uniform_start(num_classes: int, noise: float = ASSUMED_NOISE) -> np.ndarray:

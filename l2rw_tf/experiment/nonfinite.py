@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from l2rw_tf.experiment import training_state
 from l2rw_tf.reweighting.model import ReweightingModel
+from l2rw_tf.reweighting.replicas import sum_over_replicas
 
 
 class SkipNonfinite:
@@ -54,6 +55,7 @@ class SkipNonfinite:
             is_good = _all_finite(variables)
             if isinstance(model, ReweightingModel):
                 is_good &= tf.logical_not(model.met_fault())
+            is_good = tf.equal(sum_over_replicas(tf.cast(~is_good, tf.int32)), 0)
             for variable, value in zip(variables, before, strict=True):
                 variable.assign(tf.where(is_good, variable.value, value))
             self._skipped.assign_add(tf.cast(tf.logical_not(is_good), tf.int64))

@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from typing import Any
 from l2rw_tf import __version__, networks
 from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
 from l2rw_tf.experiment import config as config_module
-from l2rw_tf.experiment import program
+from l2rw_tf.experiment import distribution, program
 from l2rw_tf.experiment.checkpoints import Checkpoints
 from l2rw_tf.experiment.config import RunConfig
+from l2rw_tf.experiment.distribution import Worker
 from l2rw_tf.experiment.methods import METHODS
 from l2rw_tf.experiment.run_directory import RunDirectory, check_vacant
 
@@ -45,19 +47,21 @@ def run(config: RunConfig) -> dict[str, Any]:
     """
     with contextlib.ExitStack() as scope:
         # What needs no TensorFlow to be found wrong is found before it is loaded.
+        worker = distribution.this_worker(config.distribution)
         directory = RunDirectory.of_run(config.run_dir) if config.resume else None
-        if directory is None:
-            check_vacant(config.run_dir)
-        else:
+        if directory is not None:
             _check_flags(config, directory)
             if directory.is_finished:
                 print(f"{directory.path} holds a finished run: nothing is left to do.")
                 return json.loads((directory.path / "results.json").read_text(encoding="utf-8"))
-            scope.enter_context(directory.locked())
+            if worker.is_chief:
+                scope.enter_context(directory.locked())
+        elif worker.is_chief:
+            check_vacant(config.run_dir)
         if config.network != "auto":
             networks.validate_name(config.network)
-        scope.enter_context(_tensorflow_set_up(config))
-        return _run(config, directory)
+        scope.enter_context(_tensorflow_set_up(config, worker))
+        return _run(config, directory, worker)
 
 
 def _check_flags(config: RunConfig, directory: RunDirectory) -> None:
@@ -73,7 +77,7 @@ def _check_flags(config: RunConfig, directory: RunDirectory) -> None:
         )
 
 
-def _run(config: RunConfig, directory: RunDirectory | None) -> dict[str, Any]:
+def _run(config: RunConfig, directory: RunDirectory | None, worker: Worker) -> dict[str, Any]:
     from l2rw_tf.experiment import prepared_data, progress, training
 
     try:
@@ -87,22 +91,43 @@ def _run(config: RunConfig, directory: RunDirectory | None) -> dict[str, Any]:
         print(progress.fallback_banner(config.dataset, data.source.name, data.unavailable))
     # In advance, so that a mistake leaves no directory behind.
     training.check(config, data)
+    if not worker.is_chief:
+        return _train_beside_chief(config, data, directory)
     if directory is not None:
-        return _train(config, data, directory)
+        return _train(config, data, directory, _checkpoints(config, directory))
     directory = RunDirectory.create(config.run_dir, f"{_name(config, data)}-seed{config.seed}")
     with directory.locked():
         directory.write_flags(config.flag_lines())
-        return _train(config, data, directory)
+        return _train(config, data, directory, _checkpoints(config, directory))
 
 
-def _train(config: RunConfig, data: Any, directory: RunDirectory) -> dict[str, Any]:
+def _train_beside_chief(
+    config: RunConfig, data: Any, directory: RunDirectory | None
+) -> dict[str, Any]:
+    """Does all that the chief does, step by step with it, and leaves nothing."""
+    with (
+        tempfile.TemporaryDirectory(prefix="l2rw-") as temporary,
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+    ):
+        own = RunDirectory(Path(temporary))
+        checkpoints = _checkpoints(config, directory or own, writes=False)
+        return _train(config, data, own, checkpoints)
+
+
+def _checkpoints(config: RunConfig, directory: RunDirectory, writes: bool = True) -> Checkpoints:
+    return Checkpoints(directory.path / "checkpoints", config.keep_checkpoints, writes)
+
+
+def _train(
+    config: RunConfig, data: Any, directory: RunDirectory, checkpoints: Checkpoints
+) -> dict[str, Any]:
     """Begins or goes on with the trainings, and writes down what came of them."""
     from l2rw_tf.experiment import journal as journals
 
     directory.write_text("config.cfg", _config_text(config, data))
     heading = _heading(config, data)
     _introduce(config, data, heading)
-    checkpoints = Checkpoints(directory.path / "checkpoints", config.keep_checkpoints)
     journal = journals.Journal(checkpoints, config, data)
     _tell(journal, directory)
     try:
@@ -129,6 +154,8 @@ def _tell(journal: Any, directory: RunDirectory) -> None:
 
 
 def _how_to_go_on(directory: RunDirectory, checkpoints: Checkpoints, flags: str) -> str:
+    if not checkpoints.writes:
+        return "The first worker says where the run is saved."
     flags = f"--resume --run_dir={directory.path}{flags}"
     if checkpoints.newest_path is None:
         return f"There is no checkpoint yet: {flags} begins anew."
@@ -205,7 +232,7 @@ def _write_results(
 
 
 @contextlib.contextmanager
-def _tensorflow_set_up(config: RunConfig) -> Iterator[None]:
+def _tensorflow_set_up(config: RunConfig, worker: Worker) -> Iterator[None]:
     """Applies the settings that are global in TensorFlow and Keras."""
     import keras
     import tensorflow as tf
@@ -218,7 +245,8 @@ def _tensorflow_set_up(config: RunConfig) -> Iterator[None]:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.dtype_policy)
     try:
-        yield
+        with distribution.scope(config.distribution, worker):
+            yield
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -308,12 +336,13 @@ def _sizes(data: Any) -> dict[str, int]:
 def _device() -> str:
     import tensorflow as tf
 
+    replicas = distribution.in_words()
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
-        return f"GPU: {details.get('device_name', gpus[0].name)}"
+        return f"{replicas}GPU: {details.get('device_name', gpus[0].name)}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"CPU: {cores} cores"
+    return f"{replicas}CPU: {cores} cores"
 
 
 def _results(config: RunConfig, data: Any, trained: Any) -> dict[str, Any]:

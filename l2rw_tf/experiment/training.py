@@ -16,12 +16,14 @@ from l2rw_tf.data import pipeline
 from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.experiment.checkpoints import Checkpoint
 from l2rw_tf.experiment.config import RunConfig
+from l2rw_tf.experiment.distribution import NONE
 from l2rw_tf.experiment.epoch_record import EpochRecord, Row
 from l2rw_tf.experiment.methods import METHODS, Method
 from l2rw_tf.experiment.nonfinite import SkipNonfinite
 from l2rw_tf.experiment.prepared_data import PreparedData
 from l2rw_tf.experiment.training_state import SaveRegularly, TakeUp, all_finite, arrays_of
 from l2rw_tf.reweighting.batches import EXAMPLES, IDS
+from l2rw_tf.reweighting.replicas import distribute
 
 FIRST, MAIN, FINETUNE = "first", "main", "finetune"
 
@@ -89,6 +91,7 @@ def build_network(config: RunConfig, data: PreparedData) -> keras.Model:
         weight_decay=weight_decay,
         dropout=config.dropout,
         seed=config.seed,
+        sync_batch_norm=config.sync_batch_norm and config.distribution != NONE,
     )
 
 
@@ -339,9 +342,13 @@ def _fit_epochs(
         )
         arguments["track_examples"] = int(data.splits.train.ids.max()) + 1
     first_step = record.steps
+    batches = _batches(phase.method, config, data, start_step=first_step)
+    if not phase.method.uses_clean_data:
+        # Together with clean data, the model does it.
+        batches = distribute(tf.distribute.get_strategy(), batches)
     try:
         model.fit(
-            _batches(phase.method, config, data, start_step=first_step),
+            batches,
             initial_epoch=len(record.rows),
             epochs=last_epoch,
             steps_per_epoch=steps_per_epoch,

@@ -8,12 +8,17 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from l2rw_tf.experiment.checkpoints import Checkpoint
+from l2rw_tf.experiment.distribution import any_worker, has_several_workers
 from l2rw_tf.experiment.program import stop_signal
 from l2rw_tf.reweighting.model import ReweightingModel
 
 _STATE, _MEANS = "state", "means"
+
+# Several workers must save at the same step: they agree on it, at the cost of a message.
+_AGREE_EVERY = 10
 
 
 def arrays_of(model: keras.Model) -> dict[str, np.ndarray]:
@@ -62,6 +67,9 @@ def make_variables(model: keras.Model, num_classes: int) -> None:
     """
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
+    if tf.distribute.has_strategy():
+        # There Keras makes those of its metrics beforehand.
+        return
     before = [(variable, variable.numpy()) for variable in model.metrics_variables]
     model.compute_metrics(None, np.zeros(1, np.int64), np.zeros((1, num_classes), np.float32))
     for metric in model.metrics:
@@ -130,7 +138,10 @@ class SaveRegularly(keras.callbacks.Callback):
         """Saves where it is time or the last chance; an epoch's last step waits for its end."""
         if batch + 1 == self.params["steps"]:
             return
-        if stop_signal.received or time.monotonic() - self._last >= self._seconds:
+        if has_several_workers() and (batch + 1) % _AGREE_EVERY:
+            return
+        is_due = time.monotonic() - self._last >= self._seconds
+        if any_worker(bool(stop_signal.received) or is_due):
             self._save_now()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -140,7 +151,9 @@ class SaveRegularly(keras.callbacks.Callback):
     def _save_now(self) -> None:
         self._save(self._take())
         self._last = time.monotonic()
-        stop_signal.obey()
+        if any_worker(bool(stop_signal.received)):
+            stop_signal.received = stop_signal.received or "a signal to another worker"
+            stop_signal.obey()
 
 
 def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:

@@ -64,6 +64,7 @@ def get(
     weight_decay: float = 0.0,
     dropout: float | None = None,
     seed: int | None = None,
+    sync_batch_norm: bool = False,
 ) -> keras.Model:
     """Builds a network by its name.
 
@@ -79,6 +80,8 @@ def get(
             ResNet as in the paper and 0 for the others. A ResNet has none.
         seed: Makes the initial weights and dropout reproducible by themselves; with None they
             come from Keras's global seed (`keras.utils.set_random_seed`).
+        sync_batch_norm: Under a distribution strategy, normalizes by the whole batch and not by the
+            part of it that a replica has.
 
     Returns:
         A functional model from float32 (batch, *input_shape) to logits (batch, num_classes).
@@ -105,7 +108,7 @@ def get(
     from l2rw_tf.networks import lenet, mlp, resnet, wide_resnet
     from l2rw_tf.networks.weights import Weights
 
-    weights = Weights(weight_decay, seed)
+    weights = Weights(weight_decay, seed, sync_batch_norm)
     if name == "lenet":
         return lenet.lenet(input_shape, num_classes, weights, dropout or 0.0)
     if name == "mlp":

@@ -50,7 +50,7 @@ def _convolution(
     x = layers.Conv2D(
         filters, 3, strides=strides, padding="same", use_bias=False, **weights.kernel()
     )(x)
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+    return layers.BatchNormalization(**weights.batch_normalization())(x)
 
 
 def _shortcut(x: keras.KerasTensor, filters: int, strides: int) -> keras.KerasTensor:

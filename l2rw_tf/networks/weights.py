@@ -1,4 +1,4 @@
-"""How the networks' kernels start and how they decay."""
+"""How the networks' kernels start and decay, and how activations are normalized."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ import numpy as np
 
 
 class Weights:
-    """Initializers and regularizers for the layers of one network.
+    """Initializers, regularizers and batch normalization for the layers of one network.
 
     Kernels start as in He et al. 2015 (arXiv 1502.01852), normal with variance 2 / fan-in, unless a
     network asks for another initializer.
     """
 
-    def __init__(self, weight_decay: float, seed: int | None) -> None:
+    def __init__(
+        self, weight_decay: float, seed: int | None, sync_batch_norm: bool = False
+    ) -> None:
         """Keeps the settings.
 
         Args:
             weight_decay: λ of the penalty λ · ½‖θ‖² on each kernel.
             seed: Seed of every initializer and of dropout, or None for Keras's global seed.
+            sync_batch_norm: Whether batch normalization looks at the parts of all replicas.
         """
+        self._sync_batch_norm = sync_batch_norm
         self._weight_decay = weight_decay
         self._seeds = None if seed is None else np.random.PCG64(np.random.SeedSequence(seed))
 
@@ -43,3 +47,7 @@ class Weights:
                 keras.regularizers.L2(self._weight_decay / 2) if self._weight_decay else None
             ),
         }
+
+    def batch_normalization(self) -> dict[str, Any]:
+        """Returns the keyword arguments of a layer of batch normalization."""
+        return {"momentum": 0.9, "epsilon": 1e-5, "synchronized": self._sync_batch_norm}

@@ -40,7 +40,7 @@ def wide_resnet(
         for block in range(blocks_per_stage):
             strides = 2 if stage > 0 and block == 0 else 1
             x = _block(x, filters, strides, weights, dropout)
-    x = layers.GlobalAveragePooling2D()(_activation(x))
+    x = layers.GlobalAveragePooling2D()(_activation(x, weights))
     outputs = layers.Dense(num_classes, **weights.kernel())(x)
     return keras.Model(inputs, outputs, name=f"wrn{depth}_{width}")
 
@@ -49,18 +49,18 @@ def _block(
     x: keras.KerasTensor, filters: int, strides: int, weights: Weights, dropout: float
 ) -> keras.KerasTensor:
     """Returns shortcut(x) + two pre-activated convolutions of x."""
-    activated = _activation(x)
+    activated = _activation(x, weights)
     if x.shape[-1] != filters or strides > 1:
         x = _convolution(activated, filters, 1, strides, weights)
-    residual = _activation(_convolution(activated, filters, 3, strides, weights))
+    residual = _activation(_convolution(activated, filters, 3, strides, weights), weights)
     if dropout:
         residual = layers.Dropout(dropout, seed=weights.next_seed())(residual)
     return layers.Add()([x, _convolution(residual, filters, 3, 1, weights)])
 
 
-def _activation(x: keras.KerasTensor) -> keras.KerasTensor:
+def _activation(x: keras.KerasTensor, weights: Weights) -> keras.KerasTensor:
     """Returns ReLU of batch normalization."""
-    return layers.ReLU()(layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x))
+    return layers.ReLU()(layers.BatchNormalization(**weights.batch_normalization())(x))
 
 
 def _convolution(

@@ -162,6 +162,11 @@ def pair_batches(
         UsageError: If there is no clean data, or the two do not go together.
     """
     checks.check_sizes(batch_size=batch_size, clean_batch_size=clean_batch_size)
+    if isinstance(x, tf.distribute.DistributedDataset):
+        raise UsageError(
+            "The training data is distributed already: give fit the tf.data.Dataset of global "
+            "batches, each of which it divides among the replicas together with a clean batch."
+        )
     labels = {}
     if checks.is_arrays(x):
         checks.check_arrays("", x, y, sample_weight, takes_text)

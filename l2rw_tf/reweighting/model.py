@@ -33,7 +33,7 @@ from l2rw_tf.reweighting.meta_variables import (
 from l2rw_tf.reweighting.monitor import StepMonitor
 from l2rw_tf.reweighting.passes import call_for_training, observed_call, split_sample_weight
 from l2rw_tf.reweighting.replicas import (
-    LogsOfWorkers,
+    DistributedFit,
     clips,
     gradients_for,
     part_of_sum,
@@ -50,7 +50,7 @@ _GPU_LOOKS_EVERY = 20
 
 
 @keras.saving.register_keras_serializable(package="l2rw_tf")
-class ReweightingModel(LogsOfWorkers, keras.Model):
+class ReweightingModel(DistributedFit, keras.Model):
     """A network that learns which of its training examples to trust (algorithm 1 of the paper).
 
     At every step each training example is weighted by how well its gradient agrees with the
@@ -578,6 +578,7 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
         with self._strategy_scope():
             self._build_network(inputs)
             self.built = True
+            self._check_scope()
             if self._distribute_strategy is not None:
                 self._symbolic_build(data_batch=batch)
 
@@ -589,6 +590,19 @@ class ReweightingModel(LogsOfWorkers, keras.Model):
     def _strategy_scope(self) -> contextlib.AbstractContextManager:
         strategy = self._distribute_strategy
         return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+    def _check_scope(self) -> None:
+        made_in_scope = self.distribute_strategy.extended.variable_created_in_scope
+        for what, variables in (
+            ("network", self.network.variables),
+            ("optimizer", self.optimizer.variables),
+        ):
+            if not all(made_in_scope(variable.value) for variable in variables):
+                raise UsageError(
+                    f"The {what} was not made in the scope of the distribution strategy that the "
+                    "ReweightingModel was made in: make the network, the model and the optimizer "
+                    "in the same `with strategy.scope():`."
+                )
 
     def _check_replicas(self, scales_loss: bool, jit_compile: bool) -> None:
         if self.distribute_strategy.num_replicas_in_sync == 1:

@@ -96,7 +96,7 @@ def part_of_sum(values: list[Any], examples: tf.Tensor) -> list[Any]:
 
 @contextlib.contextmanager
 def state_kept_without_examples(network: keras.Model, examples: tf.Tensor) -> Iterator[None]:
-    """Undoes what a call moved in moving averages on a replica without an example.
+    """Undoes what a call on a replica without an example made NaN, as it may moving averages.
 
     Args:
         network: Called in this scope.
@@ -114,7 +114,7 @@ def state_kept_without_examples(network: keras.Model, examples: tf.Tensor) -> It
     yield
     some = tf.shape(examples)[0] > 0
     for variable, value in zip(variables, before, strict=True):
-        variable.assign(tf.where(some, variable.value, value))
+        variable.assign(tf.where(some | tf.math.is_finite(variable.value), variable.value, value))
 
 
 def gradients_for(
@@ -228,15 +228,16 @@ def part_of_batch(batch: Any, replica: tf.Tensor | int, count: int) -> Any:
     return keras.tree.map_structure(part, batch)
 
 
-class LogsOfWorkers:
-    """A mixin of `keras.Model` under `MultiWorkerMirroredStrategy`, where Keras 3 fails on scalars.
+class DistributedFit:
+    """A mixin of `keras.Model`, whose `fit` and `evaluate` then go under any strategy.
 
-    Keras averages what a step logs over the replicas of all workers along a first axis (TensorFlow
-    issue 72388); here a step's logs have one.
+    - Under several workers Keras averages what a step logs along a first axis, which it then must
+      have (TensorFlow issue 72388).
+    - Keras builds a model from the sum of the parts of a batch, which may differ in size.
     """
 
     def _make_function(self, step_function: Callable[[Any], Any]) -> Any:
-        if not _is_multi_worker(self.distribute_strategy):
+        if not is_multi_worker(self.distribute_strategy):
             return super()._make_function(step_function)
 
         def step(data: Any) -> Any:
@@ -244,8 +245,25 @@ class LogsOfWorkers:
 
         return super()._make_function(step)
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        strategy = self._distribute_strategy
+        if strategy is None:
+            return
+        if iterator is not None:
+            _, _, batches = next(iter(iterator))
+            data_batch = keras.tree.map_structure(
+                lambda parts: strategy.experimental_local_results(parts)[0], next(batches)
+            )
+        with strategy.scope():
+            self._symbolic_build(data_batch=data_batch)
 
-def _is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
+
+class DistributedFunctional(DistributedFit, keras.Model):
+    """A functional model made of its inputs and outputs."""
+
+
+def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether a strategy has several workers."""
     is_kind = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     return is_kind and strategy.extended._in_multi_worker_mode()
 

@@ -1,0 +1,163 @@
+"""The devices and workers that a run is spread over.
+
+Each worker runs the same program on the same data. The chief, the first of them, writes what a run
+writes; the others do all the work with it and keep nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from l2rw_tf.errors import RunFailed, UsageError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+NONE, MIRRORED, MULTI_WORKER = KINDS = ("none", "mirrored", "multi_worker")
+
+_EXAMPLE = (
+    '{"cluster": {"worker": ["host1:port", "host2:port"]}, "task": {"type": "worker", "index": 0}}'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Worker:
+    """The place of this process among those of a run.
+
+    Attributes:
+        addresses: HOST:PORT of every worker; empty where there is only one process.
+        index: Which of them this process is.
+    """
+
+    addresses: tuple[str, ...] = ()
+    index: int = 0
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes."""
+        return self.index == 0
+
+    @property
+    def others(self) -> str:
+        """The addresses of the other workers, for messages."""
+        others = [address for i, address in enumerate(self.addresses) if i != self.index]
+        return ", ".join(others)
+
+
+def this_worker(kind: str, environment: Mapping[str, str] = os.environ) -> Worker:
+    """Reads from TF_CONFIG which worker this process is, before TensorFlow does.
+
+    Args:
+        kind: One of `KINDS`.
+        environment: Where TF_CONFIG is.
+
+    Raises:
+        UsageError: If several workers are asked for and TF_CONFIG is missing or wrong.
+    """
+    if kind != MULTI_WORKER:
+        return Worker()
+    text = environment.get("TF_CONFIG", "")
+    if not text:
+        raise UsageError(f"distribution=multi_worker needs TF_CONFIG, such as {_EXAMPLE}.")
+    try:
+        cluster, task = (json.loads(text)[part] for part in ("cluster", "task"))
+        addresses = [*cluster.get("chief", []), *cluster.get("worker", [])]
+        before = len(cluster["chief"]) if task["type"] == "worker" and "chief" in cluster else 0
+        index = before + int(task["index"])
+        fits = set(cluster) <= {"chief", "worker"} and task["type"] in cluster
+        if not fits or not 0 <= task["index"] < len(cluster[task["type"]]):
+            raise ValueError("no such task")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"TF_CONFIG does not say which workers there are and which one this is: it must be "
+            f"like {_EXAMPLE}, got {text!r}."
+        ) from error
+    return Worker(tuple(addresses), index)
+
+
+@contextlib.contextmanager
+def scope(kind: str, worker: Worker) -> Iterator[None]:
+    """A scope in which models are spread over the devices; it begins when all workers are there.
+
+    Args:
+        kind: One of `KINDS`.
+        worker: This process.
+
+    Raises:
+        RunFailed: If another worker is lost on the way.
+    """
+    if kind == NONE:
+        yield
+        return
+    if worker.others:
+        print(f"waits for the other workers: {worker.others}", flush=True)
+    try:
+        with _strategy(kind).scope():
+            yield
+            # The first worker holds the cluster together: it waits for the others.
+            any_worker(False)
+    except Exception as error:
+        if not worker.others or not _is_loss_of_worker(error):
+            raise
+        raise RunFailed(
+            f"Another worker of the run is lost ({worker.others}), or the network to it: start all "
+            "workers again with --resume and the --run_dir of the run."
+        ) from error
+
+
+def in_words() -> str:
+    """Returns "2 replicas, " in the scope of so many, and nothing where there is one."""
+    import tensorflow as tf
+
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return f"{replicas} replicas, " if replicas > 1 else ""
+
+
+def any_worker(value: bool) -> bool:
+    """Returns whether a value is true on any worker; all of them have to ask at the same step.
+
+    Args:
+        value: This worker's.
+    """
+    import tensorflow as tf
+
+    strategy = tf.distribute.get_strategy()
+    if not _has_several_workers(strategy):
+        return value
+    return bool(strategy.reduce("SUM", tf.constant(float(value)), axis=None) > 0)
+
+
+def has_several_workers() -> bool:
+    """Returns whether this is called in the scope of several workers."""
+    import tensorflow as tf
+
+    return _has_several_workers(tf.distribute.get_strategy())
+
+
+def _has_several_workers(strategy: tf.distribute.Strategy) -> bool:
+    from l2rw_tf.reweighting.replicas import is_multi_worker
+
+    return is_multi_worker(strategy)
+
+
+def _strategy(kind: str) -> tf.distribute.Strategy:
+    import tensorflow as tf
+
+    if kind == MIRRORED:
+        return tf.distribute.MirroredStrategy()
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    # TensorFlow has put a handler of its own in its place.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+    return strategy
+
+
+def _is_loss_of_worker(error: Any) -> bool:
+    """What TensorFlow raises when a collective operation or its check of health meets no peer."""
+    kinds = ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError")
+    return type(error).__name__ in kinds or "ollective ops is aborted" in str(error)
