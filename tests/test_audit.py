@@ -8,8 +8,10 @@ import pytest
 
 from l2rw_tf import __main__, audit
 
-HEADER = "id,given_label,true_label,mean_u,suggested_label,given_probability,label_quality"
-ROWS = ["7,0,1,-1,1,0.1,9", "3,1,1,,1,0.9,9", "5,1,0,-2,0,0.2,9", "4,0,0,1.5,0,0.8,9"]
+HEADER = (
+    "id,given_label,true_label,mean_loss,mean_u,suggested_label,given_probability,label_quality"
+)
+ROWS = ["7,0,1,3,-1,1,0.1,9", "3,1,1,,,1,0.9,9", "5,1,0,2,-2,0,0.2,9", "4,0,0,0.5,1.5,0,0.8,9"]
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def test_an_audit_in_words(run_dir, tmp_path, capsys):
     arguments = ["audit", f"--run_dir={run_dir}", f"--write_clean={keep}"]
     assert __main__.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "suspected: 2 labels (50.0%), those of a quality below 0.3" in printed
+    assert "suspected: 2 labels (50.0%), those of a quality below 0.2" in printed
     lines = [line.split() for line in printed.splitlines()]
     assert ["cat", "2", "1"] in lines and ["dog", "2", "1"] in lines
     worst = [line[0] for line in lines if line and line[0] in "3457" and len(line) == 4]
@@ -73,7 +75,7 @@ def _results(text):
         (_results('{"method": "l2rw"}'), "results.json cannot be used"),
         (_results("[]"), "results.json cannot be used"),
         (_examples(), "examples.csv cannot be used"),
-        (_examples(HEADER, ROWS[0], "3,1,1"), "line 3 has 3 of 7 cells"),
+        (_examples(HEADER, ROWS[0], "3,1,1"), "line 3 has 3 of 8 cells"),
         (
             _examples(HEADER, ROWS[0].replace("0.1", "much")),
             "line 2 has 'much' in column given_pro",

@@ -15,10 +15,12 @@ from l2rw_tf.errors import UsageError
 Table = Mapping[str, np.ndarray]
 
 # A label of lower quality is suspected, unless somebody says otherwise.
-SUSPECT_BELOW = 0.3
+SUSPECT_BELOW = 0.2
 
-# Measured in docs/results.md: the network's probability ranks best, and of examples with similar
-# probabilities the alignment of their gradients does.
+# Measured in docs/results.md: over the run, the loss remembers the time before the network learned
+# a wrong label; the trained network knows the classes better; and of examples with similar
+# probabilities the alignment of their gradients decides.
+_FINAL_SHARE = 0.25
 _ALIGNMENT_SHARE = 0.1
 _ALIGNMENT_SLOPE = 4.0
 
@@ -29,33 +31,37 @@ _NEEDED = ("id", "given_label", "suggested_label", "given_probability")
 def label_quality(table: Table) -> np.ndarray:
     """Scores every label, near 1 where it looks good and near 0 where it is suspect.
 
-    (p + 0.1 σ(4ū)) / 1.1, where p is the probability that the trained network gives the label and
-    ū the example's mean meta-gradient in units of its batches. Where a training kept no record, p
-    alone; where no probability is known (regression, several labels, sequences), σ(4ū).
+    (p/4 + 3m/4 + 0.1 σ(4ū)) / 1.1, where p is the probability that the trained network gives the
+    label, m = exp(−mean cross-entropy) its geometric mean over the example's visits in training,
+    and ū the example's mean meta-gradient in units of its batches. Where a training kept no record,
+    p alone; where no probability is known (regression, several labels, sequences), σ(4ū).
 
     Args:
-        table: `given_probability` and `mean_u`, or one of them, each of shape (n,), such as
-            `ReweightingModel.example_record` returns; NaN in `mean_u` stands for 0.
+        table: `mean_u` and `mean_loss`, such as `ReweightingModel.example_record` returns, and for
+            classification `given_probability` beside them or alone; each of shape (n,). NaN in the
+            record stands for an example that was never seen.
 
     Returns:
         float64, shape (n,), between 0 and 1.
 
     Raises:
-        UsageError: If there is neither of the two.
+        UsageError: If there is neither `mean_u` nor `given_probability`.
     """
-    if "mean_u" in table:
-        mean_u = np.nan_to_num(np.asarray(table["mean_u"], np.float64))
-        alignment = 1 / (1 + np.exp(-_ALIGNMENT_SLOPE * np.clip(mean_u, -50, 50)))
-    elif "given_probability" not in table:
-        raise UsageError(
-            "label_quality needs a column mean_u or given_probability, got "
-            f"{', '.join(table) or 'none'}."
-        )
+    if "mean_u" not in table:
+        if "given_probability" not in table:
+            raise UsageError(
+                "label_quality needs a column mean_u or given_probability, got "
+                f"{', '.join(table) or 'none'}."
+            )
+        return np.asarray(table["given_probability"], np.float64)
+    mean_u = np.nan_to_num(np.asarray(table["mean_u"], np.float64))
+    alignment = 1 / (1 + np.exp(-_ALIGNMENT_SLOPE * np.clip(mean_u, -50, 50)))
     if "given_probability" not in table:
         return alignment
-    probability = np.asarray(table["given_probability"], np.float64)
-    if "mean_u" not in table:
-        return probability
+    final = np.asarray(table["given_probability"], np.float64)
+    over_run = np.exp(-np.asarray(table.get("mean_loss", np.full(len(final), np.nan)), np.float64))
+    over_run = np.where(np.isnan(over_run), final, over_run)
+    probability = _FINAL_SHARE * final + (1 - _FINAL_SHARE) * over_run
     return (probability + _ALIGNMENT_SHARE * alignment) / (1 + _ALIGNMENT_SHARE)
 
 
@@ -65,7 +71,7 @@ def basis_of_score(table: Table) -> str:
         return "alignment of the example's gradient with the clean examples'"
     if "mean_u" not in table:
         return "probability of the given label under the trained network"
-    return "probability of the given label under the trained network, and alignment of gradients"
+    return "probability of the given label over the run and at its end, and alignment of gradients"
 
 
 def with_quality(table: Table) -> dict[str, np.ndarray]:
@@ -86,7 +92,7 @@ def suspects(
 
     Args:
         table: With a column `label_quality`.
-        threshold: Labels of a quality below it are suspected; 0.3 by default.
+        threshold: Labels of a quality below it are suspected; 0.2 by default.
         expected_noise: The share of the labels that are suspected, the worst ones; instead of a
             threshold.
 

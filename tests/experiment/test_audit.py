@@ -23,16 +23,21 @@ def table(seed=0, n=200, classes=4):
         "given_label": given,
         "true_label": true,
         "given_probability": probability,
+        "mean_loss": -np.log(np.clip(probability + rng.normal(0, 0.1, n), 0.01, 1)),
         "mean_u": rng.normal(np.where(right, 0.5, -0.5), 1),
     }
 
 
 def test_quality_by_hand():
-    """Both figures; an example that was never seen; one figure alone; extreme figures."""
+    """All figures; an example that was never seen; one figure alone; extreme figures."""
     quality = l2rw_tf.label_quality(
-        {"given_probability": [0.5, 0.5, 1.0], "mean_u": [0.25, math.nan, 1e9]}
+        {
+            "given_probability": [0.5, 0.5, 1.0],
+            "mean_loss": [math.log(5), math.nan, 0.0],
+            "mean_u": [0.25, math.nan, 1e9],
+        }
     )
-    by_hand = [(0.5 + 0.1 / (1 + math.exp(-1))) / 1.1, (0.5 + 0.05) / 1.1, 1.0]
+    by_hand = [(0.125 + 0.15 + 0.1 / (1 + math.exp(-1))) / 1.1, (0.5 + 0.05) / 1.1, 1.0]
     np.testing.assert_allclose(quality, by_hand)
     np.testing.assert_allclose(audit.label_quality({"given_probability": [0.2]}), [0.2])
     np.testing.assert_allclose(
@@ -57,7 +62,7 @@ def test_the_ranking_keeps_rows_together():
 
 
 def test_suspects_by_threshold_and_by_number():
-    examples = {"label_quality": np.array([0.9, 0.1, 0.29, 0.3, 0.6])}
+    examples = {"label_quality": np.array([0.9, 0.1, 0.19, 0.2, 0.6])}
     assert audit.suspects(examples).tolist() == [False, True, True, False, False]
     assert audit.suspects(examples, threshold=0.7).tolist() == [False, True, True, True, True]
     assert audit.suspects(examples, expected_noise=0.2).tolist() == [False, True] + [False] * 3
