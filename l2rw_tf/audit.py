@@ -59,6 +59,11 @@ class AuditConfig(settings.Settings):
                 "both given: give one of them."
             )
 
+    @property
+    def limit(self) -> float:
+        """The quality below which labels are suspected, unless their share is given."""
+        return audit.SUSPECT_BELOW if self.threshold is None else self.threshold
+
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the program.
@@ -81,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
 def _audit(arguments: Sequence[str]) -> None:
     (config,) = settings.from_arguments(arguments, AuditConfig)
     run = audit.read(config.run_dir)
-    suspected = audit.suspects(run.table, config.threshold, config.expected_noise)
+    suspected = audit.suspects(run.table, config.limit, config.expected_noise)
     print("\n".join(_lines(config, run, suspected)))
     if config.write_clean:
         _write_ids(Path(config.write_clean), run.table["id"][~suspected])
@@ -91,8 +96,7 @@ def _lines(config: AuditConfig, run: audit.FinishedRun, suspected: np.ndarray) -
     """The audit in words."""
     number = len(suspected)
     if config.expected_noise is None:
-        limit = audit.SUSPECT_BELOW if config.threshold is None else config.threshold
-        cut = f"of a quality below {limit:g}"
+        cut = f"of a quality below {config.limit:g}"
     else:
         cut = "of the lowest quality"
     lines = [
@@ -105,7 +109,7 @@ def _lines(config: AuditConfig, run: audit.FinishedRun, suspected: np.ndarray) -
     if config.show:
         lines += ["", *_worst(run, min(config.show, number))]
     if found := audit.detection(run.table):
-        wrong = run.table["given_label"] != run.table["true_label"]
+        wrong = audit.wrong_labels(run.table)
         lines += [
             "",
             f"The true labels are known: {wrong.sum():,} ({wrong.mean():.1%}) are wrong; of the "

@@ -86,7 +86,7 @@ def ranked(table: Table) -> dict[str, np.ndarray]:
 
 
 def suspects(
-    table: Table, threshold: float | None = None, expected_noise: float | None = None
+    table: Table, threshold: float = SUSPECT_BELOW, expected_noise: float | None = None
 ) -> np.ndarray:
     """Cuts the ranking.
 
@@ -101,10 +101,19 @@ def suspects(
     """
     quality = table["label_quality"]
     if expected_noise is None:
-        return quality < (SUSPECT_BELOW if threshold is None else threshold)
+        return quality < threshold
     found = np.zeros(len(quality), bool)
     found[np.argsort(quality, kind="stable")[: round(expected_noise * len(quality))]] = True
     return found
+
+
+def wrong_labels(table: Table) -> np.ndarray | None:
+    """Returns which labels are wrong, bool, shape (n,), or None where nobody knows.
+
+    Args:
+        table: With the columns `given_label` and, where it is known, `true_label`.
+    """
+    return table["given_label"] != table["true_label"] if "true_label" in table else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,10 +137,8 @@ def detection(table: Table) -> Detection | None:
     Args:
         table: With the columns `label_quality`, `given_label` and `true_label`, if it is known.
     """
-    if "true_label" not in table:
-        return None
-    wrong = table["given_label"] != table["true_label"]
-    if wrong.all() or not wrong.any():
+    wrong = wrong_labels(table)
+    if wrong is None or wrong.all() or not wrong.any():
         return None
     from sklearn import metrics
 

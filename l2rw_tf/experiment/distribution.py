@@ -127,23 +127,20 @@ def any_worker(value: bool) -> bool:
     """
     import tensorflow as tf
 
-    strategy = tf.distribute.get_strategy()
-    if not _has_several_workers(strategy):
+    if not has_several_workers():
         return value
-    return bool(strategy.reduce("SUM", tf.constant(float(value)), axis=None) > 0)
+    return bool(
+        tf.distribute.get_strategy().reduce("SUM", tf.constant(float(value)), axis=None) > 0
+    )
 
 
 def has_several_workers() -> bool:
     """Returns whether this is called in the scope of several workers."""
     import tensorflow as tf
 
-    return _has_several_workers(tf.distribute.get_strategy())
-
-
-def _has_several_workers(strategy: tf.distribute.Strategy) -> bool:
     from l2rw_tf.reweighting.replicas import is_multi_worker
 
-    return is_multi_worker(strategy)
+    return is_multi_worker(tf.distribute.get_strategy())
 
 
 def _strategy(kind: str) -> tf.distribute.Strategy:

@@ -55,6 +55,13 @@ def class_probabilities(
     network: keras.Model, examples: Examples, preprocessing: Preprocessing
 ) -> np.ndarray:
     """Returns what a network that gives logits says of the examples, (n, classes) float32."""
+    logits = class_logits(network, examples, preprocessing).astype("float32")
+    return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+
+
+def class_logits(
+    network: keras.Model, examples: Examples, preprocessing: Preprocessing
+) -> np.ndarray:
+    """Returns the outputs of a network for all examples, in their order, (n, classes)."""
     batches = pipeline.evaluation_batches(examples, preprocessing, batch_size=500)
-    logits = network.predict(batches.map(lambda x, y: x), verbose=0)
-    return keras.ops.convert_to_numpy(keras.ops.softmax(logits.astype("float32")))
+    return network.predict(batches.map(lambda x, y: x), verbose=0)

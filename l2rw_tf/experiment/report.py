@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -75,17 +76,15 @@ class Report:
         """A name for each class."""
         return self.results["class_names"]
 
-    @property
+    @functools.cached_property
     def suspected(self) -> np.ndarray:
         """Which labels are suspected, bool (n,)."""
         return audit.suspects(self.examples)
 
-    @property
+    @functools.cached_property
     def wrong(self) -> np.ndarray | None:
         """Which labels are wrong, bool (n,), or None where nobody knows."""
-        if "true_label" not in self.examples:
-            return None
-        return self.examples["given_label"] != self.examples["true_label"]
+        return audit.wrong_labels(self.examples)
 
 
 def page(report: Report) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from l2rw_tf.data import pipeline
 from l2rw_tf.experiment import progress, report
 from l2rw_tf.experiment.config import RunConfig
+from l2rw_tf.experiment.example_table import class_logits
 from l2rw_tf.experiment.methods import METHODS
 from l2rw_tf.experiment.prepared_data import PreparedData
 from l2rw_tf.experiment.run_directory import RunDirectory
@@ -70,6 +70,5 @@ def _confusion(trained: Training, data: PreparedData) -> np.ndarray:
     from sklearn.metrics import confusion_matrix
 
     test = data.splits.test
-    batches = pipeline.evaluation_batches(test, data.preprocessing, batch_size=500)
-    logits = trained.network.predict(batches.map(lambda x, y: x), verbose=0)
+    logits = class_logits(trained.network, test, data.preprocessing)
     return confusion_matrix(test.y, logits.argmax(axis=1), labels=range(data.source.num_classes))

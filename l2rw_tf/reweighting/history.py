@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.reweighting.replicas import sum_over_replicas
+from l2rw_tf.reweighting.weights import normalize
 
 Shape = Literal["shifted", "rectified", "equal", "sigmoid"]
 
@@ -64,10 +64,7 @@ class HistoryWeighting:
             w, of s's dtype, shape (N,): not negative, with sum 1, or 0 throughout.
         """
         unnormalized = tf.where(visits < self.full_visits, tf.ones_like(s), self._shaped(s))
-        if sample_weight is not None:
-            unnormalized *= tf.cast(sample_weight, s.dtype)
-        total = sum_over_replicas(tf.reduce_sum(unnormalized))
-        return tf.math.divide_no_nan(unnormalized, total)
+        return normalize(unnormalized, sample_weight)
 
     def _shaped(self, s: tf.Tensor) -> tf.Tensor:
         if self.shape == "shifted":

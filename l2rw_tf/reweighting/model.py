@@ -404,7 +404,8 @@ class ReweightingModel(DistributedFit, keras.Model):
 
         if self._meta_gradient == "nested":
             u = align(tape, losses, variables, v)
-        w = self._weights(u, weight, data.get(IDS))
+        in_units_of_batch = None if self._ledger is None else scale(u)
+        w = self._weights(u, in_units_of_batch, weight, data.get(IDS))
 
         # ∇_θ (Σ_i w_i ℓ_i + regularization); w came after the tape, so it counts as constant.
         trainable = self.network.trainable_variables
@@ -421,7 +422,7 @@ class ReweightingModel(DistributedFit, keras.Model):
         self.optimizer.apply_gradients(zip(gradients, trainable, strict=True))
 
         if self._ledger is not None and IDS in data:
-            self._ledger.update(data[IDS], scale(u), w, losses)
+            self._ledger.update(data[IDS], in_units_of_batch, w, losses)
 
         # Where half precision overflowed, the optimizer skips the step and lowers its loss scale.
         finite_w = tf.where(tf.math.is_finite(w), w, 0)
@@ -630,7 +631,6 @@ class ReweightingModel(DistributedFit, keras.Model):
         if self._checked_kind != str(spec):
             inputs, outputs, _ = keras.utils.unpack_x_y_sample_weight(spec[TRAINING])
             self._build_in_scope(inputs, spec[TRAINING])
-            self.built = True
             select_meta_variables(self.network, self._meta_variables)
             tf.function(self._trace_losses, autograph=False).get_concrete_function(
                 *keras.tree.map_structure(self._with_unlikely_batch_size, (inputs, outputs))
@@ -666,7 +666,11 @@ class ReweightingModel(DistributedFit, keras.Model):
             self._ledger.check_ids()
 
     def _weights(
-        self, u: tf.Tensor, sample_weight: tf.Tensor | None, ids: tf.Tensor | None
+        self,
+        u: tf.Tensor,
+        in_units_of_batch: tf.Tensor | None,
+        sample_weight: tf.Tensor | None,
+        ids: tf.Tensor | None,
     ) -> tf.Tensor:
         if self._history is None:
             return normalize(u, sample_weight)
@@ -676,7 +680,7 @@ class ReweightingModel(DistributedFit, keras.Model):
                 "fit(...) on arrays, or on a data set whose elements carry ids "
                 "(l2rw_tf.number_examples) with track_examples=NUMBER_OF_EXAMPLES."
             )
-        s, visits = self._ledger.smoothed(ids, scale(u))
+        s, visits = self._ledger.smoothed(ids, in_units_of_batch)
         return self._history(tf.cast(s, u.dtype), visits, sample_weight)
 
     def _new_ledger(self, size: int) -> Ledger:

@@ -36,7 +36,7 @@ class StepMonitor:
 
     def start(self) -> None:
         """Begins a training: counts steps from 1."""
-        for variable in (self._steps, self._bad_in_a_row, self._fault_began):
+        for variable in self.fault_variables:
             variable.assign(0)
 
     def update(
