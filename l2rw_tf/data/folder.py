@@ -76,27 +76,28 @@ def _files_of_classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
         classes = sorted(
             entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."
         )
-        files = {
-            entry.name: sorted(
-                file
-                for file in entry.rglob("*")
-                if file.suffix.lower() in SUFFIXES and file.name[0] != "." and file.is_file()
+        if len(classes) < 2:
+            raise UsageError(
+                f"{folder} must hold a sub-folder of images for each of at least 2 classes, it has "
+                f"{len(classes)}{': ' + classes[0].name if classes else ''}."
             )
-            for entry in classes
-        }
+        return {entry.name: _images_in(entry) for entry in classes}
     except OSError as error:
         raise UsageError(f"{error.filename or folder} cannot be read: {error.strerror}.") from error
-    if len(files) < 2:
+
+
+def _images_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the image files of one class; none are an error before the next class is read."""
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in SUFFIXES and file.name[0] != "." and file.is_file()
+    )
+    if not files:
         raise UsageError(
-            f"{folder} must hold a sub-folder of images for each of at least 2 classes, it has "
-            f"{len(files)}{': ' + _some(list(files)) if files else ''}."
+            f"{folder} holds no images ({', '.join(SUFFIXES)}); remove the folder, or put the "
+            "images of this class there."
         )
-    for name, of_class in files.items():
-        if not of_class:
-            raise UsageError(
-                f"{folder / name} holds no images ({', '.join(SUFFIXES)}); remove the folder, or "
-                "put the images of this class there."
-            )
     return files
 
 
