@@ -1,7 +1,7 @@
 """Which finds wrong labels better: the audit after one reweighted training, or cleanlab?
 
     python -m benchmarks.label_errors [--dataset=digits] [--noise KIND ...] [--ratios R ...]
-        [--seeds S ...] [--directory=DIR] [--flag=value ...]
+        [--seeds S ...] [--methods M ...] [--directory=DIR] [--flag=value ...]
 
 All score the same partly wrong training labels with the same network, optimizer and number of
 epochs. The audit takes `label_quality` of the run's table, after one training, with the paper's
@@ -152,13 +152,16 @@ def measure(method: str, settings: RunConfig) -> Row:
     }
 
 
-def compare(directory: RunDirectory, flags: Sequence[str], condition: Row) -> dict[str, Row]:
+def compare(
+    directory: RunDirectory, flags: Sequence[str], condition: Row, methods: Sequence[str]
+) -> dict[str, Row]:
     """Returns a row for each method, made now where there is none.
 
     Args:
         directory: Where rows are kept.
         flags: Of the runs; a row of other flags is made anew.
         condition: `noise_type`, `noise_ratio` and `seed`.
+        methods: The methods whose rows are made; those of others are returned where they exist.
     """
     condition_flags = [f"--{name}={value}" for name, value in condition.items()]
     found = {}
@@ -167,6 +170,8 @@ def compare(directory: RunDirectory, flags: Sequence[str], condition: Row) -> di
         name = "-".join([*map(str, condition.values()), method]) + ".json"
         row = _read(directory.path / name)
         if row.get("flags") != method_flags:
+            if method not in methods:
+                continue
             figures = measure(method, config.from_arguments(method_flags))
             row = {**condition, "method": method, **figures, "flags": method_flags}
             directory.write_json(name, row)
@@ -186,19 +191,25 @@ def table(compared: Sequence[dict[str, Row]]) -> str:
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     alike: dict[tuple[str, float], list[dict[str, Row]]] = {}
     for rows in compared:
-        row = rows["audit"]
+        row = next(iter(rows.values()))
         alike.setdefault((row["noise_type"], row["noise_ratio"]), []).append(rows)
     for (kind, ratio), of_seeds in sorted(alike.items()):
-        seeds = ", ".join(str(rows["audit"]["seed"]) for rows in of_seeds)
-        mean = {
-            (method, name): np.mean([rows[method][name] for rows in of_seeds])
-            for method, name in itertools.product(METHODS, [*MEASURES, *COSTS])
+        rows_of = {
+            method: [rows[method] for rows in of_seeds if method in rows] for method in METHODS
         }
-        for method, title in METHODS.items():
-            cells = [kind, f"{ratio:.0%}", seeds, title]
+        mean = {
+            (method, name): np.mean([row[name] for row in rows])
+            for (method, rows), name in itertools.product(rows_of.items(), [*MEASURES, *COSTS])
+            if rows
+        }
+        for method, rows in rows_of.items():
+            if not rows:
+                continue
+            seeds = ", ".join(str(row["seed"]) for row in rows)
+            cells = [kind, f"{ratio:.0%}", seeds, METHODS[method]]
             for name in MEASURES:
                 figure = f"{mean[method, name]:.4f}"
-                best = max(f"{mean[other, name]:.4f}" for other in METHODS)
+                best = max(f"{mean[other, name]:.4f}" for other in METHODS if rows_of[other])
                 cells.append(f"**{figure}**" if figure == best else figure)
             cells += [f"{mean[method, name]:.1f}" for name in COSTS]
             lines.append(f"| {' | '.join(cells)} |")
@@ -212,6 +223,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--noise", nargs="+", choices=NOISE, default=NOISE)
     parser.add_argument("--ratios", nargs="+", type=float, default=(0.1, 0.2, 0.4))
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
+    parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=tuple(METHODS))
     parser.add_argument("--directory", default="")
     options, others = parser.parse_known_args(arguments)
     if importlib.util.find_spec("cleanlab") is None:
@@ -232,9 +244,9 @@ def main(arguments: Sequence[str]) -> int:
     compared = []
     try:
         for condition in conditions:
-            compared.append(compare(directory, [*flags, *others], condition))
+            compared.append(compare(directory, [*flags, *others], condition, options.methods))
             directory.write_text("table.md", table(compared))
-            print(*table(compared[-1:]).splitlines()[-len(METHODS) :], sep="\n", flush=True)
+            print(*table(compared[-1:]).splitlines()[2:], sep="\n", flush=True)
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2

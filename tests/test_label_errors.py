@@ -80,3 +80,10 @@ def test_the_table_has_the_means_of_the_seeds():
         ["pair", "20%", "0, 1", "0.6000", "**0.5000**"],
     ]
     assert cells[0][-2:] == ["3.0", "1.5"]
+
+
+def test_the_table_says_which_seeds_a_method_has():
+    compared = [rows("pair", seed) for seed in (0, 1)]
+    del compared[1]["cleanlab"]
+    lines = label_errors.table(compared).splitlines()[2:]
+    assert [line.split("|")[3].strip() for line in lines] == ["0, 1", "0, 1", "0"]
