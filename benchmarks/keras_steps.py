@@ -29,16 +29,19 @@ class Variant:
         kind: "plain", "literal" (the look-ahead of the paper to the letter), "exact" (the
             project's default), "head" or "tracked" (exact, with the record of the examples).
         clean: Clean batch, 0 for plain.
+        size_known: Whether the graph knows the sizes of its batches, as where `fit` is given arrays
+            that the batch size divides; data with a smaller last batch has none that it could know.
     """
 
     kind: str
     clean: int
+    size_known: bool = True
 
     @classmethod
     def parse(cls, text: str) -> Variant:
-        """Reads KIND or KIND:CLEAN_BATCH."""
-        kind, _, clean = text.partition(":")
-        return cls(kind, int(clean or 0))
+        """Reads KIND or KIND:CLEAN_BATCH, of an unknown size where "?" follows."""
+        kind, _, clean = text.removesuffix("?").partition(":")
+        return cls(kind, int(clean or 0), not text.endswith("?"))
 
     def __str__(self) -> str:
         names = {
@@ -46,8 +49,8 @@ class Variant:
             "literal": "literal look-ahead",
             "tracked": "exact, tracked",
         }
-        name = names.get(self.kind, self.kind)
-        return f"{name}, clean {self.clean}" if self.clean else name
+        name = names.get(self.kind, self.kind) + f", clean {self.clean}" * bool(self.clean)
+        return name if self.size_known else f"{name}, sizes unknown"
 
 
 def build(name: str) -> tuple[keras.Model, tuple[int, ...]]:
@@ -101,14 +104,14 @@ def model_and_data(
         steps_per_execution: As in Keras.
     """
     network, shape = build(name)
-    data = {"x": _batches(batch, shape, seed=0)}
+    data = {"x": _batches(batch, shape, variant.size_known, seed=0)}
     model = network
     if variant.kind != "plain":
         model = _reweighting_model(network, variant.kind)
-        data["clean_data"] = _batches(variant.clean, shape, seed=1)
+        data["clean_data"] = _batches(variant.clean, shape, variant.size_known, seed=1)
     if variant.kind == "tracked":
         ids = tf.random.stateless_uniform([batch], (2, 0), 0, TRACKED_EXAMPLES, tf.int64)
-        ids = tf.data.Dataset.from_tensors(ids).unbatch().batch(batch).repeat()
+        ids = tf.data.Dataset.from_tensors(ids).unbatch().batch(batch, drop_remainder=True).repeat()
         data["x"] = tf.data.Dataset.zip({EXAMPLES: data["x"], IDS: ids})
     model.compile(
         keras.optimizers.SGD(1e-3, momentum=0.9),
@@ -120,11 +123,11 @@ def model_and_data(
     return model, data
 
 
-def _batches(size: int, shape: tuple[int, ...], seed: int) -> tf.data.Dataset:
-    """One batch, whose size the graph does not know, as with the batches of `fit`."""
+def _batches(size: int, shape: tuple[int, ...], size_known: bool, seed: int) -> tf.data.Dataset:
+    """One batch, over and over."""
     x = tf.random.stateless_normal((size, *shape), (seed, 0))
     y = tf.random.stateless_uniform((size,), (seed, 1), 0, NUM_CLASSES, tf.int32)
-    return tf.data.Dataset.from_tensor_slices((x, y)).batch(size).cache().repeat()
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(size, size_known).cache().repeat()
 
 
 def _reweighting_model(network: keras.Model, kind: str) -> l2rw_tf.ReweightingModel:

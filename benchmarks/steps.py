@@ -82,7 +82,7 @@ def _torch_takes(
 
     if importlib.util.find_spec("torch") is None or name not in torch_process.NETWORKS:
         return {}
-    nested = [one for one in variants if one.kind == "exact"]
+    nested = [one for one in variants if one.kind == "exact" and one.size_known]
     return {
         f"PyTorch {'nested, ' if one.clean else ''}{str(one).removeprefix('exact, ')}": (
             processes.enter_context(torch_process.torch_step(name, batch_size(name), one.clean))
@@ -92,8 +92,11 @@ def _torch_takes(
 
 
 def _rows(label: str, batch: int, timings: dict[str, Timing]) -> Iterator[str]:
-    plain = next(iter(timings.values())).median
+    first = next(iter(timings))
     for variant, timing in timings.items():
+        # Beside the plain step that knows as little.
+        same = f"{first}, sizes unknown" if variant.endswith("sizes unknown") else first
+        plain = timings.get(same, timings[first]).median
         yield (
             f"| {label} | {batch} | {variant} | {1e3 * timing.median:.2f} | "
             f"{1e3 * timing.low:.2f} to {1e3 * timing.high:.2f} | {timing.median / plain:.2f} | "

@@ -131,6 +131,9 @@ def test_shapes_are_known_before_the_first_batch():
             [None],
             [None],
         ]
+    # Known as well: the size of batches that are all of one size.
+    dataset = pipeline.training_batches(examples, AS_IT_IS, batch_size=5, seed=0)
+    assert [spec.shape.as_list() for spec in dataset.element_spec] == [[5, 8, 6, 3], [5]]
     dataset = pipeline.evaluation_batches(examples, AS_IT_IS, batch_size=2)
     assert dataset.element_spec[0].shape.as_list() == [None, 8, 6, 3]
     assert dataset.cardinality() == 3
