@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.random.seed_generator import make_default_seed
 from keras.src.trainers.data_adapters import get_data_adapter
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights
 from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
 
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting import checks, replicas
+from l2rw_tf.reweighting.array_order import ShuffledArrays
 
 TRAINING = "training"
 CLEAN = "clean"
@@ -71,7 +75,10 @@ class PairedBatches(DataAdapter):
             # Not by zip, which takes one more batch of all its sources at the end of the shortest.
             paired = training.map(lambda *element: (_as_one(element), self._next_clean()))
         else:
-            paired = tf.data.Dataset.zip(training, self._clean.get_tf_dataset().repeat())
+            clean = self._clean.get_tf_dataset()
+            if not isinstance(self._clean, ShuffledArrays):
+                clean = clean.repeat()
+            paired = tf.data.Dataset.zip(training, clean)
         return paired.map(self._join).prefetch(tf.data.AUTOTUNE)
 
     def _join(self, element: Any, clean_batch: Any) -> dict[str, Any]:
@@ -136,6 +143,7 @@ def pair_batches(
     track_examples: bool | int = False,
     takes_text: bool = False,
     strategy: tf.distribute.Strategy | None = None,
+    first_epoch: Callable[[], int] = lambda: 0,
 ) -> PairedBatches:
     """Checks the two sources of data against each other and joins them.
 
@@ -154,6 +162,8 @@ def pair_batches(
         track_examples: Whether the batches carry ids; arrays are numbered here.
         takes_text: Whether the network has an input of text.
         strategy: Under which `fit` runs; by default the current one.
+        first_epoch: Returns the number of the first epoch, once that begins: arrays are shuffled by
+            Keras's random seed and the epoch.
 
     Returns:
         What `Model.fit` accepts as `x`.
@@ -184,6 +194,10 @@ def pair_batches(
     if clean_batch_size is None:
         clean_batch_size = training.batch_size or batch_size or _DEFAULT_BATCH_SIZE
     clean, labels["clean_data's y"] = _clean_adapter(clean_data, clean_batch_size, takes_text)
+    if steps_per_epoch is None:
+        if shuffle is True:
+            training = _in_own_order(training, first_epoch, endless=False)
+        clean = _in_own_order(clean, first_epoch, endless=True)
     # With steps_per_epoch Keras keeps one iterator over all epochs, and arrays are shuffled anew.
     carry_on = steps_per_epoch is None and checks.clean_arrays(clean_data) is None
     strategy = strategy or tf.distribute.get_strategy()
@@ -273,6 +287,15 @@ def _clean_adapter(clean_data: Any, batch_size: int, takes_text: bool) -> tuple[
         clean_data = _InThisThread(clean_data)
     adapter = get_data_adapter(clean_data, shuffle=_can_shuffle(clean_data))
     return adapter, checks.check_clean_stream(adapter.get_tf_dataset(), takes_text)
+
+
+def _in_own_order(
+    adapter: DataAdapter, first_epoch: Callable[[], int], endless: bool
+) -> DataAdapter:
+    """Lets arrays be shuffled by seed and epoch, and leaves other data as it is."""
+    if not isinstance(adapter, ArrayDataAdapter):
+        return adapter
+    return ShuffledArrays(adapter, make_default_seed(), first_epoch, endless)
 
 
 class _InThisThread(keras.utils.PyDataset):

@@ -31,7 +31,12 @@ from l2rw_tf.reweighting.meta_variables import (
     select_meta_variables,
 )
 from l2rw_tf.reweighting.monitor import StepMonitor
-from l2rw_tf.reweighting.passes import call_for_training, observed_call, split_sample_weight
+from l2rw_tf.reweighting.passes import (
+    call_for_training,
+    observed_call,
+    random_seeds,
+    split_sample_weight,
+)
 from l2rw_tf.reweighting.replicas import (
     DistributedFit,
     clips,
@@ -47,6 +52,9 @@ from l2rw_tf.reweighting.weights import normalize, scale
 # A batch size that no other axis has: losses that keep the first axis show by it.
 _UNLIKELY_BATCH_SIZE = 10_007
 _GPU_LOOKS_EVERY = 20
+# What stands before the names of the arrays that are saved beside Keras's own.
+_LEDGER = "ledger_"
+_RANDOM_SEED = "random_seed_"
 
 
 @keras.saving.register_keras_serializable(package="l2rw_tf")
@@ -275,6 +283,8 @@ class ReweightingModel(DistributedFit, keras.Model):
             track_examples=track_examples,
             takes_text=self._takes_text,
             strategy=self.distribute_strategy,
+            # BackupAndRestore sets the first of the two when training begins.
+            first_epoch=lambda: self._initial_epoch or initial_epoch,
         )
         self._check_before_training(batches.joined().element_spec, batches.labels)
         self._open_ledger(track_examples, x)
@@ -510,23 +520,28 @@ class ReweightingModel(DistributedFit, keras.Model):
         }
 
     def save_own_variables(self, store: Any) -> None:
-        """Puts the record of the examples beside the network's variables, where Keras saves."""
+        """Puts what Keras does not save beside the network's variables, where it saves them.
+
+        That is the record of the examples, and the states of dropout's random numbers, without
+        which a resumed training would draw the first masks again.
+        """
         super().save_own_variables(store)
         if self._ledger is not None:
             for name, values in self._ledger.save().items():
-                store[f"ledger_{name}"] = values
+                store[_LEDGER + name] = values
+        for number, seed in enumerate(random_seeds(self.network)):
+            store[f"{_RANDOM_SEED}{number}"] = np.asarray(seed.value)
 
     def load_own_variables(self, store: Any) -> None:
-        """Takes the record up again."""
+        """Takes them up again."""
         saved = {key: store[key] for key in store.keys()}
-        ledger = {
-            key.removeprefix("ledger_"): saved.pop(key)
-            for key in list(saved)
-            if key.startswith("ledger_")
-        }
+        ledger, seeds = _taken_out(saved, _LEDGER), _taken_out(saved, _RANDOM_SEED)
         super().load_own_variables(saved)
         if self._ledger is not None and ledger:
             self._ledger.load(ledger)
+        for number, seed in enumerate(random_seeds(self.network)):
+            if str(number) in seeds:
+                seed.assign(seeds[str(number)])
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ReweightingModel:
@@ -702,6 +717,12 @@ class ReweightingModel(DistributedFit, keras.Model):
                 self._ledger = self._new_ledger(size)
             # The step that was traced before writes to another ledger, or to none.
             self.train_function = None
+
+
+def _taken_out(saved: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Takes the arrays whose names begin so out of what was saved; returns them without that."""
+    names = [name for name in saved if name.startswith(prefix)]
+    return {name.removeprefix(prefix): saved.pop(name) for name in names}
 
 
 def _symbol(spec: Any) -> keras.KerasTensor:

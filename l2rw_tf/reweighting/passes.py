@@ -46,7 +46,7 @@ def observed_call(
     """
     state = list(values)
     if own_randomness:
-        state += [(seed, _other_stream(seed)) for seed in _random_seeds(network)]
+        state += [(seed, _other_stream(seed)) for seed in random_seeds(network)]
     with keras.StatelessScope(state_mapping=state):
         return call_for_training(network, x)
 
@@ -90,7 +90,8 @@ def split_sample_weight(sample_weight: Any) -> tuple[tf.Tensor | None, Any]:
     return per_example, keras.tree.map_structure(within, sample_weight)
 
 
-def _random_seeds(network: keras.Model) -> list[keras.Variable]:
+def random_seeds(network: keras.Model) -> list[keras.Variable]:
+    """Returns the states of all random numbers that a call of the network can draw."""
     of_layers = [
         variable
         for variable in network.non_trainable_variables

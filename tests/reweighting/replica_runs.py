@@ -25,6 +25,7 @@ CASES = {
     "exact, smaller last batch": {"meta_variables": "all", "examples": 35},
     "head": {"meta_variables": "head", "examples": 32},
     "head, smaller last batch": {"meta_variables": "head", "examples": 35},
+    "history": {"meta_variables": "head", "examples": 35, "weighting": "history"},
 }
 
 
@@ -54,11 +55,11 @@ def _scope(strategy: tf.distribute.Strategy | None) -> contextlib.AbstractContex
 
 
 def _train(
-    strategy: tf.distribute.Strategy | None, meta_variables: str, examples: int
+    strategy: tf.distribute.Strategy | None, examples: int, **arguments: str
 ) -> dict[str, np.ndarray]:
     keras.utils.set_random_seed(1)
     with _scope(strategy):
-        model = l2rw_tf.ReweightingModel(_network(), meta_variables=meta_variables)
+        model = l2rw_tf.ReweightingModel(_network(), **arguments)
         model.compile(
             keras.optimizers.SGD(0.02, momentum=0.9, global_clipnorm=1.0),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),

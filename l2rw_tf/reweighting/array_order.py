@@ -1,0 +1,108 @@
+"""Arrays in a random order that follows from a seed and the epoch alone.
+
+Keras shuffles from a state that is lost with the process. In an order that is a function of (seed,
+epoch), a `fit` that `keras.callbacks.BackupAndRestore` takes up at a later epoch sees the batches
+that it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.trainers.data_adapters import array_slicing
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+
+
+class ShuffledArrays(DataAdapter):
+    """Keras's adapter of arrays, with an order of its own."""
+
+    def __init__(
+        self, arrays: ArrayDataAdapter, seed: int, first_epoch: Callable[[], int], endless: bool
+    ) -> None:
+        """Takes over the arrays of an adapter.
+
+        Args:
+            arrays: Keras's adapter of them.
+            seed: Decides every order.
+            first_epoch: Returns the number of the first epoch, once that begins.
+            endless: Whether an epoch goes through the examples again and again, each time in
+                another order, instead of once.
+        """
+        self._arrays = arrays
+        self._seed = seed
+        self._first_epoch = first_epoch
+        self._endless = endless
+        self._epoch: int | None = None
+
+    def get_tf_dataset(self) -> tf.data.Dataset:
+        """Returns the batches of the epoch that has begun."""
+        passes = tf.data.Dataset.range(tf.int64.max if self._endless else 1)
+        indices = passes.flat_map(self._batches_of_pass)
+        inputs = array_slicing.convert_to_sliceable(
+            self._arrays._inputs, target_backend="tensorflow"
+        )
+        inputs = keras.tree.lists_to_tuples(inputs)
+        # As an element, not captured: a strategy rewrites the graph of the data set.
+        arrays = tf.data.Dataset.from_tensors(inputs).repeat()
+        batches = tf.data.Dataset.zip(indices, arrays).map(
+            _take, num_parallel_calls=tf.data.AUTOTUNE
+        )
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = (
+            tf.data.experimental.AutoShardPolicy.DATA
+        )
+        return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+    def _batches_of_pass(self, number: tf.Tensor) -> tf.data.Dataset:
+        epoch = tf.numpy_function(lambda: np.int64(self._epoch or 0), [], tf.int64)
+        seed = tf.random.fold_in(tf.random.fold_in((self._seed, 0), epoch), number)
+        n = self._arrays._num_samples
+        random = tf.random.stateless_uniform([n], seed, None, None, tf.int64, alg="philox")
+        order = tf.argsort(random)
+        # Where all batches are of one size, the graph of the step gets to know it.
+        size = None if self.has_partial_batch else self.batch_size
+        return tf.data.Dataset.range(self.num_batches).map(
+            lambda k: tf.ensure_shape(order[k * self.batch_size :][: self.batch_size], [size])
+        )
+
+    @property
+    def num_batches(self) -> int | None:
+        """Batches of one pass through the examples."""
+        return self._arrays.num_batches
+
+    @property
+    def batch_size(self) -> int | None:
+        """Examples in a batch."""
+        return self._arrays.batch_size
+
+    @property
+    def has_partial_batch(self) -> bool | None:
+        """Whether the last batch of a pass is smaller."""
+        return self._arrays.has_partial_batch
+
+    @property
+    def partial_batch_size(self) -> int | None:
+        """Size of the last batch of a pass."""
+        return self._arrays.partial_batch_size
+
+    def on_epoch_begin(self) -> None:
+        """Moves on to the order of the next epoch."""
+        self._epoch = self._first_epoch() if self._epoch is None else self._epoch + 1
+
+
+def _take(indices: tf.Tensor, arrays: Any) -> Any:
+    """Returns the examples at these positions."""
+
+    def take(one: Any) -> Any:
+        if isinstance(one, array_slicing.TensorflowSparseWrapper):
+            return array_slicing.slice_tensorflow_sparse_wrapper(one, indices)
+        if isinstance(one, (list, tuple, dict)):
+            return None
+        return tf.gather(one, indices) if tf.is_tensor(one) else one
+
+    return keras.tree.traverse(take, arrays)
