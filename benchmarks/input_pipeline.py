@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from l2rw_tf.data import pipeline
-from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.examples import examples_from
 from l2rw_tf.data.preprocessing import Preprocessing
 
 _BATCH = 100
@@ -46,7 +46,7 @@ def _training_batches(shape: tuple[int, ...], augment: Any) -> Any:
         kind, x = "image", generator.integers(0, 256, (_EXAMPLES, *shape), np.uint8)
     else:
         kind, x = "table", generator.normal(size=(_EXAMPLES, *shape)).astype(np.float32)
-    examples = Examples(x=x, y=np.zeros(_EXAMPLES, np.int64), ids=np.arange(_EXAMPLES))
+    examples = examples_from(x, np.zeros(_EXAMPLES))
     return pipeline.training_batches(
         examples, Preprocessing.fit(examples, kind), batch_size=_BATCH, seed=0, augment=augment
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import l2rw_tf
-from benchmarks import keras_steps, operations
+from benchmarks import input_pipeline, keras_steps, operations
 
 CONVOLUTIONS = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
 
@@ -38,3 +38,10 @@ def test_fit_on_arrays_that_the_batch_size_divides_has_none_too_many():
     x, y = np.zeros((8, *shape), "float32"), np.zeros(8, int)
     data = {"x": x, "y": y, "batch_size": 4, "clean_data": (x[:2], y[:2])}
     assert convolutions(model, data) == [11, 4, 6]
+
+
+def test_the_input_pipeline_has_a_rate_for_every_kind_of_data(monkeypatch):
+    monkeypatch.setattr(input_pipeline, "_BATCHES", 2)
+    rows = [row.split("|")[1:-1] for row in input_pipeline.pipeline_table()][2:]
+    assert [row[0].strip() for row in rows] == ["28x28x1", "28x28x1", "32x32x3", "100"]
+    assert all(float(row[2].replace(",", "")) > 0 for row in rows)
