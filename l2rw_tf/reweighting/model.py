@@ -238,8 +238,8 @@ class ReweightingModel(DistributedFit, keras.Model):
             callbacks: Keras callbacks.
             validation_split: Share of arrays to hold out.
             validation_data: Data for `val_` metrics.
-            shuffle: Whether to shuffle training arrays: in an order that follows from Keras's random
-                seed and the epoch, so that `keras.callbacks.BackupAndRestore` resumes it.
+            shuffle: Whether to shuffle training arrays, in an order that follows from Keras's seed
+                and the epoch, so that `keras.callbacks.BackupAndRestore` resumes it.
             class_weight: Weights by class of the training examples; the clean data is left alone.
             sample_weight: A weight s_i an example: w̃_i = s_i max(u_i, 0); 0 takes an example out.
             initial_epoch: Number of the first epoch.
