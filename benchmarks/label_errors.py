@@ -209,7 +209,9 @@ def table(compared: Sequence[dict[str, Row]]) -> str:
             cells = [kind, f"{ratio:.0%}", seeds, METHODS[method]]
             for name in MEASURES:
                 figure = f"{mean[method, name]:.4f}"
-                best = max(f"{mean[other, name]:.4f}" for other in METHODS if rows_of[other])
+                # Among those of the same seeds.
+                others = [one for one in METHODS if len(rows_of[one]) == len(rows)]
+                best = max(f"{mean[other, name]:.4f}" for other in others)
                 cells.append(f"**{figure}**" if figure == best else figure)
             cells += [f"{mean[method, name]:.1f}" for name in COSTS]
             lines.append(f"| {' | '.join(cells)} |")
@@ -226,7 +228,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=tuple(METHODS))
     parser.add_argument("--directory", default="")
     options, others = parser.parse_known_args(arguments)
-    if importlib.util.find_spec("cleanlab") is None:
+    needs_cleanlab = "cleanlab" in options.methods
+    if needs_cleanlab and importlib.util.find_spec("cleanlab") is None:
         print("cleanlab is missing: pip install -r requirements-bench.txt", file=sys.stderr)
         return 2
     path = Path(options.directory or f"runs/label_errors-{options.dataset}")
@@ -251,7 +254,7 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     print(f"\n{table(compared)}")
-    packages = ("cleanlab", "scikit-learn", "tensorflow", "keras", "numpy")
+    packages = (*["cleanlab"] * needs_cleanlab, "scikit-learn", "tensorflow", "keras", "numpy")
     print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages))
     return 0
 

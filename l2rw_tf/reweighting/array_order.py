@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras.src.trainers.data_adapters import array_slicing
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 
 class ShuffledArrays(DataAdapter):
@@ -37,7 +37,11 @@ class ShuffledArrays(DataAdapter):
         self._seed = seed
         self._first_epoch = first_epoch
         self._endless = endless
-        self._epoch: int | None = None
+        self._begun = False
+        # Read by the data set. A Python function there would keep the arrays alive for ever, and a
+        # plain variable is none that a strategy mirrors.
+        with tf.init_scope(), tf.device("CPU:0"):
+            self._epoch = ResourceVariable(0, dtype=tf.int64, trainable=False)
 
     def get_tf_dataset(self) -> tf.data.Dataset:
         """Returns the batches of the epoch that has begun."""
@@ -53,21 +57,24 @@ class ShuffledArrays(DataAdapter):
             _take, num_parallel_calls=tf.data.AUTOTUNE
         )
         options = tf.data.Options()
+        # As in Keras: to optimize the graph is to copy it, with the arrays in it.
+        options.experimental_optimization.apply_default_optimizations = False
         options.experimental_distribute.auto_shard_policy = (
             tf.data.experimental.AutoShardPolicy.DATA
         )
         return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 
     def _batches_of_pass(self, number: tf.Tensor) -> tf.data.Dataset:
-        epoch = tf.numpy_function(lambda: np.int64(self._epoch or 0), [], tf.int64)
-        seed = tf.random.fold_in(tf.random.fold_in((self._seed, 0), epoch), number)
+        seed = tf.random.fold_in((self._seed, 0), self._epoch.read_value())
+        seed = tf.random.fold_in(seed, number)
         n = self._arrays._num_samples
         random = tf.random.stateless_uniform([n], seed, None, None, tf.int64, alg="philox")
         order = tf.argsort(random)
         # Where all batches are of one size, the graph of the step gets to know it.
-        size = None if self.has_partial_batch else self.batch_size
+        size = self.batch_size
+        known = None if self.has_partial_batch else size
         return tf.data.Dataset.range(self.num_batches).map(
-            lambda k: tf.ensure_shape(order[k * self.batch_size :][: self.batch_size], [size])
+            lambda k: tf.ensure_shape(order[k * size : (k + 1) * size], [known])
         )
 
     @property
@@ -92,7 +99,8 @@ class ShuffledArrays(DataAdapter):
 
     def on_epoch_begin(self) -> None:
         """Moves on to the order of the next epoch."""
-        self._epoch = self._first_epoch() if self._epoch is None else self._epoch + 1
+        self._epoch.assign(self._epoch + 1 if self._begun else self._first_epoch())
+        self._begun = True
 
 
 def _take(indices: tf.Tensor, arrays: Any) -> Any:

@@ -87,10 +87,12 @@ class PairedBatches(DataAdapter):
         return joined if ids is None else {**joined, IDS: ids}
 
     def _next_clean(self) -> Any:
-        spec = self._rest_of_clean.element_spec
+        # TensorFlow keeps the function for ever, so it holds no more than it needs.
+        rest_of_clean = self._rest_of_clean
+        spec = rest_of_clean.element_spec
         parts = tf.nest.flatten(spec, expand_composites=True)
         taken = tf.py_function(
-            lambda: tf.nest.flatten(next(self._rest_of_clean), expand_composites=True),
+            lambda: tf.nest.flatten(next(rest_of_clean), expand_composites=True),
             [],
             [part.dtype for part in parts],
         )
@@ -195,7 +197,7 @@ def pair_batches(
         clean_batch_size = training.batch_size or batch_size or _DEFAULT_BATCH_SIZE
     clean, labels["clean_data's y"] = _clean_adapter(clean_data, clean_batch_size, takes_text)
     if steps_per_epoch is None:
-        if shuffle is True:
+        if shuffle and shuffle != "batch":
             training = _in_own_order(training, first_epoch, endless=False)
         clean = _in_own_order(clean, first_epoch, endless=True)
     # With steps_per_epoch Keras keeps one iterator over all epochs, and arrays are shuffled anew.

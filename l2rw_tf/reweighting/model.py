@@ -129,6 +129,8 @@ class ReweightingModel(DistributedFit, keras.Model):
         self._monitor: StepMonitor | None = None
         self._weights_function: Any = None
         self._checked_kind = ""
+        # Whether weights that are loaded now go on with a training, as callbacks do it.
+        self._resuming = False
         self._history = get_weighting(weighting)
         self._ledger = None if tracked_examples is None else self._new_ledger(tracked_examples)
         if network.built:
@@ -290,6 +292,7 @@ class ReweightingModel(DistributedFit, keras.Model):
         self._check_before_training(batches.joined().element_spec, batches.labels)
         self._open_ledger(track_examples, x)
         self._monitor.start()
+        self._resuming = True
         try:
             history = super().fit(
                 x=batches,
@@ -306,6 +309,8 @@ class ReweightingModel(DistributedFit, keras.Model):
             )
         except tf.errors.InvalidArgumentError as error:
             raise sparse_label_error(error) or error from None
+        finally:
+            self._resuming = False
         self._look_for_faults()
         return history
 
@@ -530,19 +535,20 @@ class ReweightingModel(DistributedFit, keras.Model):
         if self._ledger is not None:
             for name, values in self._ledger.save().items():
                 store[_LEDGER + name] = values
-        for number, seed in enumerate(random_seeds(self.network)):
-            store[f"{_RANDOM_SEED}{number}"] = np.asarray(seed.value)
+        for name, seed in random_seeds(self.network).items():
+            store[_RANDOM_SEED + name] = np.asarray(seed.value)
 
     def load_own_variables(self, store: Any) -> None:
-        """Takes them up again."""
+        """Takes them up again; random states only where a resumed `fit` loads them."""
         saved = {key: store[key] for key in store.keys()}
         ledger, seeds = _taken_out(saved, _LEDGER), _taken_out(saved, _RANDOM_SEED)
         super().load_own_variables(saved)
         if self._ledger is not None and ledger:
             self._ledger.load(ledger)
-        for number, seed in enumerate(random_seeds(self.network)):
-            if str(number) in seeds:
-                seed.assign(seeds[str(number)])
+        now = random_seeds(self.network)
+        if self._resuming and seeds.keys() == now.keys():
+            for name, seed in now.items():
+                seed.assign(seeds[name])
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ReweightingModel:
@@ -662,9 +668,11 @@ class ReweightingModel(DistributedFit, keras.Model):
     def _with_unlikely_batch_size(self, spec: Any) -> Any:
         network_inputs = keras.tree.flatten(getattr(self.network, "inputs", None) or [])
         is_fixed = any(one.shape[0] is not None for one in network_inputs)
-        if is_fixed or not isinstance(spec, tf.TensorSpec) or not spec.shape.rank:
+        kinds = (tf.TensorSpec, tf.SparseTensorSpec)
+        if is_fixed or not isinstance(spec, kinds) or not spec.shape.rank:
             return spec
-        return tf.TensorSpec([_UNLIKELY_BATCH_SIZE, *spec.shape[1:]], spec.dtype)
+        kind = tf.SparseTensorSpec if isinstance(spec, tf.SparseTensorSpec) else tf.TensorSpec
+        return kind([_UNLIKELY_BATCH_SIZE, *spec.shape[1:]], spec.dtype)
 
     @property
     def _takes_text(self) -> bool:

@@ -46,7 +46,7 @@ def observed_call(
     """
     state = list(values)
     if own_randomness:
-        state += [(seed, _other_stream(seed)) for seed in random_seeds(network)]
+        state += [(seed, _other_stream(seed)) for seed in random_seeds(network).values()]
     with keras.StatelessScope(state_mapping=state):
         return call_for_training(network, x)
 
@@ -90,19 +90,27 @@ def split_sample_weight(sample_weight: Any) -> tuple[tf.Tensor | None, Any]:
     return per_example, keras.tree.map_structure(within, sample_weight)
 
 
-def random_seeds(network: keras.Model) -> list[keras.Variable]:
-    """Returns the states of all random numbers that a call of the network can draw."""
+def random_seeds(network: keras.Model) -> dict[str, keras.Variable]:
+    """Returns the states of all random numbers that a call of the network can draw.
+
+    Args:
+        network: A built network.
+
+    Returns:
+        Those of its layers by their number, and "global", which random operations that were given
+        no seed draw from.
+    """
     of_layers = [
         variable
         for variable in network.non_trainable_variables
         if variable.path.split("/")[-1] == "seed_generator_state"
     ]
-    if tf.distribute.has_strategy():
-        # Keras has one for each thread, and every replica is traced in a thread of its own, where
-        # none could be made.
-        return of_layers
-    # Random operations that were given no seed draw from this one.
-    return [*of_layers, global_seed_generator().state]
+    seeds = {str(number): seed for number, seed in enumerate(of_layers)}
+    # Under a strategy Keras has a global one for each thread, and every replica is traced in a
+    # thread of its own, where none could be made.
+    return (
+        seeds if tf.distribute.has_strategy() else seeds | {"global": global_seed_generator().state}
+    )
 
 
 def _other_stream(seed: keras.Variable) -> tf.Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
-import random
+import weakref
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras.src.trainers.data_adapters import get_data_adapter
 
 import l2rw_tf
@@ -80,6 +82,8 @@ def test_backup_and_restore_ends_as_an_uninterrupted_fit(weighting, tmp_path):
                 keras.layers.Dense(8, "relu"),
                 keras.layers.BatchNormalization(),
                 keras.layers.Dropout(0.3),
+                # Draws from the global state.
+                keras.layers.Lambda(lambda x: x + 0.1 * keras.random.normal((8,))),
                 keras.layers.Dense(3),
             ]
         )
@@ -98,7 +102,6 @@ def test_backup_and_restore_ends_as_an_uninterrupted_fit(weighting, tmp_path):
     backup = str(tmp_path / "backup")
     with pytest.raises(InterruptedError):
         fitted([keras.callbacks.BackupAndRestore(backup), Interruption()])
-    random.random()
     resumed, rest = fitted([keras.callbacks.BackupAndRestore(backup)])
 
     assert {name: values[3:] for name, values in history.items()} == rest
@@ -107,3 +110,36 @@ def test_backup_and_restore_ends_as_an_uninterrupted_fit(weighting, tmp_path):
     expected, got = whole.example_record(), resumed.example_record()
     for column in expected:
         np.testing.assert_array_equal(expected[column], got[column], column)
+
+
+def test_loading_weights_outside_fit_leaves_random_numbers_alone(tmp_path):
+    layers = [keras.Input((5,)), keras.layers.Dropout(0.3), keras.layers.Dense(3)]
+    model = l2rw_tf.ReweightingModel(keras.Sequential(layers))
+    model.compile("sgd", "mse")
+    model.save_weights(tmp_path / "of.weights.h5")
+    drawn = [float(keras.random.uniform(()))]
+    model.load_weights(tmp_path / "of.weights.h5")
+    drawn.append(float(keras.random.uniform(())))
+    assert drawn[0] != drawn[1]
+
+
+def test_nothing_of_a_fit_outlives_it():
+    x, y = np.zeros((8, 5), "float32"), np.zeros(8, int)
+    model = l2rw_tf.ReweightingModel(keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)]))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(x, y, clean_data=(x, y), verbose=0)
+    left = [weakref.ref(model), weakref.ref(x)]
+    del model, x
+    gc.collect()
+    assert [reference() for reference in left] == [None, None]
+
+
+@pytest.mark.parametrize("batch_size", [4, 5])
+def test_sparse_arrays(batch_size):
+    x = tf.sparse.from_dense(np.eye(10, 5, dtype="float32"))
+    y = np.arange(10) % 3
+    network = keras.Sequential([keras.Input((5,), sparse=True), keras.layers.Dense(3)])
+    model = l2rw_tf.ReweightingModel(network)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = model.fit(x, y, batch_size, clean_data=(x, y), epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
