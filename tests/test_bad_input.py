@@ -196,13 +196,13 @@ def _examples(number):
 
 
 @given(arguments=flags())
-@_examples(200)
+@_examples(150)
 def test_flags(outcome, arguments):
     _check(*outcome(arguments))
 
 
 @given(case=data())
-@_examples(200)
+@_examples(150)
 def test_data(outcome, place, case):
     arguments, name, content = case
     (place / name).write_bytes(content)
@@ -221,14 +221,14 @@ def _process(arguments, place):
 
 
 @given(arguments=flags())
-@_examples(12)
+@_examples(15)
 def test_flags_of_a_process(place, arguments):
     # No network of these names suits a table: whatever else is right, nothing is trained.
     _process(["--dataset=good.csv", "--network=resnet9", *arguments], place)
 
 
 @given(case=data())
-@_examples(8)
+@_examples(5)
 def test_data_of_a_process(place, case):
     arguments, name, content = case
     (place / name).write_bytes(content)
