@@ -49,8 +49,12 @@ class Variant:
             "literal": "literal look-ahead",
             "tracked": "exact, tracked",
         }
-        name = names.get(self.kind, self.kind) + f", clean {self.clean}" * bool(self.clean)
-        return name if self.size_known else f"{name}, sizes unknown"
+        words = [names.get(self.kind, self.kind)]
+        if self.clean:
+            words.append(f"clean {self.clean}")
+        if not self.size_known:
+            words.append("sizes unknown")
+        return ", ".join(words)
 
 
 def build(name: str) -> tuple[keras.Model, tuple[int, ...]]:
@@ -111,7 +115,7 @@ def model_and_data(
         data["clean_data"] = _batches(variant.clean, shape, variant.size_known, seed=1)
     if variant.kind == "tracked":
         ids = tf.random.stateless_uniform([batch], (2, 0), 0, TRACKED_EXAMPLES, tf.int64)
-        ids = tf.data.Dataset.from_tensors(ids).unbatch().batch(batch, drop_remainder=True).repeat()
+        ids = tf.data.Dataset.from_tensors(ids).unbatch().batch(batch, variant.size_known).repeat()
         data["x"] = tf.data.Dataset.zip({EXAMPLES: data["x"], IDS: ids})
     model.compile(
         keras.optimizers.SGD(1e-3, momentum=0.9),

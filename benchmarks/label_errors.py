@@ -195,22 +195,21 @@ def table(compared: Sequence[dict[str, Row]]) -> str:
         alike.setdefault((row["noise_type"], row["noise_ratio"]), []).append(rows)
     for (kind, ratio), of_seeds in sorted(alike.items()):
         rows_of = {
-            method: [rows[method] for rows in of_seeds if method in rows] for method in METHODS
+            method: [rows[method] for rows in of_seeds if method in rows]
+            for method in METHODS
+            if any(method in rows for rows in of_seeds)
         }
+        seeds_of = {method: [row["seed"] for row in rows] for method, rows in rows_of.items()}
         mean = {
             (method, name): np.mean([row[name] for row in rows])
             for (method, rows), name in itertools.product(rows_of.items(), [*MEASURES, *COSTS])
-            if rows
         }
-        for method, rows in rows_of.items():
-            if not rows:
-                continue
-            seeds = ", ".join(str(row["seed"]) for row in rows)
-            cells = [kind, f"{ratio:.0%}", seeds, METHODS[method]]
+        for method, seeds in seeds_of.items():
+            cells = [kind, f"{ratio:.0%}", ", ".join(map(str, seeds)), METHODS[method]]
             for name in MEASURES:
                 figure = f"{mean[method, name]:.4f}"
                 # Among those of the same seeds.
-                others = [one for one in METHODS if len(rows_of[one]) == len(rows)]
+                others = [other for other in seeds_of if seeds_of[other] == seeds]
                 best = max(f"{mean[other, name]:.4f}" for other in others)
                 cells.append(f"**{figure}**" if figure == best else figure)
             cells += [f"{mean[method, name]:.1f}" for name in COSTS]
@@ -254,7 +253,9 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     print(f"\n{table(compared)}")
-    packages = (*["cleanlab"] * needs_cleanlab, "scikit-learn", "tensorflow", "keras", "numpy")
+    packages = ["scikit-learn", "tensorflow", "keras", "numpy"]
+    if needs_cleanlab:
+        packages.insert(0, "cleanlab")
     print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages))
     return 0
 

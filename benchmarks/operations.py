@@ -16,7 +16,7 @@ from tensorflow.python.eager import context
 from benchmarks.keras_steps import Variant, keras_step, model_and_data
 
 # Each is one pass of the batch through a kernel: forward, back to inputs, back to the kernel.
-_CONVOLUTIONS = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
+CONVOLUTIONS = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
 _STEPS_PROFILED = 10
 
 
@@ -58,7 +58,7 @@ def operations_table(networks: Sequence[str], variants: Sequence[Variant]) -> It
         plain = 0
         for variant in variants:
             counted = count(optimized_graph(*model_and_data(name, 4, variant)))
-            convolutions = [counted[operation] for operation in _CONVOLUTIONS]
+            convolutions = [counted[operation] for operation in CONVOLUTIONS]
             products = counted["MatMul"] + counted["BatchMatMulV2"] + counted["Einsum"]
             plain = plain or sum(convolutions)
             times = f"{sum(convolutions) / plain:.2f}" if plain else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import itertools
 import time
@@ -58,7 +59,7 @@ def steps_table(
             takes = _takes(name, variants, policy, jit)
             if pytorch and policy == "float32":
                 takes |= _torch_takes(name, variants, processes)
-            yield from _rows(label, batch_size(name), interleave(takes, **rounds))
+            yield from _rows(label, batch_size(name), variants, interleave(takes, **rounds))
 
 
 def _unusual(policy: str, jit: str) -> list[str]:
@@ -91,12 +92,16 @@ def _torch_takes(
     }
 
 
-def _rows(label: str, batch: int, timings: dict[str, Timing]) -> Iterator[str]:
-    first = next(iter(timings))
+def _rows(
+    label: str, batch: int, variants: Sequence[Variant], timings: dict[str, Timing]
+) -> Iterator[str]:
+    first = variants[0]
+    # Of each the first variant that knows as much of its batches, where that was measured.
+    beside = {
+        str(one): str(dataclasses.replace(first, size_known=one.size_known)) for one in variants
+    }
     for variant, timing in timings.items():
-        # Beside the plain step that knows as little.
-        same = f"{first}, sizes unknown" if variant.endswith("sizes unknown") else first
-        plain = timings.get(same, timings[first]).median
+        plain = timings.get(beside.get(variant, ""), timings[str(first)]).median
         yield (
             f"| {label} | {batch} | {variant} | {1e3 * timing.median:.2f} | "
             f"{1e3 * timing.low:.2f} to {1e3 * timing.high:.2f} | {timing.median / plain:.2f} | "

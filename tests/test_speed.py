@@ -9,12 +9,10 @@ import pytest
 import l2rw_tf
 from benchmarks import input_pipeline, keras_steps, operations
 
-CONVOLUTIONS = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
-
 
 def convolutions(model, data):
     counted = operations.count(operations.optimized_graph(model, data))
-    return [counted[operation] for operation in CONVOLUTIONS]
+    return [counted[operation] for operation in operations.CONVOLUTIONS]
 
 
 @pytest.mark.parametrize(

@@ -96,10 +96,7 @@ def _shuffled(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.
     steps = steps_per_epoch(n, batch_size)
     order_seed = tensorflow_seed(seed, Stream.BATCHES)
     # A graph that knows the batch size computes about a tenth less (docs/performance.md).
-    size = batch_size if n % batch_size == 0 else None
-
-    def positions(order: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(order[k * batch_size : (k + 1) * batch_size], [size])
+    known = batch_size if n % batch_size == 0 else None
 
     def epoch_steps(epoch: tf.Tensor) -> tf.data.Dataset:
         random = tf.random.stateless_uniform(
@@ -108,7 +105,10 @@ def _shuffled(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.
         order = tf.cast(tf.argsort(random, direction="DESCENDING"), tf.int64)
         first = tf.where(epoch == start_step // steps, start_step % steps, 0)
         return tf.data.Dataset.range(tf.cast(first, tf.int64), steps).map(
-            lambda k: (epoch * steps + k, positions(order, k))
+            lambda k: (
+                epoch * steps + k,
+                tf.ensure_shape(order[k * batch_size : (k + 1) * batch_size], [known]),
+            )
         )
 
     return tf.data.Dataset.range(start_step // steps, tf.int64.max).flat_map(epoch_steps)

@@ -14,11 +14,12 @@ import keras
 import tensorflow as tf
 from keras.src.trainers.data_adapters import array_slicing
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
-from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
+from l2rw_tf.reweighting.same_batches import SameBatches
 
-class ShuffledArrays(DataAdapter):
+
+class ShuffledArrays(SameBatches):
     """Keras's adapter of arrays, with an order of its own."""
 
     def __init__(
@@ -33,22 +34,21 @@ class ShuffledArrays(DataAdapter):
             endless: Whether an epoch goes through the examples again and again, each time in
                 another order, instead of once.
         """
-        self._arrays = arrays
+        super().__init__(arrays)
         self._seed = seed
         self._first_epoch = first_epoch
         self._endless = endless
-        self._begun = False
-        # Read by the data set. A Python function there would keep the arrays alive for ever, and a
-        # plain variable is none that a strategy mirrors.
+        # Below 0 before the first. Read by the data set, where a Python function would keep the
+        # arrays alive for ever; and of a kind that no strategy mirrors.
         with tf.init_scope(), tf.device("CPU:0"):
-            self._epoch = ResourceVariable(0, dtype=tf.int64, trainable=False)
+            self._epoch = ResourceVariable(-1, dtype=tf.int64, trainable=False)
 
     def get_tf_dataset(self) -> tf.data.Dataset:
         """Returns the batches of the epoch that has begun."""
         passes = tf.data.Dataset.range(tf.int64.max if self._endless else 1)
         indices = passes.flat_map(self._batches_of_pass)
         inputs = array_slicing.convert_to_sliceable(
-            self._arrays._inputs, target_backend="tensorflow"
+            self._source._inputs, target_backend="tensorflow"
         )
         inputs = keras.tree.lists_to_tuples(inputs)
         # As an element, not captured: a strategy rewrites the graph of the data set.
@@ -67,7 +67,7 @@ class ShuffledArrays(DataAdapter):
     def _batches_of_pass(self, number: tf.Tensor) -> tf.data.Dataset:
         seed = tf.random.fold_in((self._seed, 0), self._epoch.read_value())
         seed = tf.random.fold_in(seed, number)
-        n = self._arrays._num_samples
+        n = self._source._num_samples
         random = tf.random.stateless_uniform([n], seed, None, None, tf.int64, alg="philox")
         order = tf.argsort(random)
         # Where all batches are of one size, the graph of the step gets to know it.
@@ -77,30 +77,9 @@ class ShuffledArrays(DataAdapter):
             lambda k: tf.ensure_shape(order[k * size : (k + 1) * size], [known])
         )
 
-    @property
-    def num_batches(self) -> int | None:
-        """Batches of one pass through the examples."""
-        return self._arrays.num_batches
-
-    @property
-    def batch_size(self) -> int | None:
-        """Examples in a batch."""
-        return self._arrays.batch_size
-
-    @property
-    def has_partial_batch(self) -> bool | None:
-        """Whether the last batch of a pass is smaller."""
-        return self._arrays.has_partial_batch
-
-    @property
-    def partial_batch_size(self) -> int | None:
-        """Size of the last batch of a pass."""
-        return self._arrays.partial_batch_size
-
     def on_epoch_begin(self) -> None:
         """Moves on to the order of the next epoch."""
-        self._epoch.assign(self._epoch + 1 if self._begun else self._first_epoch())
-        self._begun = True
+        self._epoch.assign(self._first_epoch() if self._epoch < 0 else self._epoch + 1)
 
 
 def _take(indices: tf.Tensor, arrays: Any) -> Any:

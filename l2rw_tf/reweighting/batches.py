@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weigh
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting import checks, replicas
 from l2rw_tf.reweighting.array_order import ShuffledArrays
+from l2rw_tf.reweighting.same_batches import SameBatches
 
 TRAINING = "training"
 CLEAN = "clean"
@@ -27,7 +29,7 @@ IDS = "ids"
 _DEFAULT_BATCH_SIZE = 32
 
 
-class PairedBatches(DataAdapter):
+class PairedBatches(SameBatches):
     """Keras's adapter of the training data, each batch joined by one of clean data.
 
     An element is `{"training": (x, y[, sample_weight]), "clean": (x, y[, sample_weight])}`, with
@@ -56,6 +58,7 @@ class PairedBatches(DataAdapter):
             carry_on: Whether a new epoch takes the clean data up where the last one left it.
             strategy: Whose replicas each get a part of every batch.
         """
+        super().__init__(training)
         self.labels: dict[str, Any] = {}
         self._training = training
         self._clean = clean
@@ -75,10 +78,7 @@ class PairedBatches(DataAdapter):
             # Not by zip, which takes one more batch of all its sources at the end of the shortest.
             paired = training.map(lambda *element: (_as_one(element), self._next_clean()))
         else:
-            clean = self._clean.get_tf_dataset()
-            if not isinstance(self._clean, ShuffledArrays):
-                clean = clean.repeat()
-            paired = tf.data.Dataset.zip(training, clean)
+            paired = tf.data.Dataset.zip(training, self._clean.get_tf_dataset().repeat())
         return paired.map(self._join).prefetch(tf.data.AUTOTUNE)
 
     def _join(self, element: Any, clean_batch: Any) -> dict[str, Any]:
@@ -100,25 +100,10 @@ class PairedBatches(DataAdapter):
             tensor.set_shape(part.shape)
         return tf.nest.pack_sequence_as(spec, taken, expand_composites=True)
 
-    @property
-    def num_batches(self) -> int | None:
-        """Training batches an epoch, where known."""
-        return self._training.num_batches
-
-    @property
-    def batch_size(self) -> int | None:
-        """Training batch size, where known."""
-        return self._training.batch_size
-
-    @property
-    def has_partial_batch(self) -> bool | None:
-        """Whether the last training batch is smaller, where known."""
-        return self._training.has_partial_batch
-
-    @property
-    def partial_batch_size(self) -> int | None:
-        """Size of the last training batch, where known."""
-        return self._training.partial_batch_size
+    @functools.cached_property
+    def element_spec(self) -> dict[str, Any]:
+        """What an element is; to know it, the arrays are laid out once."""
+        return self.joined().element_spec
 
     def on_epoch_begin(self) -> None:
         """Tells both sources of data."""
@@ -205,7 +190,7 @@ def pair_batches(
     strategy = strategy or tf.distribute.get_strategy()
     batches = PairedBatches(training, clean, split_ids, carry_on, strategy)
     batches.labels = labels
-    spec = batches.joined().element_spec
+    spec = batches.element_spec
     checks.check_same_kind(spec[TRAINING], spec[CLEAN], takes_text)
     return batches
 

@@ -289,7 +289,7 @@ class ReweightingModel(DistributedFit, keras.Model):
             # BackupAndRestore sets the first of the two when training begins.
             first_epoch=lambda: self._initial_epoch or initial_epoch,
         )
-        self._check_before_training(batches.joined().element_spec, batches.labels)
+        self._check_before_training(batches.element_spec, batches.labels)
         self._open_ledger(track_examples, x)
         self._monitor.start()
         self._resuming = True
@@ -671,8 +671,7 @@ class ReweightingModel(DistributedFit, keras.Model):
         kinds = (tf.TensorSpec, tf.SparseTensorSpec)
         if is_fixed or not isinstance(spec, kinds) or not spec.shape.rank:
             return spec
-        kind = tf.SparseTensorSpec if isinstance(spec, tf.SparseTensorSpec) else tf.TensorSpec
-        return kind([_UNLIKELY_BATCH_SIZE, *spec.shape[1:]], spec.dtype)
+        return type(spec)([_UNLIKELY_BATCH_SIZE, *spec.shape[1:]], spec.dtype)
 
     @property
     def _takes_text(self) -> bool:

@@ -108,9 +108,9 @@ def random_seeds(network: keras.Model) -> dict[str, keras.Variable]:
     seeds = {str(number): seed for number, seed in enumerate(of_layers)}
     # Under a strategy Keras has a global one for each thread, and every replica is traced in a
     # thread of its own, where none could be made.
-    return (
-        seeds if tf.distribute.has_strategy() else seeds | {"global": global_seed_generator().state}
-    )
+    if not tf.distribute.has_strategy():
+        seeds["global"] = global_seed_generator().state
+    return seeds
 
 
 def _other_stream(seed: keras.Variable) -> tf.Tensor:
