@@ -236,13 +236,14 @@ class RunConfig(Settings):
         at_most=1,
     )
     history_shape: str = _history(
-        "shifted",
-        "From the smoothed meta-gradient s to a weight: max(s + margin, 0) (shifted), max(s, 0) "
-        "(rectified), 1 above -margin (equal), or a sigmoid of 3 s.",
-        choices=("shifted", "rectified", "equal", "sigmoid"),
+        "mixed",
+        "From the smoothed meta-gradient s to weights: half of them to all that are not against "
+        "the clean examples, half in proportion to max(s, 0) (mixed); or in proportion to max(s + "
+        "margin, 0) (shifted), max(s, 0) (rectified), 1 above -margin (equal), a sigmoid of 3 s.",
+        choices=("mixed", "shifted", "rectified", "equal", "sigmoid"),
     )
     history_margin: float = _history(
-        1.0, "The margin, in units of the mean absolute meta-gradient of a batch.", at_least=0
+        1.0, "The margin, in units of the mean absolute meta-gradient of a batch.", above=0
     )
     history_full_visits: int = _history(
         1, "First visits at which an example gets the weight 1.", at_least=0

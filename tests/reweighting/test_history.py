@@ -14,6 +14,8 @@ from tests.reweighting.test_model import LOSS, data, network
 
 CASES = [
     HistoryWeighting(),
+    HistoryWeighting(margin=0.1, full_visits=0),
+    HistoryWeighting(shape="shifted"),
     HistoryWeighting(smoothing=0, shape="rectified", full_visits=0),
     HistoryWeighting(smoothing=1, shape="equal", margin=0.5, full_visits=2),
     HistoryWeighting(smoothing=0.9, shape="sigmoid", full_visits=0),
@@ -39,23 +41,35 @@ class SlowHistory:
         self.weighting, self.visits = weighting, {}
 
     def weigh(self, ids, u, sample_weight):
-        weights = []
-        for i, one, factor in zip(ids, u / np.mean(np.abs(u)), sample_weight, strict=True):
+        smoothed, first = [], []
+        for i, one in zip(ids, u / np.mean(np.abs(u)), strict=True):
             visits = self.visits.setdefault(int(i), [])
             visits.append(one)
             s, c = visits[0], self.weighting.smoothing
             for later in visits[1:]:
                 s = c * s + (1 - c) * later
-            s = np.mean(visits) if c == 1 else s
-            full = len(visits) <= self.weighting.full_visits
-            weights.append(
-                factor * (1 if full else SHAPES[self.weighting.shape](s, self.weighting.margin))
-            )
-        return np.array(weights) / max(np.sum(weights), 1e-12)
+            smoothed.append(np.mean(visits) if c == 1 else s)
+            first.append(len(visits) <= self.weighting.full_visits)
+        if self.weighting.shape == "mixed":
+            return self.mixed(np.where(first, 0, smoothed), sample_weight)
+        shape, margin = SHAPES[self.weighting.shape], self.weighting.margin
+        shaped = [1 if one else shape(s, margin) for s, one in zip(smoothed, first, strict=True)]
+        return shares(sample_weight * np.array(shaped))
+
+    def mixed(self, smoothed, sample_weight):
+        kept = np.interp(smoothed, [-self.weighting.margin, 0], [0, 1])
+        left_out = np.mean(1 - kept)
+        kept = [max(one, 1 - 4 * left_out) for one in kept]
+        positive = [max(s, 0) for s in smoothed]
+        return shares(shares(sample_weight * kept) + shares(sample_weight * positive))
+
+
+def shares(values):
+    return values / max(np.sum(values), 1e-12)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("weighting", CASES, ids=lambda case: case.shape)
+@pytest.mark.parametrize("weighting", CASES, ids=str)
 def test_a_training_equals_a_plain_one_with_these_weights(weighting, jit_compile):
     """Three epochs with a smaller last batch and sample weights, one of them 0."""
     (x, y), clean = data(25), data(6, seed=1)
@@ -83,6 +97,16 @@ def test_a_training_equals_a_plain_one_with_these_weights(weighting, jit_compile
             twin.train_on_batch(x[ids], y[ids], sample_weight=w * len(ids))
     for found, expected in zip(model.network.variables, twin.variables, strict=True):
         np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("against", [1, 4])
+def test_few_that_are_against_the_clean_examples_keep_a_part(against):
+    """Ten examples: of these the first against, two for the clean ones by 1 and 3."""
+    s = np.zeros(10, "float32")
+    s[:against], s[8:] = -2, [1, 3]
+    w = HistoryWeighting()(tf.constant(s), tf.ones(10)).numpy()
+    kept = np.where(s < 0, {1: 0.6, 4: 0}[against], 1)
+    np.testing.assert_allclose(w, kept / kept.sum() / 2 + np.maximum(s, 0) / 4 / 2, rtol=1e-6)
 
 
 def test_the_first_epoch_is_plain_training():
@@ -116,7 +140,7 @@ def test_weighting_and_history_are_saved(tmp_path):
         (lambda: reweighting("newest"), "weighting must be 'paper', 'history' .* got 'newest'"),
         (lambda: HistoryWeighting(smoothing=2), "smoothing must lie between 0 and 1, got 2"),
         (lambda: HistoryWeighting(shape="square"), "shape must be one of .* got 'square'"),
-        (lambda: HistoryWeighting(margin=-1), "margin must be at least 0, got -1"),
+        (lambda: HistoryWeighting(margin=-1), "margin must be above 0, got -1"),
         (lambda: HistoryWeighting(full_visits=-1), "full_visits must be at least 0, got -1"),
         (
             lambda: reweighting("history").train_on_batch(*data(5), clean_data=data(4)),
