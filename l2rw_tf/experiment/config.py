@@ -243,7 +243,7 @@ class RunConfig(Settings):
         choices=("mixed", "shifted", "rectified", "equal", "sigmoid"),
     )
     history_margin: float = _history(
-        1.0, "The margin, in units of the mean absolute meta-gradient of a batch.", above=0
+        1.0, "The margin, in units of the mean absolute meta-gradient of a batch.", at_least=0
     )
     history_full_visits: int = _history(
         1, "First visits at which an example gets the weight 1.", at_least=0

@@ -8,12 +8,9 @@ from typing import Literal, get_args
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.reweighting.replicas import mean_over_examples
 from l2rw_tf.reweighting.weights import normalize
 
 Shape = Literal["mixed", "shifted", "rectified", "equal", "sigmoid"]
-# Of a batch: where fewer examples are against the clean ones, they are not wrong but hard.
-_FEW = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,22 +19,22 @@ class HistoryWeighting:
 
     s ← c s + (1 − c) u at each visit, s = u at the first, where u is in units of its batch
     (`weights.scale`). Half of the weight is spread over all examples that are not against the clean
-    ones, half as in the paper over those that are for them:
+    ones, half goes, as in the paper, to those that are for them:
 
-        w_i = ½ k_i / Σ_j k_j + ½ max(s_i, 0) / Σ_j max(s_j, 0),
-        k_i = max(t_i, 1 − 4 mean_j (1 − t_j)),  t_i = max(0, min(1, 1 + s_i / margin)).
+        t_i = max(0, min(1, 1 + s_i / margin)),
+        w_i = ½ t_i / Σ_j t_j + ½ max(s_i, 0) / Σ_j max(s_j, 0).
 
-    t_i is 0 where an example has been against the clean ones for some time; where few are, k_i lets
-    them keep a part. At its first visit an example counts with s = 0, so that a first epoch is
-    plain training. Not in the paper, whose weights rest on one clean batch and leave few examples
-    of a batch in it. docs/results.md has the measurements behind the form and the defaults.
+    At its first visit an example counts with s = 0, so that a first epoch is plain training. Not in
+    the paper, whose weights rest on one clean batch and leave few examples of a batch in it.
+    docs/results.md has the measurements behind the form and the defaults.
 
     Attributes:
         smoothing: c; with 0 the u of this visit alone, with 1 the mean over all visits.
         shape: "mixed" as above. The others give w_i = w̃_i / Σ_j w̃_j with w̃_i = 1 at first visits:
             "shifted", max(s + margin, 0); "rectified", max(s, 0); "equal", 1 where s > −margin,
             otherwise 0; "sigmoid", 1 / (1 + exp(−3 s)).
-        margin: How far below 0 the smoothed u of an example may lie, above 0.
+        margin: How far below 0 the smoothed u of an example may lie; at least 0,
+            and above 0 for "mixed".
         full_visits: How many visits count as first ones.
     """
 
@@ -54,8 +51,11 @@ class HistoryWeighting:
             raise UsageError(
                 f"shape must be one of {', '.join(get_args(Shape))}, got {self.shape!r}."
             )
-        if not self.margin > 0:
-            raise UsageError(f"margin must be above 0, got {self.margin!r}.")
+        if not self.margin >= 0 or (self.shape == "mixed" and self.margin == 0):
+            raise UsageError(
+                "margin must be at least 0, and above 0 for the shape 'mixed', "
+                f"got {self.margin!r}."
+            )
         if not self.full_visits >= 0:
             raise UsageError(f"full_visits must be at least 0, got {self.full_visits!r}.")
 
@@ -75,14 +75,9 @@ class HistoryWeighting:
         first = visits < self.full_visits
         if self.shape == "mixed":
             s = tf.where(first, tf.zeros_like(s), s)
-            spread = normalize(self._not_against(s), sample_weight)
-            return normalize(spread + normalize(s, sample_weight))
+            not_against = normalize(tf.minimum(1 + s / self.margin, 1), sample_weight)
+            return normalize(not_against + normalize(s, sample_weight))
         return normalize(tf.where(first, tf.ones_like(s), self._shaped(s)), sample_weight)
-
-    def _not_against(self, s: tf.Tensor) -> tf.Tensor:
-        """Returns k, (N,)."""
-        share = tf.clip_by_value(1 + s / self.margin, 0, 1)
-        return tf.maximum(share, 1 - mean_over_examples(1 - share) / _FEW)
 
     def _shaped(self, s: tf.Tensor) -> tf.Tensor:
         if self.shape == "shifted":

@@ -57,11 +57,9 @@ class SlowHistory:
         return shares(sample_weight * np.array(shaped))
 
     def mixed(self, smoothed, sample_weight):
-        kept = np.interp(smoothed, [-self.weighting.margin, 0], [0, 1])
-        left_out = np.mean(1 - kept)
-        kept = [max(one, 1 - 4 * left_out) for one in kept]
+        not_against = np.interp(smoothed, [-self.weighting.margin, 0], [0, 1])
         positive = [max(s, 0) for s in smoothed]
-        return shares(shares(sample_weight * kept) + shares(sample_weight * positive))
+        return shares(shares(sample_weight * not_against) + shares(sample_weight * positive))
 
 
 def shares(values):
@@ -99,14 +97,10 @@ def test_a_training_equals_a_plain_one_with_these_weights(weighting, jit_compile
         np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("against", [1, 4])
-def test_few_that_are_against_the_clean_examples_keep_a_part(against):
-    """Ten examples: of these the first against, two for the clean ones by 1 and 3."""
-    s = np.zeros(10, "float32")
-    s[:against], s[8:] = -2, [1, 3]
-    w = HistoryWeighting()(tf.constant(s), tf.ones(10)).numpy()
-    kept = np.where(s < 0, {1: 0.6, 4: 0}[against], 1)
-    np.testing.assert_allclose(w, kept / kept.sum() / 2 + np.maximum(s, 0) / 4 / 2, rtol=1e-6)
+def test_half_of_the_weight_is_spread_and_half_as_in_the_paper():
+    w = HistoryWeighting()(tf.constant([-2.0, -0.5, 0, 0, 1, 3]), tf.ones(6)).numpy()
+    spread = np.array([0, 0.5, 1, 1, 1, 1]) / 4.5
+    np.testing.assert_allclose(w, spread / 2 + np.array([0, 0, 0, 0, 1, 3]) / 8, rtol=1e-6)
 
 
 def test_the_first_epoch_is_plain_training():
@@ -140,7 +134,8 @@ def test_weighting_and_history_are_saved(tmp_path):
         (lambda: reweighting("newest"), "weighting must be 'paper', 'history' .* got 'newest'"),
         (lambda: HistoryWeighting(smoothing=2), "smoothing must lie between 0 and 1, got 2"),
         (lambda: HistoryWeighting(shape="square"), "shape must be one of .* got 'square'"),
-        (lambda: HistoryWeighting(margin=-1), "margin must be above 0, got -1"),
+        (lambda: HistoryWeighting(margin=-1), "margin must be at least 0, .* got -1"),
+        (lambda: HistoryWeighting(margin=0), "above 0 for the shape 'mixed', got 0"),
         (lambda: HistoryWeighting(full_visits=-1), "full_visits must be at least 0, got -1"),
         (
             lambda: reweighting("history").train_on_batch(*data(5), clean_data=data(4)),
