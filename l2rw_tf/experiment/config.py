@@ -344,6 +344,8 @@ class RunConfig(Settings):
             raise UsageError(
                 "early_stopping needs held-out examples: validation_fraction must be above 0."
             )
+        if self.history_shape == "mixed" and self.history_margin == 0:
+            raise UsageError("history_margin must be above 0 for history_shape=mixed.")
         if self.distribution != distribution.NONE:
             self._check_distribution()
         if self.resume and not self.run_dir:
