@@ -166,8 +166,8 @@ class RunConfig(Settings):
     )
     weighting: str = _method(
         "paper",
-        "From the meta-gradient to example weights: by the batch alone (paper), or by the "
-        "meta-gradient smoothed over each example's visits (history).",
+        "From the meta-gradient to example weights: by the batch alone (paper), or by "
+        "what all visits to an example have shown (history).",
         choices=("paper", "history"),
     )
     meta_gradient: str = _method(
@@ -236,11 +236,12 @@ class RunConfig(Settings):
         at_most=1,
     )
     history_shape: str = _history(
-        "mixed",
-        "From the smoothed meta-gradient s to weights: half of them to all that are not against "
-        "the clean examples, half in proportion to max(s, 0) (mixed); or in proportion to max(s + "
-        "margin, 0) (shifted), max(s, 0) (rectified), 1 above -margin (equal), a sigmoid of 3 s.",
-        choices=("mixed", "shifted", "rectified", "equal", "sigmoid"),
+        "likeness",
+        "By how like the clean examples an example is (likeness); or by the smoothed "
+        "meta-gradient s alone: half of the weight to all that are not against the clean "
+        "examples, half in proportion to max(s, 0) (mixed); in proportion to max(s + margin, 0) "
+        "(shifted), max(s, 0) (rectified), 1 above -margin (equal), a sigmoid of 3 s.",
+        choices=("likeness", "mixed", "shifted", "rectified", "equal", "sigmoid"),
     )
     history_margin: float = _history(
         1.0, "The margin, in units of the mean absolute meta-gradient of a batch.", at_least=0

@@ -14,6 +14,8 @@ from l2rw_tf.reweighting.replicas import gather_examples
 _NONE = -(2**63)
 # Columns of the two tables: what is added up over an example's visits, and what the last one left.
 _SUMS = ("times_seen", "positive_visits", "weight_sum", "u_sum", "loss_sum")
+# Behind them in the same table: what `likeness.compare` found, summed over the visits.
+_FINDINGS = 4
 _LAST = ("last_weight", "last_u", "smoothed_u")
 
 
@@ -46,7 +48,7 @@ class Ledger:
         self.num_examples = int(num_examples)
         self._smoothing = smoothing
         # Floats throughout: XLA on a GPU cannot write to variables of 32-bit integers.
-        self._sums = self._table(len(_SUMS), "sums")
+        self._sums = self._table(len(_SUMS) + _FINDINGS, "sums")
         self._last = self._table(len(_LAST), "last")
         self._strange_id = keras.Variable(_NONE, dtype="int64", trainable=False, name="strange_id")
 
@@ -71,7 +73,22 @@ class Ledger:
             s = self._smoothing * before + (1 - self._smoothing) * u
         return tf.where(visits == 0, u, s), visits
 
-    def update(self, ids: tf.Tensor, u: tf.Tensor, weights: tf.Tensor, losses: tf.Tensor) -> None:
+    def findings(self, ids: tf.Tensor) -> tf.Tensor:
+        """Returns the findings of the earlier visits, summed; float32, shape (N, 4).
+
+        Args:
+            ids: Integers, shape (N,).
+        """
+        return tf.gather(self._sums.value, self._rows(ids))[:, len(_SUMS) :]
+
+    def update(
+        self,
+        ids: tf.Tensor,
+        u: tf.Tensor,
+        weights: tf.Tensor,
+        losses: tf.Tensor,
+        findings: tf.Tensor | None = None,
+    ) -> None:
         """Enters one batch; under a strategy every replica keeps the whole table.
 
         Args:
@@ -79,9 +96,14 @@ class Ledger:
             u: Signed meta-gradient in units of the batch, shape (N,).
             weights: Normalized example weights, shape (N,).
             losses: Unweighted losses ℓ_i, shape (N,).
+            findings: What `likeness.compare` returned, shape (N, 4), or None for zeros.
         """
         columns = [tf.cast(values, tf.float32) for values in (u, weights, losses)]
-        ids, u, weights, losses = gather_examples([tf.reshape(ids, [-1]), *columns])
+        if findings is None:
+            findings = tf.zeros([tf.size(ids), _FINDINGS])
+        ids, u, weights, losses, findings = gather_examples(
+            [tf.reshape(ids, [-1]), *columns, findings]
+        )
         self._note_strange(ids)
         s, _ = self.smoothed(ids, u)
         row = self._rows(ids)
@@ -89,7 +111,9 @@ class Ledger:
         last = tf.where(_met_again(row), tf.cast(self.num_examples, row.dtype), row)
         # By its handle, a variable of a strategy is the one of this replica.
         tf.raw_ops.ResourceScatterNdAdd(
-            ref=self._sums.value.handle, indices=row[:, None], updates=tf.stack(visit, axis=1)
+            ref=self._sums.value.handle,
+            indices=row[:, None],
+            updates=tf.concat([tf.stack(visit, axis=1), findings], axis=1),
         )
         tf.raw_ops.ResourceScatterNdUpdate(
             ref=self._last.value.handle,
@@ -105,7 +129,7 @@ class Ledger:
             `last_weight`, `last_u` and `smoothed_u`. All but the first two are NaN for an example
             that was never seen.
         """
-        sums = dict(zip(_SUMS, self._sums.numpy()[:-1].T, strict=True))
+        sums = dict(zip(_SUMS, self._sums.numpy()[:-1, : len(_SUMS)].T, strict=True))
         last = dict(zip(_LAST, self._last.numpy()[:-1].T, strict=True))
         visits = np.where(sums["times_seen"] > 0, sums["times_seen"], np.nan)
         return {

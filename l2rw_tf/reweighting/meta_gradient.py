@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -30,7 +30,7 @@ from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.example_losses import ExampleLosses
 from l2rw_tf.reweighting.meta_variables import MetaVariables, select_meta_variables
 from l2rw_tf.reweighting.passes import observed_call, split_sample_weight
-from l2rw_tf.reweighting.replicas import part_of_sum, sum_over_replicas
+from l2rw_tf.reweighting.replicas import first_example, part_of_sum, sum_over_replicas
 
 Batch = tuple[Any, ...]
 
@@ -110,20 +110,98 @@ def clean_gradient(
     Returns:
         The scalar clean loss, and v, a dense tensor or None (unconnected) a variable.
     """
-    values = [variable.value for variable in variables]
-    if loss_scale is None:
-        loss_scale = 1024.0 if _computes_in_float16(network) else 1.0
     with tf.GradientTape() as tape:
         clean_loss = _clean_loss(network, example_losses, clean_batch)
-        scaled = clean_loss * loss_scale
-    v = [
-        None if g is None else tf.convert_to_tensor(g) / tf.cast(loss_scale, g.dtype)
-        for g in tape.gradient(scaled, values)
-    ]
+        scaled = clean_loss * _loss_scale(network, loss_scale)
+    v = _unscaled_gradient(tape, scaled, variables, _loss_scale(network, loss_scale))
     clean_loss, *v = sum_over_replicas(
         [clean_loss, *part_of_sum(v, keras.tree.flatten(clean_batch)[0])]
     )
     return clean_loss, v
+
+
+class CleanReference(NamedTuple):
+    """What a clean batch is to training examples that are compared with it.
+
+    Attributes:
+        loss: (1/M) Σ_j ℓ^v_j, a scalar.
+        v: Its gradient, as `clean_gradient` returns it.
+        losses: ℓ^v of this replica's clean examples, shape (m,).
+        weight: The user's weights of them, shape (m,).
+        v_of_half: The same gradient of every other clean example: the first, the third, ...
+        u: ⟨∇ℓ^v_j, v_of_half⟩, shape (m,).
+        is_other: Whether an example played no part in `v_of_half`, 0 or 1, shape (m,). To the
+            gradient of these their own losses contributed nothing, as those of training examples.
+    """
+
+    loss: tf.Tensor
+    v: list[tf.Tensor | None]
+    losses: tf.Tensor
+    weight: tf.Tensor
+    v_of_half: list[tf.Tensor | None]
+    u: tf.Tensor
+    is_other: tf.Tensor
+
+
+def clean_reference(
+    network: keras.Model,
+    example_losses: ExampleLosses,
+    clean_batch: Batch,
+    variables: list[keras.Variable],
+    loss_scale: tf.Tensor | float | None = None,
+    method: str = "nested",
+) -> CleanReference:
+    """Returns the clean gradient, and the losses and alignments of the clean examples themselves.
+
+    Args:
+        network: A built network; nothing of its state changes.
+        example_losses: The losses, one a clean example.
+        clean_batch: `(x, y[, sample_weight])` of first dimension M.
+        variables: What gradients are taken by.
+        loss_scale: As of `clean_gradient`.
+        method: "nested" or "finite_difference".
+    """
+    factor = _loss_scale(network, loss_scale)
+    with tf.GradientTape(persistent=True) as tape:
+        losses, weight = _clean_losses(network, example_losses, clean_batch)
+        weighted = losses * weight
+        is_other = tf.cast((first_example(losses) + tf.range(tf.size(losses))) % 2, losses.dtype)
+        sizes = [tf.cast(tf.size(losses), losses.dtype), tf.reduce_sum(1 - is_other)]
+        number, number_of_half = sum_over_replicas(sizes)
+        clean_loss = tf.reduce_sum(weighted) / number
+        loss_of_half = tf.reduce_sum(weighted * (1 - is_other)) / number_of_half
+        scaled, scaled_half = clean_loss * factor, loss_of_half * factor
+    examples = keras.tree.flatten(clean_batch)[0]
+    v, v_of_half = (
+        sum_over_replicas(
+            part_of_sum(_unscaled_gradient(tape, target, variables, factor), examples)
+        )
+        for target in (scaled, scaled_half)
+    )
+    if method == "nested":
+        u = align(tape, losses, variables, v_of_half)
+    else:
+        u = difference_along(network, example_losses, clean_batch, variables, v_of_half)
+    loss = sum_over_replicas(clean_loss)
+    return CleanReference(loss, v, losses, weight, v_of_half, u, is_other)
+
+
+def _loss_scale(network: keras.Model, loss_scale: tf.Tensor | float | None) -> tf.Tensor | float:
+    if loss_scale is None:
+        return 1024.0 if _computes_in_float16(network) else 1.0
+    return loss_scale
+
+
+def _unscaled_gradient(
+    tape: tf.GradientTape,
+    scaled: tf.Tensor,
+    variables: list[keras.Variable],
+    loss_scale: tf.Tensor | float,
+) -> list[tf.Tensor | None]:
+    return [
+        None if g is None else tf.convert_to_tensor(g) / tf.cast(loss_scale, g.dtype)
+        for g in tape.gradient(scaled, [variable.value for variable in variables])
+    ]
 
 
 def align(
@@ -265,14 +343,20 @@ def _training_losses(network, example_losses, batch, values=()) -> tf.Tensor:
 
 
 def _clean_loss(network, example_losses, clean_batch, values=()) -> tf.Tensor:
-    """This replica's part of (1/M) Σ_j s_j ℓ^v_j; the pass draws a dropout mask of its own."""
+    """This replica's part of (1/M) Σ_j s_j ℓ^v_j."""
+    losses, weight = _clean_losses(network, example_losses, clean_batch, values)
+    number = sum_over_replicas(tf.cast(tf.size(losses), losses.dtype))
+    return tf.reduce_sum(losses * weight) / number
+
+
+def _clean_losses(network, example_losses, clean_batch, values=()) -> tuple[tf.Tensor, tf.Tensor]:
+    """ℓ^v_j and s_j; the pass draws a dropout mask of its own."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(clean_batch)
     weight, within = split_sample_weight(sample_weight)
     losses = example_losses(y, observed_call(network, x, values, own_randomness=True), within)
-    if weight is not None:
-        losses *= tf.cast(weight, losses.dtype)
-    number = sum_over_replicas(tf.cast(tf.size(losses), losses.dtype))
-    return tf.reduce_sum(losses) / number
+    if weight is None:
+        return losses, tf.ones_like(losses)
+    return losses, tf.cast(weight, losses.dtype)
 
 
 def _length(parts: list[tf.Tensor]) -> tf.Tensor:

@@ -13,14 +13,16 @@ import tensorflow as tf
 from keras.src.trainers.data_adapters.array_slicing import train_validation_split
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.reweighting import checks
+from l2rw_tf.reweighting import checks, likeness
 from l2rw_tf.reweighting.batches import CLEAN, IDS, TRAINING, pair_batches, single_pair
 from l2rw_tf.reweighting.example_losses import ExampleLosses
 from l2rw_tf.reweighting.history import HistoryWeighting, get_weighting
 from l2rw_tf.reweighting.ledger import Ledger
 from l2rw_tf.reweighting.meta_gradient import (
+    CleanReference,
     align,
     clean_gradient,
+    clean_reference,
     difference_along,
     get_meta_gradient,
     sparse_label_error,
@@ -97,7 +99,7 @@ class ReweightingModel(DistributedFit, keras.Model):
             tracked_examples: Number of training examples of a record to be taken up; `fit` with
                 `track_examples` begins one by itself.
             weighting: From u to weights: "paper" (step 3 of the method), or "history", which
-                weights an example by its u smoothed over its visits; a
+                weights an example by what all its visits have shown; a
                 `reweighting.history.HistoryWeighting` sets that one's constants.
             **kwargs: `name`, as of any `keras.Model`.
 
@@ -401,12 +403,17 @@ class ReweightingModel(DistributedFit, keras.Model):
         variables = select_meta_variables(self.network, self._meta_variables)
 
         # v = ∇_θ (1/M) Σ_j ℓ^v_j
-        clean_loss, v = clean_gradient(
-            self.network, self._example_losses, data[CLEAN], variables, self._loss_scale()
-        )
+        clean_loss, v, clean = self._clean_pass(data[CLEAN], variables)
+        # Beside it, for weights from likeness, the gradient of half of the clean batch.
+        directions = [v] if clean is None else [v, clean.v_of_half]
         if self._meta_gradient == "finite_difference":
             # Before the training call, so that dropout draws the mask that the call will draw.
-            u = difference_along(self.network, self._example_losses, data[TRAINING], variables, v)
+            alignments = [
+                difference_along(
+                    self.network, self._example_losses, data[TRAINING], variables, direction
+                )
+                for direction in directions
+            ]
 
         # The training pass waits for v, so that the activations of the clean pass are gone by then.
         with tf.control_dependencies([part for part in v if part is not None]):
@@ -419,9 +426,15 @@ class ReweightingModel(DistributedFit, keras.Model):
             regularization = self._regularization()
 
         if self._meta_gradient == "nested":
-            u = align(tape, losses, variables, v)
+            alignments = [align(tape, losses, variables, direction) for direction in directions]
+        u = alignments[0]
         in_units_of_batch = None if self._ledger is None else scale(u)
-        w = self._weights(u, in_units_of_batch, weight, data.get(IDS))
+        findings = trust = None
+        if clean is not None and data.get(IDS) is not None:
+            findings = likeness.compare(losses, alignments[1], weight, clean)
+            found = self._ledger.findings(data[IDS]) + findings
+            trust = likeness.trust(found, losses, weight, clean_loss)
+        w = self._weights(u, in_units_of_batch, weight, data.get(IDS), trust)
 
         # ∇_θ (Σ_i w_i ℓ_i + regularization); w came after the tape, so it counts as constant.
         trainable = self.network.trainable_variables
@@ -438,7 +451,7 @@ class ReweightingModel(DistributedFit, keras.Model):
         self.optimizer.apply_gradients(zip(gradients, trainable, strict=True))
 
         if self._ledger is not None and IDS in data:
-            self._ledger.update(data[IDS], in_units_of_batch, w, losses)
+            self._ledger.update(data[IDS], in_units_of_batch, w, losses, findings)
 
         # Where half precision overflowed, the optimizer skips the step and lowers its loss scale.
         finite_w = tf.where(tf.math.is_finite(w), w, 0)
@@ -559,6 +572,16 @@ class ReweightingModel(DistributedFit, keras.Model):
                 config[key], custom_objects=custom_objects
             )
         return cls(**config)
+
+    def _clean_pass(
+        self, clean_batch: Any, variables: list[keras.Variable]
+    ) -> tuple[tf.Tensor, list[tf.Tensor | None], CleanReference | None]:
+        """Returns the clean loss, its gradient v and, where the weighting asks for it, more."""
+        arguments = (self.network, self._example_losses, clean_batch, variables)
+        if self._history is None or not self._history.needs_trust:
+            return *clean_gradient(*arguments, self._loss_scale()), None
+        clean = clean_reference(*arguments, self._loss_scale(), self._meta_gradient)
+        return clean.loss, clean.v, clean
 
     def _weights_of_batch(self, data: dict[str, Any]) -> tf.Tensor:
         batch, clean_batch = data[TRAINING], data[CLEAN]
@@ -694,6 +717,7 @@ class ReweightingModel(DistributedFit, keras.Model):
         in_units_of_batch: tf.Tensor | None,
         sample_weight: tf.Tensor | None,
         ids: tf.Tensor | None,
+        trust: tf.Tensor | None,
     ) -> tf.Tensor:
         if self._history is None:
             return normalize(u, sample_weight)
@@ -704,7 +728,7 @@ class ReweightingModel(DistributedFit, keras.Model):
                 "(l2rw_tf.number_examples) with track_examples=NUMBER_OF_EXAMPLES."
             )
         s, visits = self._ledger.smoothed(ids, in_units_of_batch)
-        return self._history(tf.cast(s, u.dtype), visits, sample_weight)
+        return self._history(tf.cast(s, u.dtype), visits, sample_weight, trust)
 
     def _new_ledger(self, size: int) -> Ledger:
         return Ledger(size) if self._history is None else Ledger(size, self._history.smoothing)

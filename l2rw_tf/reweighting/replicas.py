@@ -64,6 +64,19 @@ def gather_examples(values: list[tf.Tensor]) -> list[tf.Tensor]:
     return values if context is None else context.all_gather(values, axis=0)
 
 
+def first_example(values: tf.Tensor) -> tf.Tensor | int:
+    """Returns the place that this replica's first example has in the whole batch.
+
+    Args:
+        values: One value an example of this replica, shape (n,).
+    """
+    context = _several_replicas()
+    if context is None:
+        return 0
+    sizes = context.all_gather(tf.shape(values)[:1], axis=0)
+    return tf.cumsum(sizes, exclusive=True)[context.replica_id_in_sync_group]
+
+
 def share_of_examples(values: tf.Tensor) -> tf.Tensor:
     """Returns the share n / N of the batch's examples that this replica has, a scalar.
 

@@ -1,0 +1,134 @@
+"""How like the clean examples a training example is, by its loss and by its alignment.
+
+The clean examples take no part in the update, so that their losses are those of right labels that
+the network has not seen. An example whose loss is rare among them and common among the training
+examples is likely to be wrong, and so is one whose gradient disagrees with the clean gradient as
+few clean examples' do. Ranks among the clean examples are p-values (Bates et al. 2023, "Testing for
+outliers with conformal p-values"); two shares beside each other are the local false discovery rate
+of Efron (2004). Not in the paper.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from l2rw_tf.reweighting.meta_gradient import CleanReference
+from l2rw_tf.reweighting.replicas import gather_examples, mean_over_examples, sum_over_replicas
+
+# Clean examples count as near by up to this difference of rank, and those of half of the batch
+# as far as one of them stands for.
+_NEAR = 0.1
+# An example that is half as frequent among the clean ones as in the training data is fully trusted,
+# one a tenth as frequent is not at all; so it begins, and the more the network knows the training
+# examples by heart, the nearer the lower end comes to the upper.
+_TRUSTED = 0.5
+_NOT_TRUSTED = 0.1
+_LARGEST_GAP = 20.0
+
+
+def compare(
+    losses: tf.Tensor, u: tf.Tensor, sample_weight: tf.Tensor | None, clean: CleanReference
+) -> tf.Tensor:
+    """Returns what one visit shows of each example, to be summed over visits.
+
+    With F the share of the clean examples that have a larger loss, K a triangle of half-width h =
+    0.1 + 1/M, and one example more on both sides:
+
+        a_i = 1 + Σ_j K(F(ℓ^v_j) − F(ℓ_i)),                  the clean losses near ℓ_i,
+        b_i = 1 + M/N Σ_k K(F(ℓ_k) − F(ℓ_i)),                the training losses near it,
+        c_i = (1 + #{j : u^v_j ≤ u_i}) / (1 + M'),           clean examples aligned no better,
+        d_i = #{k : u_k ≤ u_i} / N,                          training examples aligned no better.
+
+    A loss below the clean median is no sign against an example: there a_i is at least b_i. A visit
+    counts with γ², γ = 1 − (1/N) Σ_i min(1, a_i / b_i) the share of the batch that is unlike the
+    clean examples: before the network has learned something, and once it knows wrong labels by
+    heart, losses tell nothing.
+
+    Args:
+        losses: ℓ of this replica's training examples, shape (n,).
+        u: ⟨∇ℓ_i, clean.v_of_half⟩, shape (n,).
+        sample_weight: The user's own weights, shape (n,), or None for ones.
+        clean: The clean batch.
+
+    Returns:
+        γ² (a, b, c, d), float32, shape (n, 4).
+    """
+    sample_weight = tf.ones_like(losses) if sample_weight is None else sample_weight
+    losses, u, counts = (tf.cast(one, tf.float32) for one in (losses, u, sample_weight))
+    all_losses, all_u, all_counts = gather_examples([losses, u, counts])
+    clean_losses, clean_u, clean_counts, is_other = gather_examples(
+        [tf.cast(one, tf.float32) for one in (clean.losses, clean.u, clean.weight, clean.is_other)]
+    )
+    number = tf.cast(tf.size(clean_losses), tf.float32)
+    half = clean_counts * is_other
+    all_counts, clean_counts = _shares(all_counts), _shares(clean_counts)
+
+    def rank(values: tf.Tensor) -> tf.Tensor:
+        larger = tf.cast(clean_losses[None, :] > values[:, None], tf.float32)
+        equal = tf.cast(clean_losses[None, :] == values[:, None], tf.float32)
+        return tf.linalg.matvec(larger + equal / 2, clean_counts)
+
+    def near(ranks: tf.Tensor, other_ranks: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+        distance = tf.abs(other_ranks[None, :] - ranks[:, None])
+        return tf.linalg.matvec(tf.maximum(1 - distance / (_NEAR + 1 / number), 0), shares)
+
+    ranks = rank(losses)
+    a = 1 + number * near(ranks, rank(clean_losses), clean_counts)
+    b = 1 + number * near(ranks, rank(all_losses), all_counts)
+    a = tf.where(ranks >= 0.5, tf.maximum(a, b), a)
+    c = _share_below(u, clean_u, half, 1)
+    d = _share_below(u, all_u, all_counts, 0)
+    gamma = 1 - mean_over_examples(tf.minimum(a / b, 1))
+    return tf.square(gamma) * tf.stack([a, b, c, d], axis=1)
+
+
+def trust(
+    findings: tf.Tensor, losses: tf.Tensor, sample_weight: tf.Tensor | None, clean_loss: tf.Tensor
+) -> tf.Tensor:
+    """Returns how far each example is trusted, between 0 and 1.
+
+    With the findings summed over the example's visits, r_i = min(1, Σ a_i / Σ b_i) min(1, Σ c_i /
+    Σ d_i). An example is trusted by
+
+        t_i = max(0, 1 − (5/4) G² (1 − min(1, 2 r_i))):
+
+    fully from r = 0.5 on, and not below 0.1 where G = 1. G is the clean loss in units of the
+    training loss (of the examples so trusted with G = 1), between 1 and 20: a network that knows
+    its training examples by heart learns a wrong label from any weight, and needs a sharper cut.
+
+    Args:
+        findings: What `compare` returned, summed over the visits, this one included, (n, 4).
+        losses: ℓ of this replica's training examples, shape (n,).
+        sample_weight: The user's own weights, shape (n,), or None for ones.
+        clean_loss: The mean clean loss, a scalar.
+
+    Returns:
+        float32, shape (n,).
+    """
+    a, b, c, d = tf.unstack(findings, axis=1)
+    r = tf.minimum(_ratio(a, b), 1) * tf.minimum(_ratio(c, d), 1)
+    doubt = (1 - tf.minimum(r / _TRUSTED, 1)) / (1 - _NOT_TRUSTED / _TRUSTED)
+    trusted = tf.maximum(1 - doubt, 0)
+    if sample_weight is not None:
+        trusted *= tf.cast(sample_weight, tf.float32)
+    sums = [tf.reduce_sum(trusted * tf.cast(losses, tf.float32)), tf.reduce_sum(trusted)]
+    training_loss = tf.math.divide_no_nan(*sum_over_replicas(sums))
+    gap = tf.cast(clean_loss, tf.float32) / tf.maximum(training_loss, 1e-9)
+    return tf.maximum(1 - tf.square(tf.clip_by_value(gap, 1, _LARGEST_GAP)) * doubt, 0)
+
+
+def _shares(counts: tf.Tensor) -> tf.Tensor:
+    return tf.math.divide_no_nan(counts, tf.reduce_sum(counts))
+
+
+def _ratio(part: tf.Tensor, whole: tf.Tensor) -> tf.Tensor:
+    """1 where there is nothing to go by."""
+    return tf.where(whole > 0, tf.math.divide_no_nan(part, whole), 1)
+
+
+def _share_below(
+    values: tf.Tensor, others: tf.Tensor, counts: tf.Tensor, one_more: int
+) -> tf.Tensor:
+    below = tf.cast(others[None, :] <= values[:, None], tf.float32)
+    found = tf.linalg.matvec(below, counts) + one_more
+    return tf.math.divide_no_nan(found, tf.reduce_sum(counts) + one_more)
