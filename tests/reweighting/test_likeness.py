@@ -1,0 +1,163 @@
+"""How like the clean examples a training example is: against plain loops, and what it is for."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import l2rw_tf
+from l2rw_tf.reweighting import likeness
+from l2rw_tf.reweighting.example_losses import ExampleLosses
+from l2rw_tf.reweighting.meta_gradient import CleanReference, clean_gradient, clean_reference
+from tests.reweighting.slow_likeness import slow_findings, slow_trust
+from tests.reweighting.test_model import LOSS, data, network
+
+
+def clean_of(losses, u, weight=None):
+    """A clean batch that has these figures."""
+    weight = np.ones(len(losses)) if weight is None else weight
+    is_other = np.arange(len(losses)) % 2
+    arrays = (tf.constant(one, tf.float32) for one in (losses, weight, u, is_other))
+    losses, weight, u, is_other = arrays
+    return CleanReference(tf.reduce_mean(losses), [], losses, weight, [], u, is_other)
+
+
+def compared(losses, u, clean, sample_weight=None):
+    losses, u = tf.constant(losses, tf.float32), tf.constant(u, tf.float32)
+    return likeness.compare(losses, u, sample_weight, clean).numpy()
+
+
+@pytest.mark.parametrize("number", [1, 2, 7, 30])
+def test_findings_and_trust_equal_plain_loops(number):
+    """With equal losses, weights on both sides and examples that were taken out."""
+    rng = np.random.default_rng(number)
+    losses, u = rng.exponential(size=20).round(1), rng.normal(size=20).astype("float32")
+    clean_losses, clean_u = rng.exponential(size=number).round(1), rng.normal(size=number)
+    weight, clean_weight = rng.integers(0, 3, 20), rng.integers(1, 3, number)
+    clean = clean_of(clean_losses, clean_u, clean_weight)
+    sample_weight = tf.constant(weight, tf.float32)
+    found = compared(losses, u, clean, sample_weight)
+    expected = slow_findings(
+        losses.astype("float32"),
+        u,
+        weight,
+        clean_losses.astype("float32"),
+        clean_u[1::2].astype("float32"),
+        clean_weight,
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    trust = likeness.trust(
+        tf.constant(found), tf.constant(losses, tf.float32), sample_weight, tf.constant(0.9)
+    )
+    np.testing.assert_allclose(
+        trust, slow_trust(expected, losses, weight, 0.9), rtol=1e-3, atol=1e-4
+    )
+
+
+def trust_after(visits, clean_size=100):
+    """The trust that each of 100 examples has after visits, whose losses a function draws."""
+    rng = np.random.default_rng(0)
+    sums = np.zeros((100, 4), "float32")
+    for _ in range(visits[0]):
+        losses, u, clean_losses, clean_u = visits[1](rng, clean_size)
+        sums += compared(losses, u, clean_of(clean_losses, clean_u))
+    mean = tf.constant(clean_losses.mean(), tf.float32)
+    return likeness.trust(tf.constant(sums), tf.constant(losses, tf.float32), None, mean).numpy()
+
+
+def alike(rng, clean_size):
+    return (
+        rng.exponential(size=100),
+        rng.normal(size=100),
+        rng.exponential(size=clean_size),
+        rng.normal(size=clean_size),
+    )
+
+
+def forty_wrong(rng, clean_size):
+    losses, u, clean_losses, clean_u = alike(rng, clean_size)
+    losses[:40] += 3
+    return losses, u, clean_losses, clean_u
+
+
+def forty_against(rng, clean_size):
+    """Of the same losses, but a gradient that disagrees."""
+    losses, u, clean_losses, clean_u = forty_wrong(rng, clean_size)
+    losses[:40] -= 2
+    u[:40] -= 4
+    return losses, u, clean_losses, clean_u
+
+
+def test_training_data_like_the_clean_data_is_trusted():
+    """The weights are those of plain training; ten clean examples do."""
+    assert trust_after((8, alike)).min() > 0.9
+    assert trust_after((8, alike), clean_size=10).mean() > 0.9
+
+
+@pytest.mark.parametrize("visits", [forty_wrong, forty_against])
+def test_wrong_labels_are_not_trusted_and_right_ones_are(visits):
+    trust = trust_after((8, visits))
+    assert trust[:40].max() < 0.5 < 0.9 < trust[40:].mean()
+
+
+def test_what_is_known_by_heart_does_not_wash_out_what_was_seen():
+    """Visits at which no loss stands out do not count."""
+    first = trust_after((3, forty_wrong))
+    calls = iter(range(100))
+
+    def then_by_heart(rng, clean_size):
+        losses, u, clean_losses, clean_u = forty_wrong(rng, clean_size)
+        if next(calls) >= 3:
+            losses[:] = 1e-3
+        return losses, u, clean_losses, clean_u
+
+    later = trust_after((30, then_by_heart))
+    assert first[:40].max() < 0.5 and later[:40].max() < 0.5
+    assert later[40:].mean() > 0.8
+
+
+def test_a_network_that_knows_its_examples_by_heart_gets_a_sharper_cut():
+    sums = tf.constant([[r, 1, 1, 1] for r in (0.2, 0.3, 0.45, 0.6)], tf.float32)
+    losses = tf.ones(4)
+    apart = [likeness.trust(sums, losses, None, tf.constant(loss)).numpy() for loss in (0.5, 2.0)]
+    np.testing.assert_allclose(apart[0], [0.25, 0.5, 0.875, 1], rtol=1e-5)
+    np.testing.assert_allclose(apart[1], [0, 0, 0.5, 1], atol=1e-5)
+
+
+def test_clean_reference_is_the_clean_gradient_and_the_others_alignments():
+    """v as ever; u of the second, fourth, ... against the gradient of the rest."""
+    (x, y), net = data(7), network()
+    losses = ExampleLosses(LOSS)
+    weight = np.array([1, 2, 1, 0, 1, 3, 1], "float32")
+    batch = tuple(tf.constant(one) for one in (x, y, weight))
+    variables = net.trainable_variables
+    found = clean_reference(net, losses, batch, variables)
+    loss, v = clean_gradient(net, losses, batch, variables)
+    np.testing.assert_allclose(found.loss, loss, rtol=1e-6)
+    for one, other in zip(found.v, v, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    half = tuple(one[::2] for one in batch)
+    expected = l2rw_tf.meta_gradient(net, LOSS, (x, y), half).numpy()
+    np.testing.assert_allclose(found.u, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(found.is_other, [0, 1, 0, 1, 0, 1, 0])
+    differences = clean_reference(net, losses, batch, variables, method="finite_difference")
+    np.testing.assert_allclose(differences.u, expected, rtol=0.02, atol=1e-3)
+
+
+def test_weights_from_likeness_leave_out_wrong_labels():
+    """A linear network, 40 % of the labels wrong, 20 clean examples, all meta-variables."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 420)
+    x = (3 * np.eye(4)[y] + rng.normal(size=(420, 4))).astype("float32")
+    wrong = rng.random(400) < 0.4
+    given = np.where(wrong, (y[:400] + rng.integers(1, 4, 400)) % 4, y[:400])
+    model = l2rw_tf.ReweightingModel(
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)]), weighting="history"
+    )
+    model.compile(keras.optimizers.Adam(0.05), LOSS)
+    model.fit(x[:400], given, clean_data=(x[400:], y[400:]), batch_size=50, epochs=10, verbose=0)
+    weight = model.example_record()["last_weight"]
+    assert weight[wrong].sum() < 0.2 * weight.sum()
