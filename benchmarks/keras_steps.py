@@ -27,7 +27,8 @@ class Variant:
 
     Attributes:
         kind: "plain", "literal" (the look-ahead of the paper to the letter), "exact" (the
-            project's default), "head" or "tracked" (exact, with the record of the examples).
+            project's default), "head", "tracked" (exact, with the record of the examples) or
+            "history" (head, with weights from history).
         clean: Clean batch, 0 for plain.
         size_known: Whether the graph knows the sizes of its batches, as where `fit` is given arrays
             that the batch size divides; data with a smaller last batch has none that it could know.
@@ -48,6 +49,7 @@ class Variant:
             "plain": "plain",
             "literal": "literal look-ahead",
             "tracked": "exact, tracked",
+            "history": "head, history",
         }
         words = [names.get(self.kind, self.kind)]
         if self.clean:
@@ -113,7 +115,7 @@ def model_and_data(
     if variant.kind != "plain":
         model = _reweighting_model(network, variant.kind)
         data["clean_data"] = _batches(variant.clean, shape, variant.size_known, seed=1)
-    if variant.kind == "tracked":
+    if variant.kind in ("tracked", "history"):
         ids = tf.random.stateless_uniform([batch], (2, 0), 0, TRACKED_EXAMPLES, tf.int64)
         ids = tf.data.Dataset.from_tensors(ids).unbatch().batch(batch, variant.size_known).repeat()
         data["x"] = tf.data.Dataset.zip({EXAMPLES: data["x"], IDS: ids})
@@ -139,6 +141,10 @@ def _reweighting_model(network: keras.Model, kind: str) -> l2rw_tf.ReweightingMo
         return LiteralModel(network)
     if kind == "tracked":
         return l2rw_tf.ReweightingModel(network, tracked_examples=TRACKED_EXAMPLES)
+    if kind == "history":
+        return l2rw_tf.ReweightingModel(
+            network, "head", tracked_examples=TRACKED_EXAMPLES, weighting="history"
+        )
     return l2rw_tf.ReweightingModel(network, {"exact": "all", "head": "head"}[kind])
 
 

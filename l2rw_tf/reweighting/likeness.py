@@ -15,8 +15,7 @@ import tensorflow as tf
 from l2rw_tf.reweighting.meta_gradient import CleanReference
 from l2rw_tf.reweighting.replicas import gather_examples, mean_over_examples, sum_over_replicas
 
-# Clean examples count as near by up to this difference of rank, and those of half of the batch
-# as far as one of them stands for.
+# Losses are near each other up to this difference of rank and that of one clean example, 1 / M.
 _NEAR = 0.1
 # An example that is half as frequent among the clean ones as in the training data is fully trusted,
 # one a tenth as frequent is not at all; so it begins, and the more the network knows the training
