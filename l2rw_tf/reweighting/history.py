@@ -38,8 +38,8 @@ class HistoryWeighting:
             w̃_i / Σ_j w̃_j with w̃_i = 1 at first visits: "shifted", max(s + margin, 0);
             "rectified", max(s, 0); "equal", 1 where s > −margin, otherwise 0; "sigmoid", 1 / (1 +
             exp(−3 s)).
-        margin: How far below 0 the smoothed u of an example may lie; at least 0,
-            and above 0 for "mixed".
+        margin: How far below 0 the smoothed u of an example may lie, for "mixed", "shifted" and
+            "equal"; at least 0, and above 0 for "mixed".
         full_visits: How many visits count as first ones.
     """
 

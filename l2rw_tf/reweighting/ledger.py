@@ -14,7 +14,7 @@ from l2rw_tf.reweighting.replicas import gather_examples
 _NONE = -(2**63)
 # Columns of the two tables: what is added up over an example's visits, and what the last one left.
 _SUMS = ("times_seen", "positive_visits", "weight_sum", "u_sum", "loss_sum")
-# Behind them in the same table: what `likeness.compare` found, summed over the visits.
+# Columns of a third, kept where asked for: what `likeness.compare` found, summed over the visits.
 _FINDINGS = 4
 _LAST = ("last_weight", "last_u", "smoothed_u")
 
@@ -27,13 +27,16 @@ class Ledger:
     twice; its last values are those of the later place.
     """
 
-    def __init__(self, num_examples: int, smoothing: float = 0.7) -> None:
+    def __init__(
+        self, num_examples: int, smoothing: float = 0.7, with_findings: bool = False
+    ) -> None:
         """Begins an empty ledger.
 
         Args:
             num_examples: Number of rows; ids lie between 0 and `num_examples` − 1.
             smoothing: c of the smoothed u: s ← c s + (1 − c) u at each visit, s = u at the first;
                 with 1, s is the mean over all visits.
+            with_findings: Whether `update` is given findings.
 
         Raises:
             UsageError: If it is not a whole number of at least 1.
@@ -48,8 +51,9 @@ class Ledger:
         self.num_examples = int(num_examples)
         self._smoothing = smoothing
         # Floats throughout: XLA on a GPU cannot write to variables of 32-bit integers.
-        self._sums = self._table(len(_SUMS) + _FINDINGS, "sums")
+        self._sums = self._table(len(_SUMS), "sums")
         self._last = self._table(len(_LAST), "last")
+        self._findings = self._table(_FINDINGS, "findings") if with_findings else None
         self._strange_id = keras.Variable(_NONE, dtype="int64", trainable=False, name="strange_id")
 
     def smoothed(self, ids: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -79,7 +83,7 @@ class Ledger:
         Args:
             ids: Integers, shape (N,).
         """
-        return tf.gather(self._sums.value, self._rows(ids))[:, len(_SUMS) :]
+        return tf.gather(self._findings.value, self._rows(ids))
 
     def update(
         self,
@@ -96,14 +100,12 @@ class Ledger:
             u: Signed meta-gradient in units of the batch, shape (N,).
             weights: Normalized example weights, shape (N,).
             losses: Unweighted losses ℓ_i, shape (N,).
-            findings: What `likeness.compare` returned, shape (N, 4), or None for zeros.
+            findings: What `likeness.compare` returned, shape (N, 4), for a ledger with findings.
         """
         columns = [tf.cast(values, tf.float32) for values in (u, weights, losses)]
-        if findings is None:
-            findings = tf.zeros([tf.size(ids), _FINDINGS])
-        ids, u, weights, losses, findings = gather_examples(
-            [tf.reshape(ids, [-1]), *columns, findings]
-        )
+        if findings is not None:
+            columns.append(findings)
+        ids, u, weights, losses, *findings = gather_examples([tf.reshape(ids, [-1]), *columns])
         self._note_strange(ids)
         s, _ = self.smoothed(ids, u)
         row = self._rows(ids)
@@ -111,15 +113,17 @@ class Ledger:
         last = tf.where(_met_again(row), tf.cast(self.num_examples, row.dtype), row)
         # By its handle, a variable of a strategy is the one of this replica.
         tf.raw_ops.ResourceScatterNdAdd(
-            ref=self._sums.value.handle,
-            indices=row[:, None],
-            updates=tf.concat([tf.stack(visit, axis=1), findings], axis=1),
+            ref=self._sums.value.handle, indices=row[:, None], updates=tf.stack(visit, axis=1)
         )
         tf.raw_ops.ResourceScatterNdUpdate(
             ref=self._last.value.handle,
             indices=last[:, None],
             updates=tf.stack([weights, u, s], axis=1),
         )
+        for found in findings:
+            tf.raw_ops.ResourceScatterNdAdd(
+                ref=self._findings.value.handle, indices=row[:, None], updates=found
+            )
 
     def record(self) -> dict[str, np.ndarray]:
         """Returns the table, by column, each of shape (num_examples,).
@@ -129,7 +133,7 @@ class Ledger:
             `last_weight`, `last_u` and `smoothed_u`. All but the first two are NaN for an example
             that was never seen.
         """
-        sums = dict(zip(_SUMS, self._sums.numpy()[:-1, : len(_SUMS)].T, strict=True))
+        sums = dict(zip(_SUMS, self._sums.numpy()[:-1].T, strict=True))
         last = dict(zip(_LAST, self._last.numpy()[:-1].T, strict=True))
         visits = np.where(sums["times_seen"] > 0, sums["times_seen"], np.nan)
         return {
@@ -159,15 +163,23 @@ class Ledger:
     @property
     def variables(self) -> list[keras.Variable]:
         """All that the ledger holds."""
-        return [self._sums, self._last, self._strange_id]
+        return [self._sums, self._last, self._strange_id, *self._kept_findings.values()]
+
+    @property
+    def _kept_findings(self) -> dict[str, keras.Variable]:
+        return {} if self._findings is None else {"findings": self._findings}
+
+    @property
+    def _tables(self) -> dict[str, keras.Variable]:
+        return {"sums": self._sums, "last": self._last, **self._kept_findings}
 
     def save(self) -> dict[str, np.ndarray]:
         """Returns what `load` takes."""
-        return {"sums": self._sums.numpy()[:-1], "last": self._last.numpy()[:-1]}
+        return {name: table.numpy()[:-1] for name, table in self._tables.items()}
 
     def load(self, saved: dict[str, Any]) -> None:
         """Takes up a saved ledger of the same number of rows."""
-        for table, name in ((self._sums, "sums"), (self._last, "last")):
+        for name, table in self._tables.items():
             table.assign(np.pad(np.asarray(saved[name]), [(0, 1), (0, 0)]))
 
     def _table(self, columns: int, name: str) -> keras.Variable:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from l2rw_tf.reweighting.meta_gradient import CleanReference
-from l2rw_tf.reweighting.replicas import gather_examples, mean_over_examples, sum_over_replicas
+from l2rw_tf.reweighting.replicas import gather_examples, sum_over_replicas
 
 # Losses are near each other up to this difference of rank and that of one clean example, 1 / M.
 _NEAR = 0.1
@@ -30,18 +30,20 @@ def compare(
 ) -> tf.Tensor:
     """Returns what one visit shows of each example, to be summed over visits.
 
-    With F the share of the clean examples that have a larger loss, K a triangle of half-width h =
-    0.1 + 1/M, and one example more on both sides:
+    With F the share of the clean examples that have a larger loss, K a triangle of half-width
+    0.1 + 1/M, and M' of the M clean examples held out of the gradient that u is taken along:
 
         a_i = 1 + Σ_j K(F(ℓ^v_j) − F(ℓ_i)),                  the clean losses near ℓ_i,
         b_i = 1 + M/N Σ_k K(F(ℓ_k) − F(ℓ_i)),                the training losses near it,
-        c_i = (1 + #{j : u^v_j ≤ u_i}) / (1 + M'),           clean examples aligned no better,
+        c_i = (1 + #{j held out : u^v_j ≤ u_i}) / (1 + M'),  clean examples aligned no better,
         d_i = #{k : u_k ≤ u_i} / N,                          training examples aligned no better.
 
-    A loss below the clean median is no sign against an example: there a_i is at least b_i. A visit
-    counts with γ², γ = 1 − (1/N) Σ_i min(1, a_i / b_i) the share of the batch that is unlike the
-    clean examples: before the network has learned something, and once it knows wrong labels by
-    heart, losses tell nothing.
+    Where users gave weights, an example counts in all of these with its weight in units of the mean
+    weight. A loss below the clean median is no sign against an example: there a_i is at least b_i.
+    A visit counts with γ², γ = 1 − (1/N) Σ_i min(1, a_i / b_i) the share of the batch that is
+    unlike the clean examples: before the network has learned something, and once it knows wrong
+    labels by heart, losses tell nothing. Where a u is not finite, as in a step that half precision
+    overflowed in, the visit does not count.
 
     Args:
         losses: ℓ of this replica's training examples, shape (n,).
@@ -55,34 +57,44 @@ def compare(
     sample_weight = tf.ones_like(losses) if sample_weight is None else sample_weight
     losses, u, counts = (tf.cast(one, tf.float32) for one in (losses, u, sample_weight))
     all_losses, all_u, all_counts = gather_examples([losses, u, counts])
-    clean_losses, clean_u, clean_counts, is_other = gather_examples(
-        [tf.cast(one, tf.float32) for one in (clean.losses, clean.u, clean.weight, clean.is_other)]
+    clean_losses, clean_u, clean_counts, is_held_out = gather_examples(
+        [
+            tf.cast(one, tf.float32)
+            for one in (clean.losses, clean.u, clean.weight, clean.is_held_out)
+        ]
     )
     number = tf.cast(tf.size(clean_losses), tf.float32)
-    half = clean_counts * is_other
-    all_counts, clean_counts = _shares(all_counts), _shares(clean_counts)
+    all_shares, clean_shares = _shares(all_counts), _shares(clean_counts)
+    held_out = number * clean_shares * is_held_out
 
     def rank(values: tf.Tensor) -> tf.Tensor:
         larger = tf.cast(clean_losses[None, :] > values[:, None], tf.float32)
         equal = tf.cast(clean_losses[None, :] == values[:, None], tf.float32)
-        return tf.linalg.matvec(larger + equal / 2, clean_counts)
+        return tf.linalg.matvec(larger + equal / 2, clean_shares)
 
     def near(ranks: tf.Tensor, other_ranks: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
         distance = tf.abs(other_ranks[None, :] - ranks[:, None])
         return tf.linalg.matvec(tf.maximum(1 - distance / (_NEAR + 1 / number), 0), shares)
 
+    def no_better(others: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+        return tf.linalg.matvec(tf.cast(others[None, :] <= u[:, None], tf.float32), counts)
+
     ranks = rank(losses)
-    a = 1 + number * near(ranks, rank(clean_losses), clean_counts)
-    b = 1 + number * near(ranks, rank(all_losses), all_counts)
-    a = tf.where(ranks >= 0.5, tf.maximum(a, b), a)
-    c = _share_below(u, clean_u, half, 1)
-    d = _share_below(u, all_u, all_counts, 0)
-    gamma = 1 - mean_over_examples(tf.minimum(a / b, 1))
+    a = 1 + number * near(ranks, rank(clean_losses), clean_shares)
+    b = 1 + number * near(ranks, rank(all_losses), all_shares)
+    # Not by the exact half, which a sum of shares may miss by a rounding.
+    a = tf.where(ranks > 0.5 - 1e-5, tf.maximum(a, b), a)
+    c = (1 + no_better(clean_u, held_out)) / (1 + tf.reduce_sum(held_out))
+    d = no_better(all_u, all_shares)
+    sums = [tf.reduce_sum(counts * tf.minimum(a / b, 1)), tf.reduce_sum(counts)]
+    gamma = 1 - tf.math.divide_no_nan(*sum_over_replicas(sums))
+    is_finite = tf.reduce_all(tf.math.is_finite(tf.concat([all_u, clean_u], 0)))
+    gamma = tf.where(is_finite, gamma, 0)
     return tf.square(gamma) * tf.stack([a, b, c, d], axis=1)
 
 
 def trust(
-    findings: tf.Tensor, losses: tf.Tensor, sample_weight: tf.Tensor | None, clean_loss: tf.Tensor
+    findings: tf.Tensor, losses: tf.Tensor, sample_weight: tf.Tensor | None, clean: CleanReference
 ) -> tf.Tensor:
     """Returns how far each example is trusted, between 0 and 1.
 
@@ -91,15 +103,16 @@ def trust(
 
         t_i = max(0, 1 − (5/4) G² (1 − min(1, 2 r_i))):
 
-    fully from r = 0.5 on, and not below 0.1 where G = 1. G is the clean loss in units of the
+    fully from r = 0.5 on, and where G = 1 not at all below 0.1. G is the clean loss in units of the
     training loss (of the examples so trusted with G = 1), between 1 and 20: a network that knows
     its training examples by heart learns a wrong label from any weight, and needs a sharper cut.
+    For losses that are not positive, G is 1.
 
     Args:
         findings: What `compare` returned, summed over the visits, this one included, (n, 4).
         losses: ℓ of this replica's training examples, shape (n,).
-        sample_weight: The user's own weights, shape (n,), or None for ones.
-        clean_loss: The mean clean loss, a scalar.
+        sample_weight: The user's own weights, which weight the training loss, (n,), or None.
+        clean: The clean batch.
 
     Returns:
         float32, shape (n,).
@@ -110,10 +123,16 @@ def trust(
     trusted = tf.maximum(1 - doubt, 0)
     if sample_weight is not None:
         trusted *= tf.cast(sample_weight, tf.float32)
-    sums = [tf.reduce_sum(trusted * tf.cast(losses, tf.float32)), tf.reduce_sum(trusted)]
-    training_loss = tf.math.divide_no_nan(*sum_over_replicas(sums))
-    gap = tf.cast(clean_loss, tf.float32) / tf.maximum(training_loss, 1e-9)
-    return tf.maximum(1 - tf.square(tf.clip_by_value(gap, 1, _LARGEST_GAP)) * doubt, 0)
+    training_loss = _weighted_mean(losses, trusted)
+    gap = _weighted_mean(clean.losses, clean.weight) / tf.maximum(training_loss, 1e-9)
+    gap = tf.where(training_loss > 0, tf.clip_by_value(gap, 1, _LARGEST_GAP), 1)
+    return tf.maximum(1 - tf.square(gap) * doubt, 0)
+
+
+def _weighted_mean(losses: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    losses, weight = tf.cast(losses, tf.float32), tf.cast(weight, tf.float32)
+    sums = [tf.reduce_sum(weight * losses), tf.reduce_sum(weight)]
+    return tf.math.divide_no_nan(*sum_over_replicas(sums))
 
 
 def _shares(counts: tf.Tensor) -> tf.Tensor:
@@ -123,11 +142,3 @@ def _shares(counts: tf.Tensor) -> tf.Tensor:
 def _ratio(part: tf.Tensor, whole: tf.Tensor) -> tf.Tensor:
     """1 where there is nothing to go by."""
     return tf.where(whole > 0, tf.math.divide_no_nan(part, whole), 1)
-
-
-def _share_below(
-    values: tf.Tensor, others: tf.Tensor, counts: tf.Tensor, one_more: int
-) -> tf.Tensor:
-    below = tf.cast(others[None, :] <= values[:, None], tf.float32)
-    found = tf.linalg.matvec(below, counts) + one_more
-    return tf.math.divide_no_nan(found, tf.reduce_sum(counts) + one_more)

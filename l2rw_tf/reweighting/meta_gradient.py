@@ -128,10 +128,10 @@ class CleanReference(NamedTuple):
         v: Its gradient, as `clean_gradient` returns it.
         losses: ℓ^v of this replica's clean examples, shape (m,).
         weight: The user's weights of them, shape (m,).
-        v_of_half: The same gradient of every other clean example: the first, the third, ...
+        v_of_half: The same gradient of the first, the third, ... clean example.
         u: ⟨∇ℓ^v_j, v_of_half⟩, shape (m,).
-        is_other: Whether an example played no part in `v_of_half`, 0 or 1, shape (m,). To the
-            gradient of these their own losses contributed nothing, as those of training examples.
+        is_held_out: Whether an example is no part of `v_of_half`, 0 or 1, shape (m,), as no
+            training example is: an example agrees with any gradient that it is a part of.
     """
 
     loss: tf.Tensor
@@ -140,7 +140,7 @@ class CleanReference(NamedTuple):
     weight: tf.Tensor
     v_of_half: list[tf.Tensor | None]
     u: tf.Tensor
-    is_other: tf.Tensor
+    is_held_out: tf.Tensor
 
 
 def clean_reference(
@@ -165,11 +165,11 @@ def clean_reference(
     with tf.GradientTape(persistent=True) as tape:
         losses, weight = _clean_losses(network, example_losses, clean_batch)
         weighted = losses * weight
-        is_other = tf.cast((first_example(losses) + tf.range(tf.size(losses))) % 2, losses.dtype)
-        sizes = [tf.cast(tf.size(losses), losses.dtype), tf.reduce_sum(1 - is_other)]
+        is_held_out = tf.cast((first_example(losses) + tf.range(tf.size(losses))) % 2, losses.dtype)
+        sizes = [tf.cast(tf.size(losses), losses.dtype), tf.reduce_sum(1 - is_held_out)]
         number, number_of_half = sum_over_replicas(sizes)
         clean_loss = tf.reduce_sum(weighted) / number
-        loss_of_half = tf.reduce_sum(weighted * (1 - is_other)) / number_of_half
+        loss_of_half = tf.reduce_sum(weighted * (1 - is_held_out)) / number_of_half
         scaled, scaled_half = clean_loss * factor, loss_of_half * factor
     examples = keras.tree.flatten(clean_batch)[0]
     v, v_of_half = (
@@ -181,9 +181,11 @@ def clean_reference(
     if method == "nested":
         u = align(tape, losses, variables, v_of_half)
     else:
-        u = difference_along(network, example_losses, clean_batch, variables, v_of_half)
+        u = difference_along(
+            network, example_losses, clean_batch, variables, v_of_half, own_randomness=True
+        )
     loss = sum_over_replicas(clean_loss)
-    return CleanReference(loss, v, losses, weight, v_of_half, u, is_other)
+    return CleanReference(loss, v, losses, weight, v_of_half, u, is_held_out)
 
 
 def _loss_scale(network: keras.Model, loss_scale: tf.Tensor | float | None) -> tf.Tensor | float:
@@ -302,6 +304,7 @@ def difference_along(
     batch: Batch,
     variables: list[keras.Variable],
     v: list[tf.Tensor | None],
+    own_randomness: bool = False,
 ) -> tf.Tensor:
     """Returns u_i ≈ (ℓ_i(θ + h v) − ℓ_i(θ − h v)) / 2h.
 
@@ -314,6 +317,7 @@ def difference_along(
         batch: `(x, y[, sample_weight])` of first dimension N.
         variables: The variables that v was taken by.
         v: The gradient of the clean loss, as `clean_gradient` returns it.
+        own_randomness: As of `passes.observed_call`: whether this is a pass on clean examples.
 
     Returns:
         u, shape (N,).
@@ -330,16 +334,16 @@ def difference_along(
             (variable, variable.value + sign * tf.cast(h, part.dtype) * part)
             for variable, part in pairs
         ]
-        return _training_losses(network, example_losses, batch, moved)
+        return _training_losses(network, example_losses, batch, moved, own_randomness)
 
     difference = losses_at(1.0) - losses_at(-1.0)
     return tf.math.divide_no_nan(difference, tf.cast(2 * h, difference.dtype))
 
 
-def _training_losses(network, example_losses, batch, values=()) -> tf.Tensor:
+def _training_losses(network, example_losses, batch, values=(), own_randomness=False) -> tf.Tensor:
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     _, within = split_sample_weight(sample_weight)
-    return example_losses(y, observed_call(network, x, values), within)
+    return example_losses(y, observed_call(network, x, values, own_randomness), within)
 
 
 def _clean_loss(network, example_losses, clean_batch, values=()) -> tf.Tensor:

@@ -416,7 +416,8 @@ class ReweightingModel(DistributedFit, keras.Model):
             ]
 
         # The training pass waits for v, so that the activations of the clean pass are gone by then.
-        with tf.control_dependencies([part for part in v if part is not None]):
+        last = [v] if clean is None else [v, clean.v_of_half, clean.u]
+        with tf.control_dependencies([part for part in tf.nest.flatten(last) if part is not None]):
             x = keras.tree.map_structure(lambda one: None if one is None else tf.identity(one), x)
         examples = keras.tree.flatten(y)[0]
         with tf.GradientTape(persistent=True) as tape:
@@ -433,7 +434,7 @@ class ReweightingModel(DistributedFit, keras.Model):
         if clean is not None and data.get(IDS) is not None:
             findings = likeness.compare(losses, alignments[1], weight, clean)
             found = self._ledger.findings(data[IDS]) + findings
-            trust = likeness.trust(found, losses, weight, clean_loss)
+            trust = likeness.trust(found, losses, weight, clean)
         w = self._weights(u, in_units_of_batch, weight, data.get(IDS), trust)
 
         # ∇_θ (Σ_i w_i ℓ_i + regularization); w came after the tape, so it counts as constant.
@@ -731,7 +732,9 @@ class ReweightingModel(DistributedFit, keras.Model):
         return self._history(tf.cast(s, u.dtype), visits, sample_weight, trust)
 
     def _new_ledger(self, size: int) -> Ledger:
-        return Ledger(size) if self._history is None else Ledger(size, self._history.smoothing)
+        if self._history is None:
+            return Ledger(size)
+        return Ledger(size, self._history.smoothing, self._history.needs_trust)
 
     def _open_ledger(self, track_examples: bool | int, x: Any) -> None:
         if track_examples is False:

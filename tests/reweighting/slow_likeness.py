@@ -30,12 +30,12 @@ def slow_findings(losses, u, sample_weight, clean_losses, other_clean_u, clean_w
         a, b = 1 + number * near_clean, 1 + number * near
         if ranks[i] >= 0.5:
             a = max(a, b)
-        weights = clean_weight[1::2]
+        weights = number * clean_share[1::2]
         no_better = sum(s for s, other in zip(weights, other_clean_u, strict=True) if other <= u[i])
         c = (1 + no_better) / (1 + sum(weights))
         d = sum(s for s, other in zip(share, u, strict=True) if other <= u[i])
         rows.append([a, b, c, d])
-    unlike = 1 - np.mean([min(1, a / b) for a, b, _, _ in rows])
+    unlike = 1 - np.dot(share, [min(1, a / b) for a, b, _, _ in rows])
     return unlike**2 * np.array(rows)
 
 

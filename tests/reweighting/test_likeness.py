@@ -18,10 +18,10 @@ from tests.reweighting.test_model import LOSS, data, network
 def clean_of(losses, u, weight=None):
     """A clean batch that has these figures."""
     weight = np.ones(len(losses)) if weight is None else weight
-    is_other = np.arange(len(losses)) % 2
-    arrays = (tf.constant(one, tf.float32) for one in (losses, weight, u, is_other))
-    losses, weight, u, is_other = arrays
-    return CleanReference(tf.reduce_mean(losses), [], losses, weight, [], u, is_other)
+    is_held_out = np.arange(len(losses)) % 2
+    arrays = (tf.constant(one, tf.float32) for one in (losses, weight, u, is_held_out))
+    losses, weight, u, is_held_out = arrays
+    return CleanReference(tf.reduce_mean(losses), [], losses, weight, [], u, is_held_out)
 
 
 def compared(losses, u, clean, sample_weight=None):
@@ -48,11 +48,12 @@ def test_findings_and_trust_equal_plain_loops(number):
         clean_weight,
     )
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    clean_loss = np.average(clean_losses, weights=clean_weight)
     trust = likeness.trust(
-        tf.constant(found), tf.constant(losses, tf.float32), sample_weight, tf.constant(0.9)
+        tf.constant(found), tf.constant(losses, tf.float32), sample_weight, clean
     )
     np.testing.assert_allclose(
-        trust, slow_trust(expected, losses, weight, 0.9), rtol=1e-3, atol=1e-4
+        trust, slow_trust(expected, losses, weight, clean_loss), rtol=1e-3, atol=1e-4
     )
 
 
@@ -62,9 +63,9 @@ def trust_after(visits, clean_size=100):
     sums = np.zeros((100, 4), "float32")
     for _ in range(visits[0]):
         losses, u, clean_losses, clean_u = visits[1](rng, clean_size)
-        sums += compared(losses, u, clean_of(clean_losses, clean_u))
-    mean = tf.constant(clean_losses.mean(), tf.float32)
-    return likeness.trust(tf.constant(sums), tf.constant(losses, tf.float32), None, mean).numpy()
+        clean = clean_of(clean_losses, clean_u)
+        sums += compared(losses, u, clean)
+    return likeness.trust(tf.constant(sums), tf.constant(losses, tf.float32), None, clean).numpy()
 
 
 def alike(rng, clean_size):
@@ -121,9 +122,30 @@ def test_what_is_known_by_heart_does_not_wash_out_what_was_seen():
 def test_a_network_that_knows_its_examples_by_heart_gets_a_sharper_cut():
     sums = tf.constant([[r, 1, 1, 1] for r in (0.2, 0.3, 0.45, 0.6)], tf.float32)
     losses = tf.ones(4)
-    apart = [likeness.trust(sums, losses, None, tf.constant(loss)).numpy() for loss in (0.5, 2.0)]
-    np.testing.assert_allclose(apart[0], [0.25, 0.5, 0.875, 1], rtol=1e-5)
-    np.testing.assert_allclose(apart[1], [0, 0, 0.5, 1], atol=1e-5)
+    for clean_loss, expected in ((0.5, [0.25, 0.5, 0.875, 1]), (2.0, [0, 0, 0.5, 1])):
+        # The scale of the user's weights of the clean data drops out.
+        for weight in (1, 1000):
+            clean = clean_of([clean_loss] * 4, [0] * 4, [weight] * 4)
+            found = likeness.trust(sums, losses, None, clean)
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_weights_are_relative_and_zero_takes_an_example_out():
+    """Also a visit whose u overflowed shows nothing."""
+    rng = np.random.default_rng(0)
+    losses, u, clean_losses, clean_u = forty_wrong(rng, 20)
+    clean = clean_of(clean_losses, clean_u)
+    weight = np.ones(100, "float32")
+    weight[[3, 50]] = 0
+    with_zeros = compared(losses, u, clean, tf.constant(weight))
+    kept = weight > 0
+    np.testing.assert_allclose(with_zeros[kept], compared(losses[kept], u[kept], clean), rtol=1e-4)
+    scaled = clean_of(clean_losses, clean_u, np.full(20, 1000))
+    np.testing.assert_allclose(
+        compared(losses, u, scaled, tf.fill([100], 5.0)), compared(losses, u, clean), rtol=1e-4
+    )
+    u[7] = np.inf
+    np.testing.assert_array_equal(compared(losses, u, clean), 0)
 
 
 def test_clean_reference_is_the_clean_gradient_and_the_others_alignments():
@@ -141,7 +163,7 @@ def test_clean_reference_is_the_clean_gradient_and_the_others_alignments():
     half = tuple(one[::2] for one in batch)
     expected = l2rw_tf.meta_gradient(net, LOSS, (x, y), half).numpy()
     np.testing.assert_allclose(found.u, expected, rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(found.is_other, [0, 1, 0, 1, 0, 1, 0])
+    np.testing.assert_array_equal(found.is_held_out, [0, 1, 0, 1, 0, 1, 0])
     differences = clean_reference(net, losses, batch, variables, method="finite_difference")
     np.testing.assert_allclose(differences.u, expected, rtol=0.02, atol=1e-3)
 
