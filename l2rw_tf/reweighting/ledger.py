@@ -15,7 +15,7 @@ _NONE = -(2**63)
 # Columns of the two tables: what is added up over an example's visits, and what the last one left.
 _SUMS = ("times_seen", "positive_visits", "weight_sum", "u_sum", "loss_sum")
 # Columns of a third, kept where asked for: what `likeness.compare` found, summed over the visits.
-_FINDINGS = 4
+_FINDINGS = 2
 _LAST = ("last_weight", "last_u", "smoothed_u")
 
 
@@ -78,7 +78,7 @@ class Ledger:
         return tf.where(visits == 0, u, s), visits
 
     def findings(self, ids: tf.Tensor) -> tf.Tensor:
-        """Returns the findings of the earlier visits, summed; float32, shape (N, 4).
+        """Returns the findings of the earlier visits, summed; float32, shape (N, 2).
 
         Args:
             ids: Integers, shape (N,).
@@ -100,7 +100,7 @@ class Ledger:
             u: Signed meta-gradient in units of the batch, shape (N,).
             weights: Normalized example weights, shape (N,).
             losses: Unweighted losses ℓ_i, shape (N,).
-            findings: What `likeness.compare` returned, shape (N, 4), for a ledger with findings.
+            findings: What `likeness.compare` returned, shape (N, 2), for a ledger with findings.
         """
         columns = [tf.cast(values, tf.float32) for values in (u, weights, losses)]
         if findings is not None:

@@ -15,8 +15,6 @@ import tensorflow as tf
 from l2rw_tf.reweighting.meta_gradient import CleanReference
 from l2rw_tf.reweighting.replicas import gather_examples, sum_over_replicas
 
-# Losses are near each other up to this difference of rank and that of one clean example, 1 / M.
-_NEAR = 0.1
 # An example that is half as frequent among the clean ones as in the training data is fully trusted,
 # one a tenth as frequent is not at all; so it begins, and the more the network knows the training
 # examples by heart, the nearer the lower end comes to the upper.
@@ -30,20 +28,22 @@ def compare(
 ) -> tf.Tensor:
     """Returns what one visit shows of each example, to be summed over visits.
 
-    With F the share of the clean examples that have a larger loss, K a triangle of half-width
-    0.1 + 1/M, and M' of the M clean examples held out of the gradient that u is taken along:
+    With F the share of the clean examples that have a larger loss, g(ℓ) = log(F(ℓ) + 1/(2M)), K(δ)
+    = max(0, 1 − |δ|), and M' of the M clean examples held out of the gradient that u is taken
+    along:
 
-        a_i = 1 + Σ_j K(F(ℓ^v_j) − F(ℓ_i)),                  the clean losses near ℓ_i,
-        b_i = 1 + M/N Σ_k K(F(ℓ_k) − F(ℓ_i)),                the training losses near it,
+        a_i = 1 + Σ_j K(g(ℓ^v_j) − g(ℓ_i)),                  the clean losses near ℓ_i,
+        b_i = 1 + M/N Σ_k K(g(ℓ_k) − g(ℓ_i)),                the training losses near it,
         c_i = (1 + #{j held out : u^v_j ≤ u_i}) / (1 + M'),  clean examples aligned no better,
         d_i = #{k : u_k ≤ u_i} / N,                          training examples aligned no better.
 
-    Where users gave weights, an example counts in all of these with its weight in units of the mean
-    weight. A loss below the clean median is no sign against an example: there a_i is at least b_i.
-    A visit counts with γ², γ = 1 − (1/N) Σ_i min(1, a_i / b_i) the share of the batch that is
-    unlike the clean examples: before the network has learned something, and once it knows wrong
-    labels by heart, losses tell nothing. Where a u is not finite, as in a step that half precision
-    overflowed in, the visit does not count.
+    Near is thus the finer the fewer clean losses are larger: wrong labels are where hardly any is,
+    and hard right ones not far from there. Where users gave weights, an example counts in all of
+    these with its weight in units of the mean weight. A loss below the clean median is no sign
+    against an example: there a_i is at least b_i. A visit counts with γ², γ = 1 − (1/N) Σ_i min(1,
+    a_i / b_i) the share of the batch that is unlike the clean examples: before the network has
+    learned something, and once it knows wrong labels by heart, losses tell nothing. Where a u is
+    not finite, as in a step that half precision overflowed in, the visit does not count.
 
     Args:
         losses: ℓ of this replica's training examples, shape (n,).
@@ -52,7 +52,7 @@ def compare(
         clean: The clean batch.
 
     Returns:
-        γ² (a, b, c, d), float32, shape (n, 4).
+        γ² (log min(1, a / b) + log min(1, c / d)) and γ², float32, shape (n, 2).
     """
     sample_weight = tf.ones_like(losses) if sample_weight is None else sample_weight
     losses, u, counts = (tf.cast(one, tf.float32) for one in (losses, u, sample_weight))
@@ -73,8 +73,8 @@ def compare(
         return tf.linalg.matvec(larger + equal / 2, clean_shares)
 
     def near(ranks: tf.Tensor, other_ranks: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
-        distance = tf.abs(other_ranks[None, :] - ranks[:, None])
-        return tf.linalg.matvec(tf.maximum(1 - distance / (_NEAR + 1 / number), 0), shares)
+        g, others = (tf.math.log(one + 0.5 / number) for one in (ranks, other_ranks))
+        return tf.linalg.matvec(tf.maximum(1 - tf.abs(others[None, :] - g[:, None]), 0), shares)
 
     def no_better(others: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
         return tf.linalg.matvec(tf.cast(others[None, :] <= u[:, None], tf.float32), counts)
@@ -86,11 +86,13 @@ def compare(
     a = tf.where(ranks > 0.5 - 1e-5, tf.maximum(a, b), a)
     c = (1 + no_better(clean_u, held_out)) / (1 + tf.reduce_sum(held_out))
     d = no_better(all_u, all_shares)
-    sums = [tf.reduce_sum(counts * tf.minimum(a / b, 1)), tf.reduce_sum(counts)]
+    by_loss, by_alignment = _no_more_than_1(a, b), _no_more_than_1(c, d)
+    sums = [tf.reduce_sum(counts * by_loss), tf.reduce_sum(counts)]
     gamma = 1 - tf.math.divide_no_nan(*sum_over_replicas(sums))
     is_finite = tf.reduce_all(tf.math.is_finite(tf.concat([all_u, clean_u], 0)))
     gamma = tf.where(is_finite, gamma, 0)
-    return tf.square(gamma) * tf.stack([a, b, c, d], axis=1)
+    logs = tf.math.log(by_loss) + tf.math.log(by_alignment)
+    return tf.square(gamma) * tf.stack([logs, tf.ones_like(logs)], axis=1)
 
 
 def trust(
@@ -98,8 +100,9 @@ def trust(
 ) -> tf.Tensor:
     """Returns how far each example is trusted, between 0 and 1.
 
-    With the findings summed over the example's visits, r_i = min(1, Σ a_i / Σ b_i) min(1, Σ c_i /
-    Σ d_i). An example is trusted by
+    r_i is the geometric mean over the example's visits, each counting with its γ², of min(1, a_i /
+    b_i) min(1, c_i / d_i): what stood out once is not forgotten when it is learned by heart. An
+    example is trusted by
 
         t_i = max(0, 1 − (5/4) G² (1 − min(1, 2 r_i))):
 
@@ -109,7 +112,7 @@ def trust(
     For losses that are not positive, G is 1.
 
     Args:
-        findings: What `compare` returned, summed over the visits, this one included, (n, 4).
+        findings: What `compare` returned, summed over the visits, this one included, (n, 2).
         losses: ℓ of this replica's training examples, shape (n,).
         sample_weight: The user's own weights, which weight the training loss, (n,), or None.
         clean: The clean batch.
@@ -117,8 +120,8 @@ def trust(
     Returns:
         float32, shape (n,).
     """
-    a, b, c, d = tf.unstack(findings, axis=1)
-    r = tf.minimum(_ratio(a, b), 1) * tf.minimum(_ratio(c, d), 1)
+    logs, visits = tf.unstack(findings, axis=1)
+    r = tf.exp(tf.math.divide_no_nan(logs, visits))
     doubt = (1 - tf.minimum(r / _TRUSTED, 1)) / (1 - _NOT_TRUSTED / _TRUSTED)
     trusted = tf.maximum(1 - doubt, 0)
     if sample_weight is not None:
@@ -139,6 +142,6 @@ def _shares(counts: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(counts, tf.reduce_sum(counts))
 
 
-def _ratio(part: tf.Tensor, whole: tf.Tensor) -> tf.Tensor:
-    """1 where there is nothing to go by."""
-    return tf.where(whole > 0, tf.math.divide_no_nan(part, whole), 1)
+def _no_more_than_1(part: tf.Tensor, whole: tf.Tensor) -> tf.Tensor:
+    """Their ratio, or 1; also where an example of weight 0 leaves the whole without any."""
+    return tf.where(part < whole, tf.math.divide_no_nan(part, whole), 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import exp, log
+
 import numpy as np
 
 
@@ -17,33 +19,32 @@ def slow_findings(losses, u, sample_weight, clean_losses, other_clean_u, clean_w
         return harder + equal / 2
 
     ranks, clean_ranks = [rank(one) for one in losses], [rank(one) for one in clean_losses]
-    width = 0.1 + 1 / number
-    rows = []
+    rows, by_loss = [], []
+
+    def near(shares, its_ranks, at):
+        distances = [abs(log(r + 0.5 / number) - log(at + 0.5 / number)) for r in its_ranks]
+        return sum(s * max(0, 1 - one) for s, one in zip(shares, distances, strict=True))
+
     for i in range(size):
-        near_clean = sum(
-            s * max(0, 1 - abs(r - ranks[i]) / width)
-            for s, r in zip(clean_share, clean_ranks, strict=True)
-        )
-        near = sum(
-            s * max(0, 1 - abs(r - ranks[i]) / width) for s, r in zip(share, ranks, strict=True)
-        )
-        a, b = 1 + number * near_clean, 1 + number * near
+        a = 1 + number * near(clean_share, clean_ranks, ranks[i])
+        b = 1 + number * near(share, ranks, ranks[i])
         if ranks[i] >= 0.5:
             a = max(a, b)
         weights = number * clean_share[1::2]
         no_better = sum(s for s, other in zip(weights, other_clean_u, strict=True) if other <= u[i])
         c = (1 + no_better) / (1 + sum(weights))
         d = sum(s for s, other in zip(share, u, strict=True) if other <= u[i])
-        rows.append([a, b, c, d])
-    unlike = 1 - np.dot(share, [min(1, a / b) for a, b, _, _ in rows])
+        by_loss.append(min(1, a / b))
+        rows.append([log(by_loss[-1]) + (log(min(1, c / d)) if d > 0 else 0), 1])
+    unlike = 1 - np.dot(share, by_loss)
     return unlike**2 * np.array(rows)
 
 
 def slow_trust(sums, losses, sample_weight, clean_loss):
     """`likeness.trust`."""
     doubts = []
-    for a, b, c, d in sums:
-        r = (min(1, a / b) if b > 0 else 1) * (min(1, c / d) if d > 0 else 1)
+    for logs, visits in sums:
+        r = exp(logs / visits) if visits > 0 else 1
         doubts.append((1 - min(1, 2 * r)) * 5 / 4)
     trusted = [s * max(0, 1 - one) for s, one in zip(sample_weight, doubts, strict=True)]
     training_loss = np.dot(trusted, losses) / max(np.sum(trusted), 1e-12)

