@@ -17,7 +17,7 @@ from l2rw_tf.reweighting.replicas import gather_examples, sum_over_replicas
 
 # An example that is half as frequent among the clean ones as in the training data is fully trusted,
 # one a tenth as frequent is not at all; so it begins, and the more the network knows the training
-# examples by heart, the nearer the lower end comes to the upper.
+# examples by heart, the nearer both ends come to 1.
 _TRUSTED = 0.5
 _NOT_TRUSTED = 0.1
 _LARGEST_GAP = 20.0
@@ -104,9 +104,9 @@ def trust(
     b_i) min(1, c_i / d_i): what stood out once is not forgotten when it is learned by heart. An
     example is trusted by
 
-        t_i = max(0, 1 − (5/4) G² (1 − min(1, 2 r_i))):
+        t_i = max(0, 1 − (5/4) G² (1 − min(1, r_i / h))), h = 1 − 1 / (2 √G):
 
-    fully from r = 0.5 on, and where G = 1 not at all below 0.1. G is the clean loss in units of the
+    where G = 1 fully from r = 0.5 on, and not at all below 0.1. G is the clean loss in units of the
     training loss (of the examples so trusted with G = 1), between 1 and 20: a network that knows
     its training examples by heart learns a wrong label from any weight, and needs a sharper cut.
     For losses that are not positive, G is 1.
@@ -122,13 +122,18 @@ def trust(
     """
     logs, visits = tf.unstack(findings, axis=1)
     r = tf.exp(tf.math.divide_no_nan(logs, visits))
-    doubt = (1 - tf.minimum(r / _TRUSTED, 1)) / (1 - _NOT_TRUSTED / _TRUSTED)
-    trusted = tf.maximum(1 - doubt, 0)
+    trusted = _trusted(r, 1.0)
     if sample_weight is not None:
         trusted *= tf.cast(sample_weight, tf.float32)
     training_loss = _weighted_mean(losses, trusted)
     gap = _weighted_mean(clean.losses, clean.weight) / tf.maximum(training_loss, 1e-9)
     gap = tf.where(training_loss > 0, tf.clip_by_value(gap, 1, _LARGEST_GAP), 1)
+    return _trusted(r, gap)
+
+
+def _trusted(r: tf.Tensor, gap: tf.Tensor | float) -> tf.Tensor:
+    full = 1 - (1 - _TRUSTED) / tf.sqrt(gap)
+    doubt = (1 - tf.minimum(r / full, 1)) / (1 - _NOT_TRUSTED / _TRUSTED)
     return tf.maximum(1 - tf.square(gap) * doubt, 0)
 
 

@@ -42,11 +42,12 @@ def slow_findings(losses, u, sample_weight, clean_losses, other_clean_u, clean_w
 
 def slow_trust(sums, losses, sample_weight, clean_loss):
     """`likeness.trust`."""
-    doubts = []
-    for logs, visits in sums:
-        r = exp(logs / visits) if visits > 0 else 1
-        doubts.append((1 - min(1, 2 * r)) * 5 / 4)
-    trusted = [s * max(0, 1 - one) for s, one in zip(sample_weight, doubts, strict=True)]
-    training_loss = np.dot(trusted, losses) / max(np.sum(trusted), 1e-12)
-    gap = min(20, max(1, clean_loss / max(training_loss, 1e-9)))
-    return np.array([max(0, 1 - gap**2 * one) for one in doubts])
+    ratios = [exp(logs / visits) if visits > 0 else 1 for logs, visits in sums]
+
+    def trusted(gap):
+        full = 1 - 0.5 / gap**0.5
+        return np.array([max(0, 1 - gap**2 * (1 - min(1, r / full)) * 5 / 4) for r in ratios])
+
+    counts = np.multiply(sample_weight, trusted(1))
+    training_loss = np.dot(counts, losses) / max(np.sum(counts), 1e-12)
+    return trusted(min(20, max(1, clean_loss / max(training_loss, 1e-9))))
