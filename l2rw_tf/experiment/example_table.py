@@ -21,6 +21,8 @@ RECORD = (
     "last_u",
     "smoothed_u",
 )
+# Beside these, for a method that compares examples with the clean ones.
+RECORD_OF_HISTORY = ("likeness",)
 
 
 def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray]:
@@ -40,7 +42,11 @@ def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray
     if train.true_y is not None:
         table["true_label"] = train.true_y
     if trained.example_record is not None:
-        table |= {name: trained.example_record[name][train.ids] for name in RECORD}
+        table |= {
+            name: trained.example_record[name][train.ids]
+            for name in (*RECORD, *RECORD_OF_HISTORY)
+            if name in trained.example_record
+        }
     probabilities = class_probabilities(trained.network, train, data.preprocessing)
     rows = np.arange(len(train))
     suggested = probabilities.argmax(axis=1)

@@ -8,7 +8,6 @@ from typing import Literal, get_args
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.reweighting.replicas import sum_over_replicas
 from l2rw_tf.reweighting.weights import normalize
 
 Shape = Literal["likeness", "mixed", "shifted", "rectified", "equal", "sigmoid"]
@@ -18,23 +17,18 @@ Shape = Literal["likeness", "mixed", "shifted", "rectified", "equal", "sigmoid"]
 class HistoryWeighting:
     """Weights from what all visits to an example have shown, instead of the u of one batch.
 
-    Examples are weighted by t_i, how far the clean examples let them be trusted
-    (`likeness.trust`), and, as far as the trusted ones as a whole are against the clean examples,
-    as in the paper, by u smoothed over the example's visits:
-
-        w_i = (1 − λ) t_i / Σ_j t_j + λ max(s_i, 0) / Σ_j max(s_j, 0),
-        λ = max(0, min(1, −Σ_i t_i s_i / Σ_j t_j)),
-
-    where s ← c s + (1 − c) u at each visit, s = u at the first, with u in units of its batch
-    (`weights.scale`). At its first visit an example counts with s = 0. Where the training data is
-    as the clean data is, all t_i are near 1 and λ near 0, which is plain training; wrong labels
-    lose t_i; uneven classes raise λ. Not in the paper, whose weights rest on one clean batch and
-    leave few examples of a batch in it. docs/results.md has the measurements.
+    The paper's weights rest on one clean batch and leave few examples of a batch in it. With the
+    shape "likeness" examples are weighted by how far the clean examples let them be trusted, and as
+    in the paper only as far as the trusted ones are against the clean gradient (`likeness.weigh`).
+    The other shapes came before and know s alone, u smoothed over the example's visits: s ← c s +
+    (1 − c) u at each visit, s = u at the first, with u in units of its batch (`weights.scale`). Not
+    in the paper; docs/results.md has the measurements.
 
     Attributes:
-        smoothing: c; with 0 the u of this visit alone, with 1 the mean over all visits.
-        shape: "likeness" as above. The others know s alone. "mixed": ½ t_i / Σ_j t_j + ½ max(s_i,
-            0) / Σ_j max(s_j, 0) with t_i = max(0, min(1, 1 + s_i / margin)). The rest give w_i =
+        smoothing: c; with 0 the u of this visit alone, with 1 the mean over all visits. With
+            "likeness" it is for the record alone, and what follows below has no effect.
+        shape: "likeness" as above. "mixed": ½ t_i / Σ_j t_j + ½ max(s_i, 0) / Σ_j max(s_j, 0) with
+            t_i = max(0, min(1, 1 + s_i / margin)) and s = 0 at first visits. The rest give w_i =
             w̃_i / Σ_j w̃_j with w̃_i = 1 at first visits: "shifted", max(s + margin, 0);
             "rectified", max(s, 0); "equal", 1 where s > −margin, otherwise 0; "sigmoid", 1 / (1 +
             exp(−3 s)).
@@ -65,36 +59,24 @@ class HistoryWeighting:
             raise UsageError(f"full_visits must be at least 0, got {self.full_visits!r}.")
 
     @property
-    def needs_trust(self) -> bool:
-        """Whether the weights depend on how like the clean examples an example is."""
+    def is_by_likeness(self) -> bool:
+        """Whether the weights are those of `likeness.weigh`, which needs its findings."""
         return self.shape == "likeness"
 
     def __call__(
-        self,
-        s: tf.Tensor,
-        visits: tf.Tensor,
-        sample_weight: tf.Tensor | None = None,
-        trust: tf.Tensor | None = None,
+        self, s: tf.Tensor, visits: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Returns the example weights w of a batch.
+        """Returns the example weights w of a batch, for a shape that knows s alone.
 
         Args:
             s: Smoothed u of the examples, this visit included, float, shape (N,).
             visits: How often each was seen before, shape (N,).
             sample_weight: The user's own weights, shape (N,), or None for ones.
-            trust: t of `likeness.trust`, shape (N,), for the shape that needs it.
 
         Returns:
             w, of s's dtype, shape (N,): not negative, with sum 1, or 0 throughout.
         """
         first = visits < self.full_visits
-        if self.needs_trust:
-            s = tf.where(first, tf.zeros_like(s), s)
-            trusted = normalize(tf.cast(trust, s.dtype), sample_weight)
-            against = -sum_over_replicas(tf.reduce_sum(trusted * s))
-            share = tf.clip_by_value(against, 0, 1)
-            w = (1 - share) * trusted + share * normalize(s, sample_weight)
-            return normalize(w)
         if self.shape == "mixed":
             s = tf.where(first, tf.zeros_like(s), s)
             not_against = normalize(tf.minimum(1 + s / self.margin, 1), sample_weight)

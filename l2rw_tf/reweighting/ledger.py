@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
+from l2rw_tf.reweighting import likeness
 from l2rw_tf.reweighting.replicas import gather_examples
 
 _NONE = -(2**63)
@@ -130,12 +131,15 @@ class Ledger:
 
         Returns:
             `id`, `times_seen`, `mean_weight`, `mean_u`, `mean_loss`, `positive_share`,
-            `last_weight`, `last_u` and `smoothed_u`. All but the first two are NaN for an example
-            that was never seen.
+            `last_weight`, `last_u` and `smoothed_u`, and with findings `likeness`, r of
+            `likeness.ratio`. All but the first two are NaN for an example that was never seen.
         """
         sums = dict(zip(_SUMS, self._sums.numpy()[:-1].T, strict=True))
         last = dict(zip(_LAST, self._last.numpy()[:-1].T, strict=True))
         visits = np.where(sums["times_seen"] > 0, sums["times_seen"], np.nan)
+        found = {}
+        if self._findings is not None:
+            found["likeness"] = likeness.ratio(self._findings.value[:-1]).numpy()
         return {
             "id": np.arange(self.num_examples),
             "times_seen": sums["times_seen"].astype(np.int64),
@@ -143,7 +147,10 @@ class Ledger:
             "mean_u": sums["u_sum"] / visits,
             "mean_loss": sums["loss_sum"] / visits,
             "positive_share": sums["positive_visits"] / visits,
-            **{name: np.where(np.isnan(visits), np.nan, last[name]) for name in _LAST},
+            **{
+                name: np.where(np.isnan(visits), np.nan, column)
+                for name, column in (last | found).items()
+            },
         }
 
     def check_ids(self) -> None:

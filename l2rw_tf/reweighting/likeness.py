@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from l2rw_tf.reweighting.meta_gradient import CleanReference
 from l2rw_tf.reweighting.replicas import gather_examples, sum_over_replicas
+from l2rw_tf.reweighting.weights import normalize
 
 # An example that is half as frequent among the clean ones as in the training data is fully trusted,
 # one a tenth as frequent is not at all; so it begins, and the more the network knows the training
@@ -21,6 +22,10 @@ from l2rw_tf.reweighting.replicas import gather_examples, sum_over_replicas
 _TRUSTED = 0.5
 _NOT_TRUSTED = 0.1
 _LARGEST_GAP = 20.0
+# How far the trusted examples are against the clean gradient, as a share of all alignment, before
+# the paper's weights come in, and where they are all there is. Below it lies the noise of a batch.
+_NOT_AGAINST = 0.25
+_AGAINST = 0.75
 
 
 def compare(
@@ -95,46 +100,83 @@ def compare(
     return tf.square(gamma) * tf.stack([logs, tf.ones_like(logs)], axis=1)
 
 
-def trust(
-    findings: tf.Tensor, losses: tf.Tensor, sample_weight: tf.Tensor | None, clean: CleanReference
-) -> tf.Tensor:
-    """Returns how far each example is trusted, between 0 and 1.
+def ratio(findings: tf.Tensor) -> tf.Tensor:
+    """Returns r, how frequent such examples are among the clean ones beside the training data.
 
-    r_i is the geometric mean over the example's visits, each counting with its γ², of min(1, a_i /
-    b_i) min(1, c_i / d_i): what stood out once is not forgotten when it is learned by heart. An
-    example is trusted by
+    Args:
+        findings: What `compare` returned, summed over the visits, shape (n, 2).
+
+    Returns:
+        The geometric mean over the visits, each counting with its γ², of min(1, a / b) min(1, c /
+        d), between 0 and 1: what stood out once is not forgotten when it is learned by heart.
+        float32, shape (n,); 1 for an example without a visit that counted.
+    """
+    logs, visits = tf.unstack(findings, axis=1)
+    return tf.exp(tf.math.divide_no_nan(logs, visits))
+
+
+def trust(r: tf.Tensor, gap: tf.Tensor | float) -> tf.Tensor:
+    """Returns how far each example is trusted, between 0 and 1.
 
         t_i = max(0, 1 − (5/4) G² (1 − min(1, r_i / h))), h = 1 − 1 / (2 √G):
 
-    where G = 1 fully from r = 0.5 on, and not at all below 0.1. G is the clean loss in units of the
-    training loss (of the examples so trusted with G = 1), between 1 and 20: a network that knows
-    its training examples by heart learns a wrong label from any weight, and needs a sharper cut.
-    For losses that are not positive, G is 1.
+    with G = 1 fully from r = 0.5 on, and not at all below 0.1.
+
+    Args:
+        r: What `ratio` returned, shape (n,).
+        gap: G, at least 1, a scalar.
+
+    Returns:
+        t, float32, shape (n,).
+    """
+    full = 1 - (1 - _TRUSTED) / tf.sqrt(gap)
+    doubt = (1 - tf.minimum(r / full, 1)) / (1 - _NOT_TRUSTED / _TRUSTED)
+    return tf.maximum(1 - tf.square(gap) * doubt, 0)
+
+
+def weigh(
+    findings: tf.Tensor,
+    losses: tf.Tensor,
+    u: tf.Tensor,
+    sample_weight: tf.Tensor | None,
+    clean: CleanReference,
+) -> tf.Tensor:
+    """Returns the example weights w of a batch.
+
+    Examples count as they are trusted. As far as the trusted ones as a whole are against the clean
+    gradient, as where a class has too many, a part λ of the weight goes as in the paper:
+
+        w_i = (1 − λ) t_i / Σ_j t_j + λ max(u_i, 0) / Σ_j max(u_j, 0),
+        λ = max(0, min(1, −2 Σ_i t'_i u_i / Σ_j t'_j − 1/2)),
+
+    with t' the trust for G = 1. Where no u is above 0 the second part is 0, as in the paper, and
+    is not made up for by the first: a batch without the rare class then hardly moves the network.
+
+    A network that knows its training examples by heart learns a wrong label from any weight, and
+    needs a sharper cut: G = g^(1 − λ), g the clean loss in units of the training loss (of the
+    examples trusted by t'), between 1 and 20; 1 for losses that are not positive. With uneven
+    classes, for which λ is near 1, the two losses differ by these alone.
 
     Args:
         findings: What `compare` returned, summed over the visits, this one included, (n, 2).
         losses: ℓ of this replica's training examples, shape (n,).
-        sample_weight: The user's own weights, which weight the training loss, (n,), or None.
+        u: Their signed meta-gradient in units of the batch (`weights.scale`), shape (n,).
+        sample_weight: The user's own weights, shape (n,), or None for ones.
         clean: The clean batch.
 
     Returns:
-        float32, shape (n,).
+        w, of u's dtype, shape (n,): not negative, of the sum 1 or, without a u above 0, 1 − λ.
     """
-    logs, visits = tf.unstack(findings, axis=1)
-    r = tf.exp(tf.math.divide_no_nan(logs, visits))
-    trusted = _trusted(r, 1.0)
-    if sample_weight is not None:
-        trusted *= tf.cast(sample_weight, tf.float32)
-    training_loss = _weighted_mean(losses, trusted)
+    r, losses, along = ratio(findings), tf.cast(losses, tf.float32), tf.cast(u, tf.float32)
+    trusted = normalize(trust(r, 1.0), sample_weight)
+    against, training_loss = sum_over_replicas(
+        [-tf.reduce_sum(trusted * along), tf.reduce_sum(trusted * losses)]
+    )
+    part = tf.clip_by_value((against - _NOT_AGAINST) / (_AGAINST - _NOT_AGAINST), 0, 1)
     gap = _weighted_mean(clean.losses, clean.weight) / tf.maximum(training_loss, 1e-9)
     gap = tf.where(training_loss > 0, tf.clip_by_value(gap, 1, _LARGEST_GAP), 1)
-    return _trusted(r, gap)
-
-
-def _trusted(r: tf.Tensor, gap: tf.Tensor | float) -> tf.Tensor:
-    full = 1 - (1 - _TRUSTED) / tf.sqrt(gap)
-    doubt = (1 - tf.minimum(r / full, 1)) / (1 - _NOT_TRUSTED / _TRUSTED)
-    return tf.maximum(1 - tf.square(gap) * doubt, 0)
+    trusted = normalize(trust(r, tf.pow(gap, 1 - part)), sample_weight)
+    return tf.cast((1 - part) * trusted + part * normalize(along, sample_weight), u.dtype)
 
 
 def _weighted_mean(losses: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

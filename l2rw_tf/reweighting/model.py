@@ -430,12 +430,13 @@ class ReweightingModel(DistributedFit, keras.Model):
             alignments = [align(tape, losses, variables, direction) for direction in directions]
         u = alignments[0]
         in_units_of_batch = None if self._ledger is None else scale(u)
-        findings = trust = None
+        findings = None
         if clean is not None and data.get(IDS) is not None:
             findings = likeness.compare(losses, alignments[1], weight, clean)
             found = self._ledger.findings(data[IDS]) + findings
-            trust = likeness.trust(found, losses, weight, clean)
-        w = self._weights(u, in_units_of_batch, weight, data.get(IDS), trust)
+            w = likeness.weigh(found, losses, in_units_of_batch, weight, clean)
+        else:
+            w = self._weights(u, in_units_of_batch, weight, data.get(IDS))
 
         # ∇_θ (Σ_i w_i ℓ_i + regularization); w came after the tape, so it counts as constant.
         trainable = self.network.trainable_variables
@@ -477,8 +478,9 @@ class ReweightingModel(DistributedFit, keras.Model):
             A table by column, each of shape (number of examples,): `id`, `times_seen`,
             `mean_weight`, `mean_u` (signed; every batch's u divided by the batch's mean of |u|),
             `mean_loss`, `positive_share` (of visits with a positive weight), `last_weight`,
-            `last_u` and `smoothed_u`; NaN where an example was never seen. `pandas.DataFrame` takes
-            it as it is.
+            `last_u` and `smoothed_u`, and with `weighting="history"` `likeness`, between 0 and 1:
+            how frequent such examples are among the clean ones, beside the training data; NaN where
+            an example was never seen. `pandas.DataFrame` takes it as it is.
 
         Raises:
             UsageError: If no training was tracked.
@@ -579,7 +581,7 @@ class ReweightingModel(DistributedFit, keras.Model):
     ) -> tuple[tf.Tensor, list[tf.Tensor | None], CleanReference | None]:
         """Returns the clean loss, its gradient v and, where the weighting asks for it, more."""
         arguments = (self.network, self._example_losses, clean_batch, variables)
-        if self._history is None or not self._history.needs_trust:
+        if self._history is None or not self._history.is_by_likeness:
             return *clean_gradient(*arguments, self._loss_scale()), None
         clean = clean_reference(*arguments, self._loss_scale(), self._meta_gradient)
         return clean.loss, clean.v, clean
@@ -718,7 +720,6 @@ class ReweightingModel(DistributedFit, keras.Model):
         in_units_of_batch: tf.Tensor | None,
         sample_weight: tf.Tensor | None,
         ids: tf.Tensor | None,
-        trust: tf.Tensor | None,
     ) -> tf.Tensor:
         if self._history is None:
             return normalize(u, sample_weight)
@@ -729,12 +730,12 @@ class ReweightingModel(DistributedFit, keras.Model):
                 "(l2rw_tf.number_examples) with track_examples=NUMBER_OF_EXAMPLES."
             )
         s, visits = self._ledger.smoothed(ids, in_units_of_batch)
-        return self._history(tf.cast(s, u.dtype), visits, sample_weight, trust)
+        return self._history(tf.cast(s, u.dtype), visits, sample_weight)
 
     def _new_ledger(self, size: int) -> Ledger:
         if self._history is None:
             return Ledger(size)
-        return Ledger(size, self._history.smoothing, self._history.needs_trust)
+        return Ledger(size, self._history.smoothing, self._history.is_by_likeness)
 
     def _open_ledger(self, track_examples: bool | int, x: Any) -> None:
         if track_examples is False:

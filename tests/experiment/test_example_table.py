@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 
 import keras
 import numpy as np
@@ -13,11 +14,14 @@ from l2rw_tf.experiment.run_directory import RunDirectory
 from tests.experiment.test_methods import SETTINGS
 
 
-@pytest.mark.parametrize("method", ["l2rw", "plain"])
-def test_labels_record_and_predictions(method, blobs):
+@pytest.mark.parametrize(
+    ("method", "weighting"), [("l2rw", "paper"), ("l2rw", "history"), ("plain", "paper")]
+)
+def test_labels_record_and_predictions(method, weighting, blobs):
     """Against the network itself; the record only where the method keeps one."""
     data = prepared_data.prepare(SETTINGS)
-    trained = training.train(method, SETTINGS, data)
+    settings = dataclasses.replace(SETTINGS, weighting=weighting)
+    trained = training.train(method, settings, data)
     table = example_table.example_table(data, trained)
     train = data.splits.train
     np.testing.assert_array_equal(table["id"], train.ids)
@@ -38,6 +42,7 @@ def test_labels_record_and_predictions(method, blobs):
         # Every epoch goes through all training examples once.
         assert (table["times_seen"] == SETTINGS.epochs).all()
         assert np.isfinite([table[name] for name in example_table.RECORD]).all()
+        assert ("likeness" in table) == (weighting == "history")
 
 
 def test_columns_come_back_from_the_file(tmp_path):

@@ -40,14 +40,20 @@ def slow_findings(losses, u, sample_weight, clean_losses, other_clean_u, clean_w
     return unlike**2 * np.array(rows)
 
 
-def slow_trust(sums, losses, sample_weight, clean_loss):
-    """`likeness.trust`."""
+def slow_weights(sums, losses, u, sample_weight, clean_loss):
+    """`likeness.weigh`; u in units of the batch."""
     ratios = [exp(logs / visits) if visits > 0 else 1 for logs, visits in sums]
 
     def trusted(gap):
         full = 1 - 0.5 / gap**0.5
-        return np.array([max(0, 1 - gap**2 * (1 - min(1, r / full)) * 5 / 4) for r in ratios])
+        trust = [max(0, 1 - gap**2 * (1 - min(1, r / full)) * 5 / 4) for r in ratios]
+        return shares(np.multiply(sample_weight, trust))
 
-    counts = np.multiply(sample_weight, trusted(1))
-    training_loss = np.dot(counts, losses) / max(np.sum(counts), 1e-12)
-    return trusted(min(20, max(1, clean_loss / max(training_loss, 1e-9))))
+    part = np.interp(-np.dot(trusted(1), u), [0.25, 0.75], [0, 1])
+    training_loss = np.dot(trusted(1), losses)
+    gap = min(20, max(1, clean_loss / max(training_loss, 1e-9))) ** (1 - part)
+    return (1 - part) * trusted(gap) + part * shares(sample_weight * np.maximum(u, 0))
+
+
+def shares(values):
+    return values / max(np.sum(values), 1e-12)

@@ -11,7 +11,7 @@ import l2rw_tf
 from l2rw_tf.reweighting import likeness
 from l2rw_tf.reweighting.example_losses import ExampleLosses
 from l2rw_tf.reweighting.meta_gradient import CleanReference, clean_gradient, clean_reference
-from tests.reweighting.slow_likeness import slow_findings, slow_trust
+from tests.reweighting.slow_likeness import slow_findings, slow_weights
 from tests.reweighting.test_model import LOSS, data, network
 
 
@@ -49,12 +49,21 @@ def test_findings_and_trust_equal_plain_loops(number):
     )
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     clean_loss = np.average(clean_losses, weights=clean_weight)
-    trust = likeness.trust(
-        tf.constant(found), tf.constant(losses, tf.float32), sample_weight, clean
-    )
-    np.testing.assert_allclose(
-        trust, slow_trust(expected, losses, weight, clean_loss), rtol=1e-3, atol=1e-4
-    )
+    # Along, as is, and against the clean gradient.
+    for shift in (0, -1, -2):
+        scaled = np.divide(u + shift, np.mean(np.abs(u + shift)), dtype="float32")
+        w = likeness.weigh(
+            tf.constant(found), tf.constant(losses, tf.float32), scaled, sample_weight, clean
+        )
+        np.testing.assert_allclose(
+            w, slow_weights(expected, losses, scaled, weight, clean_loss), rtol=1e-3, atol=1e-5
+        )
+
+
+def weighed(r, losses, u, clean):
+    sums = tf.constant([[np.log(one), 1] for one in r], tf.float32)
+    losses, u = (tf.constant(one, tf.float32) for one in (losses, u))
+    return likeness.weigh(sums, losses, u, None, clean).numpy()
 
 
 def trust_after(visits, clean_size=100):
@@ -65,7 +74,11 @@ def trust_after(visits, clean_size=100):
         losses, u, clean_losses, clean_u = visits[1](rng, clean_size)
         clean = clean_of(clean_losses, clean_u)
         sums += compared(losses, u, clean)
-    return likeness.trust(tf.constant(sums), tf.constant(losses, tf.float32), None, clean).numpy()
+    # Without any u there is nothing against the clean gradient, and trust is all that counts.
+    w = likeness.weigh(
+        tf.constant(sums), tf.constant(losses, tf.float32), tf.zeros(100), None, clean
+    )
+    return (w / tf.reduce_max(w)).numpy()
 
 
 def alike(rng, clean_size):
@@ -121,14 +134,26 @@ def test_what_is_known_by_heart_does_not_wash_out_what_was_seen():
 
 
 def test_a_network_that_knows_its_examples_by_heart_gets_a_sharper_cut():
-    sums = tf.constant([[np.log(r), 1] for r in (0.2, 0.3, 0.45, 0.74, 0.75)], tf.float32)
-    losses = tf.ones(5)
+    r, losses = (0.2, 0.3, 0.45, 0.74, 0.75), np.ones(5)
     for clean_loss, expected in ((0.5, [0.25, 0.5, 0.875, 1, 1]), (4.0, [0, 0, 0, 11 / 15, 1])):
         # The scale of the user's weights of the clean data drops out.
         for weight in (1, 1000):
             clean = clean_of([clean_loss] * 4, [0] * 4, [weight] * 4)
-            found = likeness.trust(sums, losses, None, clean)
-            np.testing.assert_allclose(found, expected, atol=1e-5)
+            w = weighed(r, losses, np.zeros(5), clean)
+            np.testing.assert_allclose(w, expected / np.sum(expected), atol=1e-5)
+
+
+def test_a_class_with_too_many_is_weighted_as_in_the_paper():
+    """The rare one has all the weight; without it there is nothing to learn in this batch."""
+    clean, r = clean_of([4.0] * 4, [0] * 4), np.full(4, 0.6)
+    losses = np.array([0.1, 0.1, 0.1, 5])
+    np.testing.assert_allclose(weighed(r, losses, [-1, -1, -1.5, 0.5], clean), [0, 0, 0, 1])
+    np.testing.assert_array_equal(weighed(r, losses, [-1, -1, -1.2, -0.8], clean), 0)
+    # Half-way, half of it goes so, and the cut is as sharp as the root of g = 4 / 1.325 asks for.
+    trust = np.interp(0.6 / (1 - 0.5 / (4 / 1.325) ** 0.25), [0, 1], [1 - 5 / 4 * 4 / 1.325, 1])
+    found = weighed([0.6, 1, 1, 1], losses, [-2, -1, 0, 1], clean)
+    np.testing.assert_allclose(found[0], trust / (trust + 3) / 2, rtol=1e-4)
+    np.testing.assert_allclose(found[3], 1 / (trust + 3) / 2 + 1 / 2, rtol=1e-4)
 
 
 def test_weights_are_relative_and_zero_takes_an_example_out():
