@@ -23,6 +23,7 @@ SUSPECT_BELOW = 0.2
 _FINAL_SHARE = 0.25
 _ALIGNMENT_SHARE = 0.1
 _ALIGNMENT_SLOPE = 4.0
+_LIKENESS_SHARE = 0.2
 
 _WHOLE = ("id", "given_label", "true_label", "suggested_label", "times_seen")
 _NEEDED = ("id", "given_label", "suggested_label", "given_probability")
@@ -33,13 +34,15 @@ def label_quality(table: Table) -> np.ndarray:
 
     (p/4 + 3m/4 + 0.1 σ(4ū)) / 1.1, where p is the probability that the trained network gives the
     label, m = exp(−mean cross-entropy) its geometric mean over the example's visits in training,
-    and ū the example's mean meta-gradient in units of its batches. Where a training kept no record,
-    p alone; where no probability is known (regression, several labels, sequences), σ(4ū).
+    and ū the example's mean meta-gradient in units of its batches. After `weighting="history"`,
+    which compares every example with the clean ones, (p/4 + 3m/4 + 0.1 σ(4ū) + 0.2 r) / 1.3 with
+    its likeness r. Where a training kept no record, p alone; where no probability is known
+    (regression, several labels, sequences), σ(4ū).
 
     Args:
         table: `mean_u` and `mean_loss`, such as `ReweightingModel.example_record` returns, and for
-            classification `given_probability` beside them or alone; each of shape (n,). NaN in the
-            record stands for an example that was never seen.
+            classification `given_probability` beside them or alone; `likeness` where there is such;
+            each of shape (n,). NaN in the record stands for an example that was never seen.
 
     Returns:
         float64, shape (n,), between 0 and 1.
@@ -62,7 +65,12 @@ def label_quality(table: Table) -> np.ndarray:
     over_run = np.exp(-np.asarray(table.get("mean_loss", np.full(len(final), np.nan)), np.float64))
     over_run = np.where(np.isnan(over_run), final, over_run)
     probability = _FINAL_SHARE * final + (1 - _FINAL_SHARE) * over_run
-    return (probability + _ALIGNMENT_SHARE * alignment) / (1 + _ALIGNMENT_SHARE)
+    quality = (probability + _ALIGNMENT_SHARE * alignment) / (1 + _ALIGNMENT_SHARE)
+    if "likeness" not in table:
+        return quality
+    likeness = np.nan_to_num(np.asarray(table["likeness"], np.float64), nan=0.5)
+    whole = 1 + _ALIGNMENT_SHARE + _LIKENESS_SHARE
+    return quality + _LIKENESS_SHARE / whole * (likeness - quality)
 
 
 def basis_of_score(table: Table) -> str:
@@ -71,7 +79,8 @@ def basis_of_score(table: Table) -> str:
         return "alignment of the example's gradient with the clean examples'"
     if "mean_u" not in table:
         return "probability of the given label under the trained network"
-    return "probability of the given label over the run and at its end, and alignment of gradients"
+    basis = "probability of the given label over the run and at its end, and alignment of gradients"
+    return basis + " and likeness with the clean examples" * ("likeness" in table)
 
 
 def with_quality(table: Table) -> dict[str, np.ndarray]:
