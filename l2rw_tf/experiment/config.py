@@ -231,7 +231,7 @@ class RunConfig(Settings):
     history_smoothing: float = _history(
         0.7,
         "Share of an example's smoothed meta-gradient that stays at a visit; 1: the mean of all "
-        "visits.",
+        "visits. The shape likeness has it for the record alone, and no margin or first visits.",
         at_least=0,
         at_most=1,
     )

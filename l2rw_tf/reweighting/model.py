@@ -75,7 +75,7 @@ class ReweightingModel(DistributedFit, keras.Model):
     ```
 
     `fit` logs, beside Keras's own metrics (whose `loss` is the reweighted loss), `clean_loss`,
-    `effective_batch_size` (1/Σw²) and `zero_weight_share` as means over the steps of an epoch.
+    `effective_batch_size` ((Σw)²/Σw²) and `zero_weight_share` as means over the steps of an epoch.
     """
 
     def __init__(

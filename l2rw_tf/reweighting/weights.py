@@ -46,16 +46,17 @@ def scale(u: tf.Tensor) -> tf.Tensor:
 
 
 def effective_batch_size(weights: tf.Tensor) -> tf.Tensor:
-    """Returns 1 / Σ w², the number of examples that equal weights would spread over.
+    """Returns (Σ w)² / Σ w², the number of examples that equal weights would spread over.
 
     Args:
-        weights: Normalized example weights, shape (N,).
+        weights: Example weights, not negative, shape (N,); for normalized ones this is 1 / Σ w².
 
     Returns:
         A scalar between 1 and N, or 0 where all weights are 0.
     """
-    squares = sum_over_replicas(tf.reduce_sum(tf.square(weights)))
-    return tf.math.divide_no_nan(tf.ones((), weights.dtype), squares)
+    parts = [tf.reduce_sum(weights), tf.reduce_sum(tf.square(weights))]
+    total, squares = sum_over_replicas(parts)
+    return tf.math.divide_no_nan(tf.square(total), squares)
 
 
 def zero_weight_share(weights: tf.Tensor) -> tf.Tensor:

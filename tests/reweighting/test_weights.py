@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
-from l2rw_tf.reweighting.weights import class_weights, random_weights
+from l2rw_tf.reweighting.weights import class_weights, effective_batch_size, random_weights
 
 
 def test_random_weights_are_a_rectified_gaussian():
@@ -41,3 +41,11 @@ def test_a_class_without_examples_takes_no_part():
 def test_weights_give_each_class_the_size_that_is_wanted():
     given, true = np.array([46, 6, 48]), np.array([10, 40, 50])
     np.testing.assert_allclose(class_weights(given, true) * given, true, rtol=1e-6)
+
+
+@pytest.mark.parametrize("total", [1, 0.01, 0])
+def test_the_effective_batch_size_is_of_the_shares(total):
+    """Also of weights that do not sum to 1; by hand, of three, two and one parts of six."""
+    w = tf.constant([3, 2, 1, 0], tf.float32) / 6 * total
+    expected = 36 / 14 if total else 0
+    assert float(effective_batch_size(w)) == pytest.approx(expected, rel=1e-5)
