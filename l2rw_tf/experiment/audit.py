@@ -19,7 +19,8 @@ SUSPECT_BELOW = 0.2
 
 # Measured in docs/results.md: over the run, the loss remembers the time before the network learned
 # a wrong label; the trained network knows the classes better; and of examples with similar
-# probabilities the alignment of their gradients decides.
+# probabilities the alignment of their gradients decides, and where it is known how frequent such
+# examples are among the clean ones.
 _FINAL_SHARE = 0.25
 _ALIGNMENT_SHARE = 0.1
 _ALIGNMENT_SLOPE = 4.0
@@ -68,7 +69,8 @@ def label_quality(table: Table) -> np.ndarray:
     quality = (probability + _ALIGNMENT_SHARE * alignment) / (1 + _ALIGNMENT_SHARE)
     if "likeness" not in table:
         return quality
-    likeness = np.nan_to_num(np.asarray(table["likeness"], np.float64), nan=0.5)
+    likeness = np.asarray(table["likeness"], np.float64)
+    likeness = np.where(np.isnan(likeness), quality, likeness)
     whole = 1 + _ALIGNMENT_SHARE + _LIKENESS_SHARE
     return quality + _LIKENESS_SHARE / whole * (likeness - quality)
 

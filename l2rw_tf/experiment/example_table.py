@@ -34,8 +34,9 @@ def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray
 
     Returns:
         `id`, `given_label`, `true_label` (where it is known), the record of the example's weights
-        (where the method keeps one: times seen, mean and last weight and u, mean loss), and of the
-        trained network `suggested_label`, `given_probability` and `suggested_probability`.
+        (where the method keeps one: times seen, mean and last weight and u, mean loss, likeness),
+        and of the trained network `suggested_label`, `given_probability` and
+        `suggested_probability`.
     """
     train = data.splits.train
     table = {"id": train.ids, "given_label": train.y}

@@ -15,7 +15,7 @@ Shape = Literal["likeness", "mixed", "shifted", "rectified", "equal", "sigmoid"]
 
 @dataclasses.dataclass(frozen=True)
 class HistoryWeighting:
-    """Weights from what all visits to an example have shown, instead of the u of one batch.
+    """Weights from what all visits to an example have shown, instead of one batch alone.
 
     The paper's weights rest on one clean batch and leave few examples of a batch in it. With the
     shape "likeness" examples are weighted by how far the clean examples let them be trusted, and as
@@ -90,7 +90,9 @@ class HistoryWeighting:
             return tf.maximum(s, 0)
         if self.shape == "equal":
             return tf.cast(s > -self.margin, s.dtype)
-        return tf.sigmoid(3 * s)
+        if self.shape == "sigmoid":
+            return tf.sigmoid(3 * s)
+        raise ValueError(f"Weights of the shape {self.shape!r} come from likeness.weigh.")
 
 
 def get_weighting(weighting: str | dict | HistoryWeighting) -> HistoryWeighting | None:

@@ -15,9 +15,9 @@ from l2rw_tf.reweighting.replicas import gather_examples
 _NONE = -(2**63)
 # Columns of the two tables: what is added up over an example's visits, and what the last one left.
 _SUMS = ("times_seen", "positive_visits", "weight_sum", "u_sum", "loss_sum")
+_LAST = ("last_weight", "last_u", "smoothed_u")
 # Columns of a third, kept where asked for: what `likeness.compare` found, summed over the visits.
 _FINDINGS = 2
-_LAST = ("last_weight", "last_u", "smoothed_u")
 
 
 class Ledger:
@@ -99,7 +99,7 @@ class Ledger:
         Args:
             ids: Integers, shape (N,).
             u: Signed meta-gradient in units of the batch, shape (N,).
-            weights: Normalized example weights, shape (N,).
+            weights: Example weights, shape (N,).
             losses: Unweighted losses ℓ_i, shape (N,).
             findings: What `likeness.compare` returned, shape (N, 2), for a ledger with findings.
         """
@@ -132,14 +132,17 @@ class Ledger:
         Returns:
             `id`, `times_seen`, `mean_weight`, `mean_u`, `mean_loss`, `positive_share`,
             `last_weight`, `last_u` and `smoothed_u`, and with findings `likeness`, r of
-            `likeness.ratio`. All but the first two are NaN for an example that was never seen.
+            `likeness.ratio`, NaN also where no visit counted. All but the first two are NaN for an
+            example that was never seen.
         """
         sums = dict(zip(_SUMS, self._sums.numpy()[:-1].T, strict=True))
         last = dict(zip(_LAST, self._last.numpy()[:-1].T, strict=True))
         visits = np.where(sums["times_seen"] > 0, sums["times_seen"], np.nan)
         found = {}
         if self._findings is not None:
-            found["likeness"] = likeness.ratio(self._findings.value[:-1]).numpy()
+            findings = self._findings.value[:-1]
+            ratio = tf.where(findings[:, 1] > 0, likeness.ratio(findings), np.nan)
+            found["likeness"] = ratio.numpy()
         return {
             "id": np.arange(self.num_examples),
             "times_seen": sums["times_seen"].astype(np.int64),

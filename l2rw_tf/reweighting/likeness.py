@@ -22,8 +22,8 @@ from l2rw_tf.reweighting.weights import normalize
 _TRUSTED = 0.5
 _NOT_TRUSTED = 0.1
 _LARGEST_GAP = 20.0
-# How far the trusted examples are against the clean gradient, as a share of all alignment, before
-# the paper's weights come in, and where they are all there is. Below it lies the noise of a batch.
+# How far the trusted examples are against the clean gradient, in units of the batch's mean |u|,
+# before the paper's weights come in, and where there is nothing else. Below is a batch's noise.
 _NOT_AGAINST = 0.25
 _AGAINST = 0.75
 
@@ -95,7 +95,8 @@ def compare(
     sums = [tf.reduce_sum(counts * by_loss), tf.reduce_sum(counts)]
     gamma = 1 - tf.math.divide_no_nan(*sum_over_replicas(sums))
     is_finite = tf.reduce_all(tf.math.is_finite(tf.concat([all_u, clean_u], 0)))
-    gamma = tf.where(is_finite, gamma, 0)
+    # What rounding leaves of 0 would count as a visit.
+    gamma = tf.where(is_finite & (gamma > 1e-6), gamma, 0)
     logs = tf.math.log(by_loss) + tf.math.log(by_alignment)
     return tf.square(gamma) * tf.stack([logs, tf.ones_like(logs)], axis=1)
 
@@ -146,11 +147,12 @@ def weigh(
     Examples count as they are trusted. As far as the trusted ones as a whole are against the clean
     gradient, as where a class has too many, a part λ of the weight goes as in the paper:
 
-        w_i = (1 − λ) t_i / Σ_j t_j + λ max(u_i, 0) / Σ_j max(u_j, 0),
-        λ = max(0, min(1, −2 Σ_i t'_i u_i / Σ_j t'_j − 1/2)),
+        w_i = (1 − λ) s_i t_i / Σ_j s_j t_j + λ s_i max(u_i, 0) / Σ_j s_j max(u_j, 0),
+        λ = max(0, min(1, −2 Σ_i s_i t'_i u_i / Σ_j s_j t'_j − 1/2)),
 
-    with t' the trust for G = 1. Where no u is above 0 the second part is 0, as in the paper, and
-    is not made up for by the first: a batch without the rare class then hardly moves the network.
+    with s the user's own weights, t' the trust for G = 1, and u in λ in units of the mean |u|. Each
+    part is 0 where nothing has weight in it, as where no u is above 0, and the other does not make
+    up for it: a batch without the rare class hardly moves the network.
 
     A network that knows its training examples by heart learns a wrong label from any weight, and
     needs a sharper cut: G = g^(1 − λ), g the clean loss in units of the training loss (of the
@@ -161,27 +163,28 @@ def weigh(
         findings: What `compare` returned, summed over the visits, this one included, (n, 2).
         losses: ℓ of this replica's training examples, shape (n,).
         u: Their signed meta-gradient in units of the batch (`weights.scale`), shape (n,).
-        sample_weight: The user's own weights, shape (n,), or None for ones.
+        sample_weight: s, which weights the training loss as well, shape (n,), or None for ones.
         clean: The clean batch.
 
     Returns:
-        w, of u's dtype, shape (n,): not negative, of the sum 1 or, without a u above 0, 1 − λ.
+        w, of u's dtype, shape (n,): not negative, with a sum of 1, or of one of the parts alone.
     """
     r, losses, along = ratio(findings), tf.cast(losses, tf.float32), tf.cast(u, tf.float32)
     trusted = normalize(trust(r, 1.0), sample_weight)
-    against, training_loss = sum_over_replicas(
-        [-tf.reduce_sum(trusted * along), tf.reduce_sum(trusted * losses)]
-    )
+    sums = [tf.reduce_sum(trusted * one) for one in (along, losses)]
+    along_trusted, training_loss = sum_over_replicas(sums)
+    against = -tf.math.divide_no_nan(along_trusted, _mean(tf.abs(along), sample_weight))
     part = tf.clip_by_value((against - _NOT_AGAINST) / (_AGAINST - _NOT_AGAINST), 0, 1)
-    gap = _weighted_mean(clean.losses, clean.weight) / tf.maximum(training_loss, 1e-9)
+    gap = _mean(clean.losses, clean.weight) / tf.maximum(training_loss, 1e-9)
     gap = tf.where(training_loss > 0, tf.clip_by_value(gap, 1, _LARGEST_GAP), 1)
     trusted = normalize(trust(r, tf.pow(gap, 1 - part)), sample_weight)
     return tf.cast((1 - part) * trusted + part * normalize(along, sample_weight), u.dtype)
 
 
-def _weighted_mean(losses: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    losses, weight = tf.cast(losses, tf.float32), tf.cast(weight, tf.float32)
-    sums = [tf.reduce_sum(weight * losses), tf.reduce_sum(weight)]
+def _mean(values: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
+    weight = tf.ones_like(values) if weight is None else weight
+    values, weight = tf.cast(values, tf.float32), tf.cast(weight, tf.float32)
+    sums = [tf.reduce_sum(weight * values), tf.reduce_sum(weight)]
     return tf.math.divide_no_nan(*sum_over_replicas(sums))
 
 

@@ -99,7 +99,8 @@ class ReweightingModel(DistributedFit, keras.Model):
             tracked_examples: Number of training examples of a record to be taken up; `fit` with
                 `track_examples` begins one by itself.
             weighting: From u to weights: "paper" (step 3 of the method), or "history", which
-                weights an example by what all its visits have shown; a
+                weights an example by what all its visits have shown and, where classes are uneven,
+                by this batch's u; a
                 `reweighting.history.HistoryWeighting` sets that one's constants.
             **kwargs: `name`, as of any `keras.Model`.
 
@@ -437,6 +438,8 @@ class ReweightingModel(DistributedFit, keras.Model):
             w = likeness.weigh(found, losses, in_units_of_batch, weight, clean)
         else:
             w = self._weights(u, in_units_of_batch, weight, data.get(IDS))
+        # Where half precision overflowed in u alone, the optimizer has to see it too.
+        w = tf.where(tf.math.is_finite(u), w, u)
 
         # ∇_θ (Σ_i w_i ℓ_i + regularization); w came after the tape, so it counts as constant.
         trainable = self.network.trainable_variables
@@ -452,11 +455,11 @@ class ReweightingModel(DistributedFit, keras.Model):
         gradients = gradients_for(self.optimizer, part_of_sum(gradients, losses))
         self.optimizer.apply_gradients(zip(gradients, trainable, strict=True))
 
-        if self._ledger is not None and IDS in data:
-            self._ledger.update(data[IDS], in_units_of_batch, w, losses, findings)
-
         # Where half precision overflowed, the optimizer skips the step and lowers its loss scale.
         finite_w = tf.where(tf.math.is_finite(w), w, 0)
+        if self._ledger is not None and IDS in data:
+            self._ledger.update(data[IDS], in_units_of_batch, finite_w, losses, findings)
+
         part = tf.reduce_sum(finite_w * losses) + tf.math.multiply_no_nan(regularization, share)
         self._log_losses(sum_over_replicas(part), finite_w, share, y, y_pred)
         self._monitor.update(finite_w, clean_loss, losses, u)
@@ -479,8 +482,9 @@ class ReweightingModel(DistributedFit, keras.Model):
             `mean_weight`, `mean_u` (signed; every batch's u divided by the batch's mean of |u|),
             `mean_loss`, `positive_share` (of visits with a positive weight), `last_weight`,
             `last_u` and `smoothed_u`, and with `weighting="history"` `likeness`, between 0 and 1:
-            how frequent such examples are among the clean ones, beside the training data; NaN where
-            an example was never seen. `pandas.DataFrame` takes it as it is.
+            how frequent such examples are among the clean ones, beside the training data (not of
+            its older shapes); NaN where an example was never seen. `pandas.DataFrame` takes it as
+            it is.
 
         Raises:
             UsageError: If no training was tracked.

@@ -45,7 +45,7 @@ class StepMonitor:
         """Takes in one step.
 
         Args:
-            weights: Normalized example weights, shape (N,).
+            weights: Example weights, shape (N,).
             clean_loss: Scalar, of the whole batch.
             losses: ℓ, shape (N,).
             u: Signed meta-gradient, shape (N,).

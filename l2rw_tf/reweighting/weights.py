@@ -54,6 +54,7 @@ def effective_batch_size(weights: tf.Tensor) -> tf.Tensor:
     Returns:
         A scalar between 1 and N, or 0 where all weights are 0.
     """
+    weights = tf.cast(weights, tf.float32)
     parts = [tf.reduce_sum(weights), tf.reduce_sum(tf.square(weights))]
     total, squares = sum_over_replicas(parts)
     return tf.math.divide_no_nan(tf.square(total), squares)

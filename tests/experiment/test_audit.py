@@ -45,7 +45,7 @@ def test_quality_by_hand():
         "mean_u": [0.25, math.nan],
         "likeness": [0.3, math.nan],
     }
-    by_hand = [(0.125 + 0.15 + 0.1 / (1 + math.exp(-1)) + 0.06) / 1.3, (0.5 + 0.05 + 0.1) / 1.3]
+    by_hand = [(0.125 + 0.15 + 0.1 / (1 + math.exp(-1)) + 0.06) / 1.3, 0.55 / 1.1]
     np.testing.assert_allclose(l2rw_tf.label_quality(of_history), by_hand)
     np.testing.assert_allclose(audit.label_quality({"given_probability": [0.2]}), [0.2])
     np.testing.assert_allclose(

@@ -36,12 +36,12 @@ def slow_findings(losses, u, sample_weight, clean_losses, other_clean_u, clean_w
         d = sum(s for s, other in zip(share, u, strict=True) if other <= u[i])
         by_loss.append(min(1, a / b))
         rows.append([log(by_loss[-1]) + (log(min(1, c / d)) if d > 0 else 0), 1])
-    unlike = 1 - np.dot(share, by_loss)
+    unlike = round(1 - np.dot(share, by_loss), 6)
     return unlike**2 * np.array(rows)
 
 
 def slow_weights(sums, losses, u, sample_weight, clean_loss):
-    """`likeness.weigh`; u in units of the batch."""
+    """`likeness.weigh`, and its λ."""
     ratios = [exp(logs / visits) if visits > 0 else 1 for logs, visits in sums]
 
     def trusted(gap):
@@ -49,10 +49,11 @@ def slow_weights(sums, losses, u, sample_weight, clean_loss):
         trust = [max(0, 1 - gap**2 * (1 - min(1, r / full)) * 5 / 4) for r in ratios]
         return shares(np.multiply(sample_weight, trust))
 
-    part = np.interp(-np.dot(trusted(1), u), [0.25, 0.75], [0, 1])
+    scale = np.average(np.abs(u), weights=sample_weight) or 1
+    part = np.interp(-np.dot(trusted(1), u) / scale, [0.25, 0.75], [0, 1])
     training_loss = np.dot(trusted(1), losses)
     gap = min(20, max(1, clean_loss / max(training_loss, 1e-9))) ** (1 - part)
-    return (1 - part) * trusted(gap) + part * shares(sample_weight * np.maximum(u, 0))
+    return (1 - part) * trusted(gap) + part * shares(sample_weight * np.maximum(u, 0)), part
 
 
 def shares(values):

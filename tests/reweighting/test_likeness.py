@@ -51,13 +51,12 @@ def test_findings_and_trust_equal_plain_loops(number):
     clean_loss = np.average(clean_losses, weights=clean_weight)
     # Along, as is, and against the clean gradient.
     for shift in (0, -1, -2):
-        scaled = np.divide(u + shift, np.mean(np.abs(u + shift)), dtype="float32")
+        along = tf.constant(u + shift, tf.float32)
         w = likeness.weigh(
-            tf.constant(found), tf.constant(losses, tf.float32), scaled, sample_weight, clean
+            tf.constant(found), tf.constant(losses, tf.float32), along, sample_weight, clean
         )
-        np.testing.assert_allclose(
-            w, slow_weights(expected, losses, scaled, weight, clean_loss), rtol=1e-3, atol=1e-5
-        )
+        by_loops, _ = slow_weights(expected, losses, u + shift, weight, clean_loss)
+        np.testing.assert_allclose(w, by_loops, rtol=1e-3, atol=1e-5)
 
 
 def weighed(r, losses, u, clean):
@@ -74,11 +73,9 @@ def trust_after(visits, clean_size=100):
         losses, u, clean_losses, clean_u = visits[1](rng, clean_size)
         clean = clean_of(clean_losses, clean_u)
         sums += compared(losses, u, clean)
-    # Without any u there is nothing against the clean gradient, and trust is all that counts.
-    w = likeness.weigh(
-        tf.constant(sums), tf.constant(losses, tf.float32), tf.zeros(100), None, clean
-    )
-    return (w / tf.reduce_max(w)).numpy()
+    r = likeness.ratio(tf.constant(sums))
+    training_loss = np.average(losses, weights=likeness.trust(r, 1.0))
+    return likeness.trust(r, float(np.clip(clean_losses.mean() / training_loss, 1, 20))).numpy()
 
 
 def alike(rng, clean_size):
@@ -174,6 +171,14 @@ def test_weights_are_relative_and_zero_takes_an_example_out():
         rtol=1e-4,
         atol=1e-6,
     )
+    # The same of the weights, where all but those taken out are against.
+    findings, shown = tf.constant(compared(losses, u, clean)), tf.constant(losses, tf.float32)
+    against = np.where(kept, -np.abs(u), 1000).astype("float32")
+    against[:5] = np.where(kept[:5], 3, 1000)
+    w = likeness.weigh(findings, shown, tf.constant(against), tf.constant(weight), clean).numpy()
+    assert w[:3].min() > 0.05 and not w[~kept].any()
+    w_of_kept = likeness.weigh(findings[kept], shown[kept], against[kept], None, clean)
+    np.testing.assert_allclose(w[kept], w_of_kept, rtol=1e-4, atol=1e-7)
     u[7] = np.inf
     np.testing.assert_array_equal(compared(losses, u, clean), 0)
 
