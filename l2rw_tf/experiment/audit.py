@@ -19,7 +19,7 @@ SUSPECT_BELOW = 0.2
 
 # Measured in docs/results.md: over the run, the loss remembers the time before the network learned
 # a wrong label; the trained network knows the classes better; and of examples with similar
-# probabilities the alignment of their gradients decides, and where it is known how frequent such
+# probabilities the alignment of their gradients decides and, where it is known, how frequent such
 # examples are among the clean ones.
 _FINAL_SHARE = 0.25
 _ALIGNMENT_SHARE = 0.1
@@ -81,8 +81,10 @@ def basis_of_score(table: Table) -> str:
         return "alignment of the example's gradient with the clean examples'"
     if "mean_u" not in table:
         return "probability of the given label under the trained network"
-    basis = "probability of the given label over the run and at its end, and alignment of gradients"
-    return basis + " and likeness with the clean examples" * ("likeness" in table)
+    probability = "probability of the given label over the run and at its end"
+    if "likeness" in table:
+        return f"{probability}, alignment of gradients, and likeness to the clean examples"
+    return f"{probability}, and alignment of gradients"
 
 
 def with_quality(table: Table) -> dict[str, np.ndarray]:

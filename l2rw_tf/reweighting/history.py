@@ -26,7 +26,7 @@ class HistoryWeighting:
 
     Attributes:
         smoothing: c; with 0 the u of this visit alone, with 1 the mean over all visits. With
-            "likeness" it is for the record alone, and what follows below has no effect.
+            "likeness" it is for the record alone, and `margin` and `full_visits` have no effect.
         shape: "likeness" as above. "mixed": ½ t_i / Σ_j t_j + ½ max(s_i, 0) / Σ_j max(s_j, 0) with
             t_i = max(0, min(1, 1 + s_i / margin)) and s = 0 at first visits. The rest give w_i =
             w̃_i / Σ_j w̃_j with w̃_i = 1 at first visits: "shifted", max(s + margin, 0);

@@ -138,11 +138,10 @@ class Ledger:
         sums = dict(zip(_SUMS, self._sums.numpy()[:-1].T, strict=True))
         last = dict(zip(_LAST, self._last.numpy()[:-1].T, strict=True))
         visits = np.where(sums["times_seen"] > 0, sums["times_seen"], np.nan)
-        found = {}
         if self._findings is not None:
             findings = self._findings.value[:-1]
             ratio = tf.where(findings[:, 1] > 0, likeness.ratio(findings), np.nan)
-            found["likeness"] = ratio.numpy()
+            last["likeness"] = ratio.numpy()
         return {
             "id": np.arange(self.num_examples),
             "times_seen": sums["times_seen"].astype(np.int64),
@@ -150,10 +149,7 @@ class Ledger:
             "mean_u": sums["u_sum"] / visits,
             "mean_loss": sums["loss_sum"] / visits,
             "positive_share": sums["positive_visits"] / visits,
-            **{
-                name: np.where(np.isnan(visits), np.nan, column)
-                for name, column in (last | found).items()
-            },
+            **{name: np.where(np.isnan(visits), np.nan, column) for name, column in last.items()},
         }
 
     def check_ids(self) -> None:

@@ -92,8 +92,7 @@ def compare(
     c = (1 + no_better(clean_u, held_out)) / (1 + tf.reduce_sum(held_out))
     d = no_better(all_u, all_shares)
     by_loss, by_alignment = _no_more_than_1(a, b), _no_more_than_1(c, d)
-    sums = [tf.reduce_sum(counts * by_loss), tf.reduce_sum(counts)]
-    gamma = 1 - tf.math.divide_no_nan(*sum_over_replicas(sums))
+    gamma = 1 - _mean(by_loss, counts)
     is_finite = tf.reduce_all(tf.math.is_finite(tf.concat([all_u, clean_u], 0)))
     # What rounding leaves of 0 would count as a visit.
     gamma = tf.where(is_finite & (gamma > 1e-6), gamma, 0)

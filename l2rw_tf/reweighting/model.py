@@ -100,8 +100,8 @@ class ReweightingModel(DistributedFit, keras.Model):
                 `track_examples` begins one by itself.
             weighting: From u to weights: "paper" (step 3 of the method), or "history", which
                 weights an example by what all its visits have shown and, where classes are uneven,
-                by this batch's u; a
-                `reweighting.history.HistoryWeighting` sets that one's constants.
+                by this batch's u; a `reweighting.history.HistoryWeighting` sets that one's
+                constants.
             **kwargs: `name`, as of any `keras.Model`.
 
         Raises:
@@ -481,10 +481,10 @@ class ReweightingModel(DistributedFit, keras.Model):
             A table by column, each of shape (number of examples,): `id`, `times_seen`,
             `mean_weight`, `mean_u` (signed; every batch's u divided by the batch's mean of |u|),
             `mean_loss`, `positive_share` (of visits with a positive weight), `last_weight`,
-            `last_u` and `smoothed_u`, and with `weighting="history"` `likeness`, between 0 and 1:
-            how frequent such examples are among the clean ones, beside the training data (not of
-            its older shapes); NaN where an example was never seen. `pandas.DataFrame` takes it as
-            it is.
+            `last_u` and `smoothed_u`, and with `weighting="history"` (but for its older shapes)
+            `likeness`, between 0 and 1: how frequent such examples are among the clean ones, beside
+            the training data, NaN also where no visit showed anything. NaN where an example was
+            never seen. `pandas.DataFrame` takes it as it is.
 
         Raises:
             UsageError: If no training was tracked.

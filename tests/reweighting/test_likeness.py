@@ -30,7 +30,7 @@ def compared(losses, u, clean, sample_weight=None):
 
 
 @pytest.mark.parametrize("number", [1, 2, 7, 30])
-def test_findings_and_trust_equal_plain_loops(number):
+def test_findings_and_weights_equal_plain_loops(number):
     """With equal losses, weights on both sides and examples that were taken out."""
     rng = np.random.default_rng(number)
     losses, u = rng.exponential(size=20).round(1), rng.normal(size=20).astype("float32")

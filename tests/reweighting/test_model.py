@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import subprocess
 import sys
@@ -35,6 +36,16 @@ def network(batch_norm=False, regularizer=None):
             keras.layers.Dense(3),
         ]
     )
+
+
+@contextlib.contextmanager
+def half_precision():
+    """Layers made within compute in float16."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 def reweighting(optimizer="sgd", net=None, loss=LOSS, **compile_arguments):
@@ -665,12 +676,9 @@ def test_losses_that_lose_the_first_axis_are_refused_whatever_the_batch_size(los
 @pytest.mark.parametrize("fault", ["in the clean gradient", "in the update"])
 def test_float16_recovers_from_overflow(fault):
     """The optimizer lowers its loss scale until the step fits, and training goes on."""
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
+    with half_precision():
         keras.utils.set_random_seed(0)
         net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    finally:
-        keras.config.set_dtype_policy("float32")
     x = data(64)[0]
     factor = 500.0 if fault == "in the clean gradient" else 1.0
     y = (factor * x[:, :1]).astype("float32")
@@ -686,12 +694,9 @@ def test_float16_recovers_from_overflow(fault):
 
 def test_float16_recovers_where_u_alone_overflows():
     """Weights from history stay finite then, and the optimizer has to see it all the same."""
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
+    with half_precision():
         keras.utils.set_random_seed(0)
         net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    finally:
-        keras.config.set_dtype_policy("float32")
     x = data(64)[0]
     y = x[:, :1]
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.1), 2.0**12)
@@ -706,16 +711,13 @@ def test_float16_recovers_where_u_alone_overflows():
 
 def test_inputs_reach_a_half_precision_network_uncast():
     """A float32 layer at the front sees what it would see without the wrapper."""
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
+    with half_precision():
         layers = [
             keras.layers.Rescaling(1e-5, dtype="float32"),
             keras.layers.Dense(3, dtype="float32"),
         ]
         net = keras.Sequential([keras.Input((4,)), *layers])
         model = l2rw_tf.ReweightingModel(net)
-    finally:
-        keras.config.set_dtype_policy("float32")
     x = 1e5 * data(8)[0]
     np.testing.assert_allclose(model.predict(x, verbose=0), net.predict(x, verbose=0))
 
