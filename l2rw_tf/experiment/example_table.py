@@ -44,7 +44,7 @@ def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray
         table["true_label"] = train.true_y
     if trained.example_record is not None:
         table |= {
-            name: trained.example_record[name][train.ids]
+            name: trained.example_record[name]
             for name in (*RECORD, *RECORD_OF_HISTORY)
             if name in trained.example_record
         }

@@ -44,7 +44,7 @@ class Training:
         train_seconds: Time spent on training steps, compilation included, evaluation left out.
         step_seconds: Median time of a step of the main phase.
         skipped_steps: Steps that were dropped since they met NaN or infinity.
-        example_record: What the main phase gave every example of the source, by column
+        example_record: What the main phase gave the training examples, in their order, by column
             (`ReweightingModel.example_record`); None for methods that give nothing.
     """
 
@@ -340,7 +340,7 @@ def _fit_epochs(
         arguments["clean_data"] = _clean_batches(
             config, data, config.clean_batch_size or config.batch_size, start_step=record.steps
         )
-        arguments["track_examples"] = int(data.splits.train.ids.max()) + 1
+        arguments["track_examples"] = len(data.splits.train)
     first_step = record.steps
     batches = _batches(phase.method, config, data, start_step=first_step)
     if not phase.method.uses_clean_data:
@@ -375,8 +375,10 @@ def _batches(
     """What `fit` trains on: (x, y), or (x, y, sample weight) where the method weights examples."""
     if parts.part == "clean":
         return _clean_batches(config, data, config.batch_size, start_step)
+    # The record has a row a training example, whatever the ids in their source are.
+    numbered = dataclasses.replace(data.splits.train, ids=np.arange(len(data.splits.train)))
     batches = pipeline.training_batches(
-        data.splits.train,
+        numbered,
         data.preprocessing,
         batch_size=config.batch_size,
         seed=config.seed,

@@ -69,14 +69,22 @@ class Ledger:
         """
         row = self._rows(ids)
         u = tf.cast(u, tf.float32)
-        sums = tf.gather(self._sums.value, row)
-        visits = sums[:, _SUMS.index("times_seen")]
+        visits = self.visits(ids)
         if self._smoothing == 1:
-            s = (sums[:, _SUMS.index("u_sum")] + u) / (visits + 1)
+            u_sum = tf.gather(self._sums.value, row)[:, _SUMS.index("u_sum")]
+            s = (u_sum + u) / (visits + 1)
         else:
             before = tf.gather(self._last.value, row)[:, _LAST.index("smoothed_u")]
             s = self._smoothing * before + (1 - self._smoothing) * u
         return tf.where(visits == 0, u, s), visits
+
+    def visits(self, ids: tf.Tensor) -> tf.Tensor:
+        """Returns how often examples were seen before; float32, shape (N,).
+
+        Args:
+            ids: Integers, shape (N,).
+        """
+        return tf.gather(self._sums.value, self._rows(ids))[:, _SUMS.index("times_seen")]
 
     def findings(self, ids: tf.Tensor) -> tf.Tensor:
         """Returns the findings of the earlier visits, summed; float32, shape (N, 2).

@@ -26,6 +26,8 @@ _LARGEST_GAP = 20.0
 # before the paper's weights come in, and where there is nothing else. Below is a batch's noise.
 _NOT_AGAINST = 0.25
 _AGAINST = 0.75
+# Parameters an example from which on a network is taken to learn its examples by heart.
+_BY_HEART = 10
 
 
 def compare(
@@ -134,29 +136,49 @@ def trust(r: tf.Tensor, gap: tf.Tensor | float) -> tf.Tensor:
     return tf.maximum(1 - tf.square(gap) * doubt, 0)
 
 
+def capacity(parameters: int, examples: int) -> float:
+    """Returns G₀ = P / (10 N), between 1 and 20: how far a network can learn examples by heart.
+
+    Before the losses show it, the numbers tell: P parameters suffice for some P / 2 examples (Zhang
+    et al. 2017, "Understanding deep learning requires rethinking generalization").
+
+    Args:
+        parameters: P, the network's trainable parameters.
+        examples: N, of the training data.
+    """
+    return min(max(parameters / (_BY_HEART * examples), 1.0), _LARGEST_GAP)
+
+
 def weigh(
     findings: tf.Tensor,
     losses: tf.Tensor,
     u: tf.Tensor,
     sample_weight: tf.Tensor | None,
     clean: CleanReference,
+    visits: tf.Tensor,
+    capacity_at_first: float,
 ) -> tf.Tensor:
     """Returns the example weights w of a batch.
 
     Examples count as they are trusted. As far as the trusted ones as a whole are against the clean
-    gradient, as where a class has too many, a part λ of the weight goes as in the paper:
+    gradient, as where a class has too many, a part λ of the weight goes as in the paper; as far as
+    the network knows them by heart, a part κ of the rest to those that are along it:
 
-        w_i = (1 − λ) s_i t_i / Σ_j s_j t_j + λ s_i max(u_i, 0) / Σ_j s_j max(u_j, 0),
+        w_i = (1 − λ) ((1 − κ) s_i t_i / Σ_j s_j t_j + κ s_i t_i u⁺_i / Σ_j s_j t_j u⁺_j)
+              + λ s_i u⁺_i / Σ_j s_j u⁺_j,
         λ = max(0, min(1, −2 Σ_i s_i t'_i u_i / Σ_j s_j t'_j − 1/2)),
+        κ = (1 − 1/G) (1 − 1/G₀),
 
-    with s the user's own weights, t' the trust for G = 1, and u in λ in units of the mean |u|. Each
-    part is 0 where nothing has weight in it, as where no u is above 0, and the other does not make
-    up for it: a batch without the rare class hardly moves the network.
+    with s the user's own weights, t' the trust for G = 1, u⁺ = max(u, 0), and u in λ in units of
+    the mean |u|. Each part is 0 where nothing has weight in it, as where no u is above 0, and the
+    others do not make up for it: a batch without the rare class hardly moves the network.
 
     A network that knows its training examples by heart learns a wrong label from any weight, and
-    needs a sharper cut: G = g^(1 − λ), g the clean loss in units of the training loss (of the
-    examples trusted by t'), between 1 and 20; 1 for losses that are not positive. With uneven
-    classes, for which λ is near 1, the two losses differ by these alone.
+    needs a sharper cut: G = max(g, G₀^(1/n))^(1 − λ), g the clean loss in units of the training
+    loss (of the examples trusted by t'), between 1 and 20, 1 for losses that are not positive. But
+    g tells so once it is too late: at first the capacity G₀ stands for it, less and less with n,
+    the visits to an example. With uneven classes, for which λ is near 1, the two losses differ by
+    these alone.
 
     Args:
         findings: What `compare` returned, summed over the visits, this one included, (n, 2).
@@ -164,9 +186,11 @@ def weigh(
         u: Their signed meta-gradient in units of the batch (`weights.scale`), shape (n,).
         sample_weight: s, which weights the training loss as well, shape (n,), or None for ones.
         clean: The clean batch.
+        visits: How often each example was seen, this visit included, shape (n,); n is their mean.
+        capacity_at_first: G₀, as `capacity` returns it.
 
     Returns:
-        w, of u's dtype, shape (n,): not negative, with a sum of 1, or of one of the parts alone.
+        w, of u's dtype, shape (n,): not negative, with a sum of 1, or less by the empty parts.
     """
     r, losses, along = ratio(findings), tf.cast(losses, tf.float32), tf.cast(u, tf.float32)
     trusted = normalize(trust(r, 1.0), sample_weight)
@@ -176,7 +200,12 @@ def weigh(
     part = tf.clip_by_value((against - _NOT_AGAINST) / (_AGAINST - _NOT_AGAINST), 0, 1)
     gap = _mean(clean.losses, clean.weight) / tf.maximum(training_loss, 1e-9)
     gap = tf.where(training_loss > 0, tf.clip_by_value(gap, 1, _LARGEST_GAP), 1)
-    trusted = normalize(trust(r, tf.pow(gap, 1 - part)), sample_weight)
+    at_first = tf.pow(capacity_at_first, 1 / tf.maximum(_mean(visits, sample_weight), 1))
+    gap = tf.pow(tf.maximum(gap, at_first), 1 - part)
+    t = trust(r, gap)
+    by_heart = (1 - 1 / gap) * (1 - 1 / capacity_at_first)
+    trusted = (1 - by_heart) * normalize(t, sample_weight)
+    trusted += by_heart * normalize(t * tf.maximum(along, 0), sample_weight)
     return tf.cast((1 - part) * trusted + part * normalize(along, sample_weight), u.dtype)
 
 

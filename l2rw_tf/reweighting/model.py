@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import math
 from typing import Any
 
 import keras
@@ -432,17 +433,25 @@ class ReweightingModel(DistributedFit, keras.Model):
         u = alignments[0]
         in_units_of_batch = None if self._ledger is None else scale(u)
         findings = None
+        trainable = self.network.trainable_variables
         if clean is not None and data.get(IDS) is not None:
+            parameters = sum(math.prod(variable.shape) for variable in trainable)
             findings = likeness.compare(losses, alignments[1], weight, clean)
-            found = self._ledger.findings(data[IDS]) + findings
-            w = likeness.weigh(found, losses, in_units_of_batch, weight, clean)
+            w = likeness.weigh(
+                self._ledger.findings(data[IDS]) + findings,
+                losses,
+                in_units_of_batch,
+                weight,
+                clean,
+                self._ledger.visits(data[IDS]) + 1,
+                likeness.capacity(parameters, self._ledger.num_examples),
+            )
         else:
             w = self._weights(u, in_units_of_batch, weight, data.get(IDS))
         # Where half precision overflowed in u alone, the optimizer has to see it too.
         w = tf.where(tf.math.is_finite(u), w, u)
 
         # ∇_θ (Σ_i w_i ℓ_i + regularization); w came after the tape, so it counts as constant.
-        trainable = self.network.trainable_variables
         share = share_of_examples(losses)
         gradients = tape.gradient(
             [losses, regularization],

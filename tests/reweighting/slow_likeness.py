@@ -40,20 +40,25 @@ def slow_findings(losses, u, sample_weight, clean_losses, other_clean_u, clean_w
     return unlike**2 * np.array(rows)
 
 
-def slow_weights(sums, losses, u, sample_weight, clean_loss):
-    """`likeness.weigh`, and its λ."""
-    ratios = [exp(logs / visits) if visits > 0 else 1 for logs, visits in sums]
+def slow_weights(sums, losses, u, sample_weight, clean_loss, visits, capacity):
+    """`likeness.weigh`, its λ and its κ."""
+    ratios = [exp(logs / counted) if counted > 0 else 1 for logs, counted in sums]
 
-    def trusted(gap):
+    def trust(gap):
         full = 1 - 0.5 / gap**0.5
-        trust = [max(0, 1 - gap**2 * (1 - min(1, r / full)) * 5 / 4) for r in ratios]
-        return shares(np.multiply(sample_weight, trust))
+        return np.array([max(0, 1 - gap**2 * (1 - min(1, r / full)) * 5 / 4) for r in ratios])
 
+    fully = shares(sample_weight * trust(1))
     scale = np.average(np.abs(u), weights=sample_weight) or 1
-    part = np.interp(-np.dot(trusted(1), u) / scale, [0.25, 0.75], [0, 1])
-    training_loss = np.dot(trusted(1), losses)
-    gap = min(20, max(1, clean_loss / max(training_loss, 1e-9))) ** (1 - part)
-    return (1 - part) * trusted(gap) + part * shares(sample_weight * np.maximum(u, 0)), part
+    part = np.interp(-np.dot(fully, u) / scale, [0.25, 0.75], [0, 1])
+    gap = min(20, max(1, clean_loss / max(np.dot(fully, losses), 1e-9)))
+    at_first = capacity ** (1 / np.average(visits, weights=sample_weight))
+    gap = max(gap, at_first) ** (1 - part)
+    by_heart = (1 - 1 / gap) * (1 - 1 / capacity)
+    along = sample_weight * np.maximum(u, 0)
+    trusted = (1 - by_heart) * shares(sample_weight * trust(gap))
+    trusted = trusted + by_heart * shares(along * trust(gap))
+    return (1 - part) * trusted + part * shares(along), part, by_heart
 
 
 def shares(values):

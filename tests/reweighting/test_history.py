@@ -77,9 +77,14 @@ class SlowHistory:
         )
         for i, row in zip(ids, found, strict=True):
             self.findings[int(i)] = self.findings.get(int(i), 0) + np.array(row)
+            self.visits[int(i)] = self.visits.get(int(i), 0) + 1
         sums = np.array([self.findings[int(i)] for i in ids])
-        w, part = slow_weights(sums, losses, u, sample_weight, np.mean(clean_losses))
-        self.parts.append(part)
+        visits = [self.visits[int(i)] for i in ids]
+        capacity = min(max(net.count_params() / (10 * 25), 1), 20)
+        w, *parts = slow_weights(
+            sums, losses, u, sample_weight, np.mean(clean_losses), visits, capacity
+        )
+        self.parts.append(parts)
         return w
 
     def mixed(self, smoothed, sample_weight):
@@ -89,23 +94,27 @@ class SlowHistory:
 
 
 @pytest.mark.parametrize(
-    ("weighting", "uneven", "jit_compile"),
+    ("weighting", "uneven", "jit_compile", "width"),
     [
-        *((case, False, False) for case in CASES),
-        (CASES[0], False, True),
-        (CASES[0], True, False),
-        (CASES[1], False, True),
+        *((case, False, False, 8) for case in CASES),
+        (CASES[0], False, True, 8),
+        (CASES[0], True, False, 8),
+        (CASES[0], False, False, 100),
+        (CASES[1], False, True, 8),
     ],
     ids=str,
 )
-def test_a_training_equals_a_plain_one_with_these_weights(weighting, uneven, jit_compile):
-    """Three epochs with a smaller last batch and sample weights, one of them 0."""
+def test_a_training_equals_a_plain_one_with_these_weights(weighting, uneven, jit_compile, width):
+    """Three epochs with a smaller last batch and sample weights, one of them 0.
+
+    Also of a network that has more parameters than the examples need to be learned by heart.
+    """
     (x, y), clean = data(25), data(6, seed=1)
     if uneven:
         y = np.where(np.arange(25) % 9 > 0, 0, y)
     sample_weight = np.ones(25, "float32")
     sample_weight[3], sample_weight[7] = 0, 2
-    model = reweighting(weighting, jit_compile=jit_compile)
+    model = reweighting(weighting, network(width=width), jit_compile=jit_compile)
     model.fit(
         x,
         y,
@@ -116,7 +125,7 @@ def test_a_training_equals_a_plain_one_with_these_weights(weighting, uneven, jit
         clean_data=tf.data.Dataset.from_tensors(clean),
         verbose=0,
     )
-    twin, slow = network(), SlowHistory(weighting)
+    twin, slow = network(width=width), SlowHistory(weighting)
     twin.compile(keras.optimizers.SGD(0.5), LOSS)
     for _ in range(3):
         for start in (0, 10, 20):
@@ -130,7 +139,8 @@ def test_a_training_equals_a_plain_one_with_these_weights(weighting, uneven, jit
         likeness = [np.exp(slow.findings[i][0] / slow.findings[i][1]) for i in range(25)]
         np.testing.assert_allclose(model.example_record()["likeness"], likeness, rtol=1e-3)
         # Among them steps in which a part goes as in the paper, and not all of it.
-        assert not uneven or any(0 < part < 1 for part in slow.parts)
+        assert not uneven or any(0 < part < 1 for part, _ in slow.parts)
+        assert all(by_heart > 0 for _, by_heart in slow.parts) == (width > 8)
     else:
         assert "likeness" not in model.example_record()
 

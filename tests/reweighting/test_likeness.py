@@ -49,20 +49,29 @@ def test_findings_and_weights_equal_plain_loops(number):
     )
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     clean_loss = np.average(clean_losses, weights=clean_weight)
-    # Along, as is, and against the clean gradient.
-    for shift in (0, -1, -2):
-        along = tf.constant(u + shift, tf.float32)
+    visits = np.arange(20) % 3 + 1
+    # Along, as is, and against the clean gradient, of a network that learns by heart or not.
+    for shift, capacity in ((0, 1), (0, 3), (-1, 1), (-1, 8), (-2, 8)):
         w = likeness.weigh(
-            tf.constant(found), tf.constant(losses, tf.float32), along, sample_weight, clean
+            tf.constant(found),
+            tf.constant(losses, tf.float32),
+            tf.constant(u + shift, tf.float32),
+            sample_weight,
+            clean,
+            tf.constant(visits, tf.float32),
+            capacity,
         )
-        by_loops, _ = slow_weights(expected, losses, u + shift, weight, clean_loss)
+        by_loops, *_ = slow_weights(
+            expected, losses, u + shift, weight, clean_loss, visits, capacity
+        )
         np.testing.assert_allclose(w, by_loops, rtol=1e-3, atol=1e-5)
 
 
-def weighed(r, losses, u, clean):
+def weighed(r, losses, u, clean, sample_weight=None, visits=1, capacity=1.0):
     sums = tf.constant([[np.log(one), 1] for one in r], tf.float32)
     losses, u = (tf.constant(one, tf.float32) for one in (losses, u))
-    return likeness.weigh(sums, losses, u, None, clean).numpy()
+    visits = tf.fill(tf.shape(losses), float(visits))
+    return likeness.weigh(sums, losses, u, sample_weight, clean, visits, capacity).numpy()
 
 
 def trust_after(visits, clean_size=100):
@@ -140,6 +149,32 @@ def test_a_network_that_knows_its_examples_by_heart_gets_a_sharper_cut():
             np.testing.assert_allclose(w, expected / np.sum(expected), atol=1e-5)
 
 
+def test_what_can_learn_by_heart_begins_with_a_sharp_cut_and_takes_what_is_along():
+    """G₀ = 4 by 4 visits is √2 where the losses show no gap; beyond, the losses decide."""
+    r, u = np.array([0.3, 0.5, 1]), [0.5, -1, 0.5]
+    clean = clean_of([1.0] * 4, [0] * 4)
+    gap = 2**0.5
+    trust = np.maximum(0, 1 - 5 / 4 * gap**2 * (1 - np.minimum(1, r / (1 - 0.5 / gap**0.5))))
+    assert 0 == trust[0] < trust[1] < trust[2] == 1
+    by_heart = (1 - 1 / gap) * (1 - 1 / 4)
+    expected = (1 - by_heart) * trust / trust.sum() + by_heart * np.array([0, 0, 1])
+    w = weighed(r, np.ones(3), u, clean, visits=4, capacity=4.0)
+    np.testing.assert_allclose(w, expected, rtol=1e-5)
+    # Where nothing trusted is along, that part goes to none.
+    w = weighed(r, np.ones(3), [0.5, -0.1, -0.1], clean, visits=4, capacity=4.0)
+    np.testing.assert_allclose(w, (1 - by_heart) * trust / trust.sum(), rtol=1e-5)
+    clean = clean_of([9.0] * 4, [0] * 4)
+    w = weighed((1, 1, 1), np.ones(3), [1, -1, 0], clean, visits=1000, capacity=4.0)
+    np.testing.assert_allclose(w[2], (1 - (1 - 1 / 9) * (1 - 1 / 4)) / 3, rtol=1e-5)
+
+
+def test_capacity_is_of_parameters_beside_examples():
+    """A LeNet on Fashion-MNIST, a ResNet-8 on the digits, a wide ResNet on CIFAR-10."""
+    assert likeness.capacity(168_022, 50_000) == 1
+    assert likeness.capacity(75_002, 1_250) == pytest.approx(6, rel=1e-3)
+    assert likeness.capacity(36_000_000, 50_000) == 20
+
+
 def test_a_class_with_too_many_is_weighted_as_in_the_paper():
     """The rare one has all the weight; without it there is nothing to learn in this batch."""
     clean, r = clean_of([4.0] * 4, [0] * 4), np.full(4, 0.6)
@@ -175,9 +210,12 @@ def test_weights_are_relative_and_zero_takes_an_example_out():
     findings, shown = tf.constant(compared(losses, u, clean)), tf.constant(losses, tf.float32)
     against = np.where(kept, -np.abs(u), 1000).astype("float32")
     against[:5] = np.where(kept[:5], 3, 1000)
-    w = likeness.weigh(findings, shown, tf.constant(against), tf.constant(weight), clean).numpy()
+    visits = np.where(kept, 2, 1000).astype("float32")
+    w = likeness.weigh(findings, shown, against, weight, clean, visits, 8.0).numpy()
     assert w[:3].min() > 0.05 and not w[~kept].any()
-    w_of_kept = likeness.weigh(findings[kept], shown[kept], against[kept], None, clean)
+    w_of_kept = likeness.weigh(
+        findings[kept], shown[kept], against[kept], None, clean, visits[kept], 8.0
+    )
     np.testing.assert_allclose(w[kept], w_of_kept, rtol=1e-4, atol=1e-7)
     u[7] = np.inf
     np.testing.assert_array_equal(compared(losses, u, clean), 0)

@@ -25,13 +25,13 @@ def data(n=50, seed=0, classes=3):
     return (centers[y] + 0.3 * rng.normal(size=(n, 4))).astype("float32"), y
 
 
-def network(batch_norm=False, regularizer=None):
+def network(batch_norm=False, regularizer=None, width=8):
     keras.utils.set_random_seed(1)
     hidden = [keras.layers.BatchNormalization()] if batch_norm else []
     return keras.Sequential(
         [
             keras.Input((4,)),
-            keras.layers.Dense(8, "tanh", kernel_regularizer=regularizer),
+            keras.layers.Dense(width, "tanh", kernel_regularizer=regularizer),
             *hidden,
             keras.layers.Dense(3),
         ]
