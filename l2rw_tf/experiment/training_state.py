@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from l2rw_tf.errors import UsageError
 from l2rw_tf.experiment.checkpoints import Checkpoint
 from l2rw_tf.experiment.distribution import any_worker, has_several_workers
 from l2rw_tf.experiment.program import stop_signal
@@ -109,7 +110,15 @@ class TakeUp(keras.callbacks.Callback):
 
     def _assign(self, group: str) -> None:
         for number, variable in enumerate(_variables(self.model)[group]):
-            variable.assign(self._arrays[f"{group}/{number:04}"])
+            values = self._arrays.get(f"{group}/{number:04}")
+            if values is None or values.shape != tuple(variable.shape):
+                kept = "not there" if values is None else f"of shape {values.shape}"
+                raise UsageError(
+                    f"The checkpoint does not fit this training: {variable.name} is {kept}, not of "
+                    f"shape {tuple(variable.shape)}. Another version of l2rw_tf wrote it: go on "
+                    "with that one, or begin a run in a new directory."
+                )
+            variable.assign(values)
 
 
 class SaveRegularly(keras.callbacks.Callback):
