@@ -10,13 +10,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from l2rw_tf.errors import UsageError
+from l2rw_tf.errors import RunFailed
 from l2rw_tf.experiment.checkpoints import Checkpoint
 from l2rw_tf.experiment.distribution import any_worker, has_several_workers
 from l2rw_tf.experiment.program import stop_signal
 from l2rw_tf.reweighting.model import ReweightingModel
 
 _STATE, _MEANS = "state", "means"
+
+_NOT_OF_THIS_VERSION = (
+    "Another version of l2rw_tf or Keras wrote it: go on with that one, or begin a run in a new "
+    "directory."
+)
 
 # Several workers must save at the same step: they agree on it, at the cost of a message.
 _AGREE_EVERY = 10
@@ -98,7 +103,11 @@ class TakeUp(keras.callbacks.Callback):
         self._within_epoch = within_epoch
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Sets the variables, which are all there by now."""
+        """Sets the variables, which are all there by now.
+
+        Raises:
+            RunFailed: If the checkpoint is not of such a model.
+        """
         make_variables(self.model, self._num_classes)
         self._assign(_STATE)
 
@@ -111,12 +120,12 @@ class TakeUp(keras.callbacks.Callback):
     def _assign(self, group: str) -> None:
         for number, variable in enumerate(_variables(self.model)[group]):
             values = self._arrays.get(f"{group}/{number:04}")
-            if values is None or values.shape != tuple(variable.shape):
-                kept = "not there" if values is None else f"of shape {values.shape}"
-                raise UsageError(
-                    f"The checkpoint does not fit this training: {variable.name} is {kept}, not of "
-                    f"shape {tuple(variable.shape)}. Another version of l2rw_tf wrote it: go on "
-                    "with that one, or begin a run in a new directory."
+            if values is None:
+                raise RunFailed(f"The checkpoint has no {variable.path}. {_NOT_OF_THIS_VERSION}")
+            if values.shape != tuple(variable.shape):
+                raise RunFailed(
+                    f"The checkpoint has {variable.path} of shape {values.shape} instead of "
+                    f"{tuple(variable.shape)}. {_NOT_OF_THIS_VERSION}"
                 )
             variable.assign(values)
 

@@ -17,8 +17,8 @@ from l2rw_tf.reweighting.replicas import gather_examples, sum_over_replicas
 from l2rw_tf.reweighting.weights import normalize
 
 # An example that is half as frequent among the clean ones as in the training data is fully trusted,
-# one a tenth as frequent is not at all; so it begins, and the more the network knows the training
-# examples by heart, the nearer both ends come to 1.
+# one a tenth as frequent is not at all. The more the network knows the training examples by heart,
+# the nearer both ends come to 1.
 _TRUSTED = 0.5
 _NOT_TRUSTED = 0.1
 _LARGEST_GAP = 20.0
@@ -26,8 +26,10 @@ _LARGEST_GAP = 20.0
 # before the paper's weights come in, and where there is nothing else. Below is a batch's noise.
 _NOT_AGAINST = 0.25
 _AGAINST = 0.75
-# Parameters an example from which on a network is taken to learn its examples by heart.
-_BY_HEART = 10
+# From so many on, a network is taken to learn its examples by heart. Two could do (Zhang et al.
+# 2017, "Understanding deep learning requires rethinking generalization"); the number that does was
+# measured (docs/results.md).
+_PARAMETERS_AN_EXAMPLE = 10
 
 
 def compare(
@@ -122,7 +124,7 @@ def trust(r: tf.Tensor, gap: tf.Tensor | float) -> tf.Tensor:
 
         t_i = max(0, 1 − (5/4) G² (1 − min(1, r_i / h))), h = 1 − 1 / (2 √G):
 
-    with G = 1 fully from r = 0.5 on, and not at all below 0.1.
+    for G = 1 fully from r = 0.5 on, and not at all below 0.1.
 
     Args:
         r: What `ratio` returned, shape (n,).
@@ -139,14 +141,11 @@ def trust(r: tf.Tensor, gap: tf.Tensor | float) -> tf.Tensor:
 def capacity(parameters: int, examples: int) -> float:
     """Returns G₀ = P / (10 N), between 1 and 20: how far a network can learn examples by heart.
 
-    Before the losses show it, the numbers tell: P parameters suffice for some P / 2 examples (Zhang
-    et al. 2017, "Understanding deep learning requires rethinking generalization").
-
     Args:
         parameters: P, the network's trainable parameters.
-        examples: N, of the training data.
+        examples: N, of the training data, those that users gave the weight 0 included.
     """
-    return min(max(parameters / (_BY_HEART * examples), 1.0), _LARGEST_GAP)
+    return min(max(parameters / (_PARAMETERS_AN_EXAMPLE * examples), 1.0), _LARGEST_GAP)
 
 
 def weigh(
@@ -186,7 +185,8 @@ def weigh(
         u: Their signed meta-gradient in units of the batch (`weights.scale`), shape (n,).
         sample_weight: s, which weights the training loss as well, shape (n,), or None for ones.
         clean: The clean batch.
-        visits: How often each example was seen, this visit included, shape (n,); n is their mean.
+        visits: How often each example was seen, this batch counted once, shape (n,); n is their
+            mean.
         capacity_at_first: G₀, as `capacity` returns it.
 
     Returns:
@@ -203,9 +203,9 @@ def weigh(
     at_first = tf.pow(capacity_at_first, 1 / tf.maximum(_mean(visits, sample_weight), 1))
     gap = tf.pow(tf.maximum(gap, at_first), 1 - part)
     t = trust(r, gap)
-    by_heart = (1 - 1 / gap) * (1 - 1 / capacity_at_first)
-    trusted = (1 - by_heart) * normalize(t, sample_weight)
-    trusted += by_heart * normalize(t * tf.maximum(along, 0), sample_weight)
+    kappa = (1 - 1 / gap) * (1 - 1 / capacity_at_first)
+    trusted = (1 - kappa) * normalize(t, sample_weight)
+    trusted += kappa * normalize(t * tf.maximum(along, 0), sample_weight)
     return tf.cast((1 - part) * trusted + part * normalize(along, sample_weight), u.dtype)
 
 

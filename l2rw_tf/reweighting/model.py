@@ -100,9 +100,9 @@ class ReweightingModel(DistributedFit, keras.Model):
             tracked_examples: Number of training examples of a record to be taken up; `fit` with
                 `track_examples` begins one by itself.
             weighting: From u to weights: "paper" (step 3 of the method), or "history", which
-                weights an example by what all its visits have shown and, where classes are uneven,
-                by this batch's u; a `reweighting.history.HistoryWeighting` sets that one's
-                constants.
+                weights an example by what all its visits have shown, and by this batch's u where
+                classes are uneven or the network has many parameters an example; a
+                `reweighting.history.HistoryWeighting` sets that one's constants.
             **kwargs: `name`, as of any `keras.Model`.
 
         Raises:

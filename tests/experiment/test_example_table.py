@@ -45,6 +45,18 @@ def test_labels_record_and_predictions(method, weighting, blobs):
         assert ("likeness" in table) == (weighting == "history")
 
 
+def test_a_row_of_the_record_is_its_example(blobs):
+    """By the losses of a network that a tiny learning rate leaves as it was."""
+    data = prepared_data.prepare(SETTINGS)
+    train = data.splits.train
+    assert (train.ids != np.arange(len(train))).any()
+    settings = dataclasses.replace(SETTINGS, learning_rate=1e-9)
+    table = example_table.example_table(data, training.train("l2rw", settings, data))
+    expected = -np.log(table["given_probability"])
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(table["mean_loss"], expected, rtol=1e-3)
+
+
 def test_columns_come_back_from_the_file(tmp_path):
     """Every digit of a float32; a value that is not there is an empty cell."""
     columns = {"id": np.array([3, 1]), "mean_u": np.array([1 / 3, np.nan], np.float32)}

@@ -25,7 +25,8 @@ CASES = {
     "exact, smaller last batch": {"meta_variables": "all", "examples": 35},
     "head": {"meta_variables": "head", "examples": 32},
     "head, smaller last batch": {"meta_variables": "head", "examples": 35},
-    "history": {"meta_variables": "head", "examples": 35, "weighting": "history"},
+    # With more parameters than the examples need to be learned by heart.
+    "history": {"meta_variables": "head", "examples": 35, "weighting": "history", "width": 100},
 }
 
 
@@ -55,11 +56,11 @@ def _scope(strategy: tf.distribute.Strategy | None) -> contextlib.AbstractContex
 
 
 def _train(
-    strategy: tf.distribute.Strategy | None, examples: int, **arguments: str
+    strategy: tf.distribute.Strategy | None, examples: int, width: int = 8, **arguments: str
 ) -> dict[str, np.ndarray]:
     keras.utils.set_random_seed(1)
     with _scope(strategy):
-        model = l2rw_tf.ReweightingModel(_network(), **arguments)
+        model = l2rw_tf.ReweightingModel(_network(width), **arguments)
         model.compile(
             keras.optimizers.SGD(0.02, momentum=0.9, global_clipnorm=1.0),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -115,11 +116,11 @@ def _mistakes(strategy: tf.distribute.Strategy) -> dict[str, str]:
     }
 
 
-def _network() -> keras.Model:
+def _network(width: int = 8) -> keras.Model:
     return keras.Sequential(
         [
             keras.Input((4,)),
-            keras.layers.Dense(8, "tanh", kernel_regularizer=keras.regularizers.L2(0.01)),
+            keras.layers.Dense(width, "tanh", kernel_regularizer=keras.regularizers.L2(0.01)),
             keras.layers.BatchNormalization(synchronized=True),
             keras.layers.Dense(3),
         ]

@@ -97,7 +97,7 @@ class SlowHistory:
     ("weighting", "uneven", "jit_compile", "width"),
     [
         *((case, False, False, 8) for case in CASES),
-        (CASES[0], False, True, 8),
+        (CASES[0], False, True, 100),
         (CASES[0], True, False, 8),
         (CASES[0], False, False, 100),
         (CASES[1], False, True, 8),

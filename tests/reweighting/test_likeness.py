@@ -67,11 +67,11 @@ def test_findings_and_weights_equal_plain_loops(number):
         np.testing.assert_allclose(w, by_loops, rtol=1e-3, atol=1e-5)
 
 
-def weighed(r, losses, u, clean, sample_weight=None, visits=1, capacity=1.0):
+def weighed(r, losses, u, clean, visits=1, capacity=1.0):
     sums = tf.constant([[np.log(one), 1] for one in r], tf.float32)
     losses, u = (tf.constant(one, tf.float32) for one in (losses, u))
     visits = tf.fill(tf.shape(losses), float(visits))
-    return likeness.weigh(sums, losses, u, sample_weight, clean, visits, capacity).numpy()
+    return likeness.weigh(sums, losses, u, None, clean, visits, capacity).numpy()
 
 
 def trust_after(visits, clean_size=100):
