@@ -36,7 +36,7 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     augment: Augmentation = "none",
-    with_ids: bool = False,
+    with_positions: bool = False,
     sampling: Sampling = "shuffled",
 ) -> tf.data.Dataset:
     """Returns endless random batches, each a function of the seed and of its step alone.
@@ -53,15 +53,16 @@ def training_batches(
             colour), cropped back at random to its size; the border is 4 pixels wide at 32x32, as in
             the paper, and in proportion (an eighth) at other sizes. `"crop_flip"`: mirrored with
             chance one half as well.
-        with_ids: Adds the ids of the examples.
+        with_positions: Adds where the examples are among the given ones, counted from 0.
         sampling: `"shuffled"`: every epoch goes through all examples once, in an order of its own;
             its last batch may be smaller. `"balanced"`: a batch has as many examples of each class
             (by its given label; up to one, in turn), drawn at random with repetition; so RESAMPLE
             of Ren et al. 2018, section 4.1.
 
     Returns:
-        A data set of (x, y) or (x, y, ids): x float32 (batch, ...), y and ids int64 (batch,). The
-        batch size is part of the element's shape where every batch has as many examples.
+        A data set of (x, y) or (x, y, positions): x float32 (batch, ...), y and positions int64
+        (batch,). The batch size is part of the element's shape where every batch has as many
+        examples.
 
     Raises:
         UsageError: No examples, or an argument out of range.
@@ -74,14 +75,16 @@ def training_batches(
     augmentation_seed = tensorflow_seed(seed, Stream.AUGMENTATION)
     read = _reader(examples.x)
     with tf.device("CPU:0"):
-        y, ids = tf.constant(examples.y), tf.constant(examples.ids)
+        y = tf.constant(examples.y)
 
     def batch(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
         inputs = preprocessing(read(indices))
         if augment != "none":
             inputs = _crop(inputs, tf.random.fold_in(augmentation_seed, step), augment)
         labels = tf.gather(y, indices)
-        return (inputs, labels, tf.gather(ids, indices)) if with_ids else (inputs, labels)
+        if with_positions:
+            return inputs, labels, tf.cast(indices, tf.int64)
+        return inputs, labels
 
     indices = _shuffled if sampling == "shuffled" else _balanced
     dataset = indices(examples.y, batch_size, seed, start_step)

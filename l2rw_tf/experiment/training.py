@@ -375,20 +375,19 @@ def _batches(
     """What `fit` trains on: (x, y), or (x, y, sample weight) where the method weights examples."""
     if parts.part == "clean":
         return _clean_batches(config, data, config.batch_size, start_step)
-    # The record has a row a training example, whatever the ids in their source are.
-    numbered = dataclasses.replace(data.splits.train, ids=np.arange(len(data.splits.train)))
     batches = pipeline.training_batches(
-        numbered,
+        data.splits.train,
         data.preprocessing,
         batch_size=config.batch_size,
         seed=config.seed,
         start_step=start_step,
         augment=_augmentation(config, data),
-        with_ids=parts.uses_clean_data,
+        with_positions=parts.uses_clean_data,
         sampling=parts.sampling,
     )
     if parts.uses_clean_data:
-        return batches.map(lambda x, y, ids: {EXAMPLES: (x, y), IDS: ids})
+        # The record has a row a training example, whatever the ids in their source are.
+        return batches.map(lambda x, y, positions: {EXAMPLES: (x, y), IDS: positions})
     if parts.sample_weights is None:
         return batches
     weigh = parts.sample_weights(config, data)

@@ -205,7 +205,7 @@ def weigh(
     t = trust(r, gap)
     kappa = (1 - 1 / gap) * (1 - 1 / capacity_at_first)
     trusted = (1 - kappa) * normalize(t, sample_weight)
-    trusted += kappa * normalize(t * tf.maximum(along, 0), sample_weight)
+    trusted += kappa * normalize(t * along, sample_weight)
     return tf.cast((1 - part) * trusted + part * normalize(along, sample_weight), u.dtype)
 
 
