@@ -140,16 +140,16 @@ class Ledger:
         Returns:
             `id`, `times_seen`, `mean_weight`, `mean_u`, `mean_loss`, `positive_share`,
             `last_weight`, `last_u` and `smoothed_u`, and with findings `likeness`, r of
-            `likeness.ratio`, NaN also where no visit counted. All but the first two are NaN for an
-            example that was never seen.
+            `likeness.probability`, NaN also where no visit counted. All but the first two are NaN
+            for an example that was never seen.
         """
         sums = dict(zip(_SUMS, self._sums.numpy()[:-1].T, strict=True))
         last = dict(zip(_LAST, self._last.numpy()[:-1].T, strict=True))
         visits = np.where(sums["times_seen"] > 0, sums["times_seen"], np.nan)
         if self._findings is not None:
             findings = self._findings.value[:-1]
-            ratio = tf.where(findings[:, 1] > 0, likeness.ratio(findings), np.nan)
-            last["likeness"] = ratio.numpy()
+            r = tf.where(findings[:, 1] > 0, likeness.probability(findings), np.nan)
+            last["likeness"] = r.numpy()
         return {
             "id": np.arange(self.num_examples),
             "times_seen": sums["times_seen"].astype(np.int64),

@@ -4,8 +4,10 @@ The clean examples take no part in the update, so that their losses are those of
 the network has not seen. An example whose loss is rare among them and common among the training
 examples is likely to be wrong, and so is one whose gradient disagrees with the clean gradient as
 few clean examples' do. Ranks among the clean examples are p-values (Bates et al. 2023, "Testing for
-outliers with conformal p-values"); two shares beside each other are the local false discovery rate
-of Efron (2004). Not in the paper.
+outliers with conformal p-values"); two shares beside each other, times the share of right labels,
+are one less the local false discovery rate of Efron (2004), the probability that a label is right.
+Weighted by it, wrong labels are to the expected loss as if they were not there (Liu and Tao 2016,
+"Classification with noisy labels by importance reweighting"). Not in the paper.
 """
 
 from __future__ import annotations
@@ -16,11 +18,6 @@ from l2rw_tf.reweighting.meta_gradient import CleanReference
 from l2rw_tf.reweighting.replicas import gather_examples, sum_over_replicas
 from l2rw_tf.reweighting.weights import normalize
 
-# An example that is half as frequent among the clean ones as in the training data is fully trusted,
-# one a tenth as frequent is not at all. The more the network knows the training examples by heart,
-# the nearer both ends come to 1.
-_TRUSTED = 0.5
-_NOT_TRUSTED = 0.1
 _LARGEST_GAP = 20.0
 # How far the trusted examples are against the clean gradient, in units of the batch's mean |u|,
 # before the paper's weights come in, and where there is nothing else. Below is a batch's noise.
@@ -44,15 +41,16 @@ def compare(
         a_i = 1 + Σ_j K(g(ℓ^v_j) − g(ℓ_i)),                  the clean losses near ℓ_i,
         b_i = 1 + M/N Σ_k K(g(ℓ_k) − g(ℓ_i)),                the training losses near it,
         c_i = (1 + #{j held out : u^v_j ≤ u_i}) / (1 + M'),  clean examples aligned no better,
-        d_i = #{k : u_k ≤ u_i} / N,                          training examples aligned no better.
+        d_i = #{k : u_k ≤ u_i} / N,                          training examples aligned no better,
+        γ   = 1 − (1/N) Σ_i min(1, a_i / b_i),               the share unlike the clean examples,
+        p_i = min(1, (1 − γ) a_i / b_i) min(1, c_i / d_i),   the probability of a right label.
 
     Near is thus the finer the fewer clean losses are larger: wrong labels are where hardly any is,
     and hard right ones not far from there. Where users gave weights, an example counts in all of
     these with its weight in units of the mean weight. A loss below the clean median is no sign
-    against an example: there a_i is at least b_i. A visit counts with γ², γ = 1 − (1/N) Σ_i min(1,
-    a_i / b_i) the share of the batch that is unlike the clean examples: before the network has
-    learned something, and once it knows wrong labels by heart, losses tell nothing. Where a u is
-    not finite, as in a step that half precision overflowed in, the visit does not count.
+    against an example: there both minima of a_i / b_i are 1. A visit counts with γ²: before the
+    network has learned something, and once it knows wrong labels by heart, losses tell nothing.
+    Where a u is not finite, as in a step that half precision overflowed in, it does not count.
 
     Args:
         losses: ℓ of this replica's training examples, shape (n,).
@@ -61,7 +59,7 @@ def compare(
         clean: The clean batch.
 
     Returns:
-        γ² (log min(1, a / b) + log min(1, c / d)) and γ², float32, shape (n, 2).
+        γ² p and γ², float32, shape (n, 2).
     """
     sample_weight = tf.ones_like(losses) if sample_weight is None else sample_weight
     losses, u, counts = (tf.cast(one, tf.float32) for one in (losses, u, sample_weight))
@@ -92,50 +90,47 @@ def compare(
     a = 1 + number * near(ranks, rank(clean_losses), clean_shares)
     b = 1 + number * near(ranks, rank(all_losses), all_shares)
     # Not by the exact half, which a sum of shares may miss by a rounding.
-    a = tf.where(ranks > 0.5 - 1e-5, tf.maximum(a, b), a)
+    is_sign = ranks < 0.5 - 1e-5
     c = (1 + no_better(clean_u, held_out)) / (1 + tf.reduce_sum(held_out))
     d = no_better(all_u, all_shares)
-    by_loss, by_alignment = _no_more_than_1(a, b), _no_more_than_1(c, d)
-    gamma = 1 - _mean(by_loss, counts)
+    gamma = 1 - _mean(tf.where(is_sign, _no_more_than_1(a, b), 1), counts)
+    right = tf.where(is_sign, _no_more_than_1((1 - gamma) * a, b), 1) * _no_more_than_1(c, d)
     is_finite = tf.reduce_all(tf.math.is_finite(tf.concat([all_u, clean_u], 0)))
     # What rounding leaves of 0 would count as a visit.
     gamma = tf.where(is_finite & (gamma > 1e-6), gamma, 0)
-    logs = tf.math.log(by_loss) + tf.math.log(by_alignment)
-    return tf.square(gamma) * tf.stack([logs, tf.ones_like(logs)], axis=1)
+    return tf.square(gamma) * tf.stack([right, tf.ones_like(right)], axis=1)
 
 
-def ratio(findings: tf.Tensor) -> tf.Tensor:
-    """Returns r, how frequent such examples are among the clean ones beside the training data.
+def probability(findings: tf.Tensor) -> tf.Tensor:
+    """Returns r, how probable it is that an example's label is right.
 
     Args:
         findings: What `compare` returned, summed over the visits, shape (n, 2).
 
     Returns:
-        The geometric mean over the visits, each counting with its γ², of min(1, a / b) min(1, c /
-        d), between 0 and 1: what stood out once is not forgotten when it is learned by heart.
-        float32, shape (n,); 1 for an example without a visit that counted.
+        The mean of p over the visits, each counting with its γ², between 0 and 1; float32, shape
+        (n,); 1 for an example without a visit that counted.
     """
-    logs, visits = tf.unstack(findings, axis=1)
-    return tf.exp(tf.math.divide_no_nan(logs, visits))
+    right, visits = tf.unstack(findings, axis=1)
+    return tf.where(visits > 0, tf.minimum(tf.math.divide_no_nan(right, visits), 1), 1)
 
 
 def trust(r: tf.Tensor, gap: tf.Tensor | float) -> tf.Tensor:
     """Returns how far each example is trusted, between 0 and 1.
 
-        t_i = max(0, 1 − (5/4) G² (1 − min(1, r_i / h))), h = 1 − 1 / (2 √G):
+        t_i = 1 / (1 + (√G (1 − r_i) / r_i)^(G²)):
 
-    for G = 1 fully from r = 0.5 on, and not at all below 0.1.
+    the probability itself for G = 1; the larger G, the nearer to a decision, for which a wrong
+    label does √G times the harm that a right one does good.
 
     Args:
-        r: What `ratio` returned, shape (n,).
+        r: What `probability` returned, shape (n,).
         gap: G, at least 1, a scalar.
 
     Returns:
         t, float32, shape (n,).
     """
-    full = 1 - (1 - _TRUSTED) / tf.sqrt(gap)
-    doubt = (1 - tf.minimum(r / full, 1)) / (1 - _NOT_TRUSTED / _TRUSTED)
-    return tf.maximum(1 - tf.square(gap) * doubt, 0)
+    return tf.sigmoid(tf.square(gap) * (_log_odds(r) - tf.math.log(gap) / 2))
 
 
 def capacity(parameters: int, examples: int) -> float:
@@ -168,9 +163,9 @@ def weigh(
         λ = max(0, min(1, −2 Σ_i s_i t'_i u_i / Σ_j s_j t'_j − 1/2)),
         κ = (1 − 1/G) (1 − 1/G₀),
 
-    with s the user's own weights, t' the trust for G = 1, u⁺ = max(u, 0), and u in λ in units of
-    the mean |u|. Each part is 0 where nothing has weight in it, as where no u is above 0, and the
-    others do not make up for it: a batch without the rare class hardly moves the network.
+    with s the user's own weights, t' = 1 / (1 + ((1 − r) / r)²), u⁺ = max(u, 0), and u in λ in
+    units of the mean |u|. Each part is 0 where nothing has weight in it, as where no u is above 0,
+    and the others do not make up for it: a batch without the rare class hardly moves the network.
 
     A network that knows its training examples by heart learns a wrong label from any weight, and
     needs a sharper cut: G = max(g, G₀^(1/n))^(1 − λ), g the clean loss in units of the training
@@ -192,8 +187,10 @@ def weigh(
     Returns:
         w, of u's dtype, shape (n,): not negative, with a sum of 1, or less by the empty parts.
     """
-    r, losses, along = ratio(findings), tf.cast(losses, tf.float32), tf.cast(u, tf.float32)
-    trusted = normalize(trust(r, 1.0), sample_weight)
+    losses, along = tf.cast(losses, tf.float32), tf.cast(u, tf.float32)
+    r = probability(findings)
+    # By r itself, the few in a hundred that it leaves to wrong labels would make up their loss.
+    trusted = normalize(tf.sigmoid(2 * _log_odds(r)), sample_weight)
     sums = [tf.reduce_sum(trusted * one) for one in (along, losses)]
     along_trusted, training_loss = sum_over_replicas(sums)
     against = -tf.math.divide_no_nan(along_trusted, _mean(tf.abs(along), sample_weight))
@@ -207,6 +204,10 @@ def weigh(
     trusted = (1 - kappa) * normalize(t, sample_weight)
     trusted += kappa * normalize(t * along, sample_weight)
     return tf.cast((1 - part) * trusted + part * normalize(along, sample_weight), u.dtype)
+
+
+def _log_odds(r: tf.Tensor) -> tf.Tensor:
+    return tf.math.log(r) - tf.math.log1p(-r)
 
 
 def _mean(values: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:

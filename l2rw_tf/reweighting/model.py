@@ -491,9 +491,10 @@ class ReweightingModel(DistributedFit, keras.Model):
             `mean_weight`, `mean_u` (signed; every batch's u divided by the batch's mean of |u|),
             `mean_loss`, `positive_share` (of visits with a positive weight), `last_weight`,
             `last_u` and `smoothed_u`, and with `weighting="history"` (but for its older shapes)
-            `likeness`, between 0 and 1: how frequent such examples are among the clean ones, beside
-            the training data, NaN also where no visit showed anything. NaN where an example was
-            never seen. `pandas.DataFrame` takes it as it is.
+            `likeness`, between 0 and 1: how probable it is that the label is right, by how frequent
+            such examples are among the clean ones, beside the training data; NaN also where no
+            visit showed anything. NaN where an example was never seen. `pandas.DataFrame` takes
+            it as it is.
 
         Raises:
             UsageError: If no training was tracked.
