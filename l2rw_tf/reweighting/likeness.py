@@ -160,19 +160,19 @@ def weigh(
 
         w_i = (1 − λ) ((1 − κ) s_i t_i / Σ_j s_j t_j + κ s_i t_i u⁺_i / Σ_j s_j t_j u⁺_j)
               + λ s_i u⁺_i / Σ_j s_j u⁺_j,
-        λ = max(0, min(1, −2 Σ_i s_i t'_i u_i / Σ_j s_j t'_j − 1/2)),
+        λ = max(0, min(1, −2 Σ_i s_i r_i u_i / Σ_j s_j r_j − 1/2)),
         κ = (1 − 1/G) (1 − 1/G₀),
 
-    with s the user's own weights, t' = 1 / (1 + ((1 − r) / r)²), u⁺ = max(u, 0), and u in λ in
-    units of the mean |u|. Each part is 0 where nothing has weight in it, as where no u is above 0,
-    and the others do not make up for it: a batch without the rare class hardly moves the network.
+    with s the user's own weights, u⁺ = max(u, 0), and u in λ in units of the mean |u|. Each part is
+    0 where nothing has weight in it, as where no u is above 0, and the others do not make up for
+    it: a batch without the rare class hardly moves the network.
 
     A network that knows its training examples by heart learns a wrong label from any weight, and
     needs a sharper cut: G = max(g, G₀^(1/n))^(1 − λ), g the clean loss in units of the training
-    loss (of the examples trusted by t'), between 1 and 20, 1 for losses that are not positive. But
-    g tells so once it is too late: at first the capacity G₀ stands for it, less and less with n,
-    the visits to an example. With uneven classes, for which λ is near 1, the two losses differ by
-    these alone.
+    loss (weighted by the squared odds of r, 1 / (1 + ((1 − r) / r)²)), between 1 and 20, 1 for
+    losses that are not positive. But g tells so once it is too late: at first the capacity G₀
+    stands for it, less and less with n, the visits to an example. With uneven classes, for which λ
+    is near 1, the two losses differ by these alone.
 
     Args:
         findings: What `compare` returned, summed over the visits, this one included, (n, 2).
@@ -189,10 +189,10 @@ def weigh(
     """
     losses, along = tf.cast(losses, tf.float32), tf.cast(u, tf.float32)
     r = probability(findings)
-    # By r itself, the few in a hundred that it leaves to wrong labels would make up their loss.
-    trusted = normalize(tf.sigmoid(2 * _log_odds(r)), sample_weight)
-    sums = [tf.reduce_sum(trusted * one) for one in (along, losses)]
-    along_trusted, training_loss = sum_over_replicas(sums)
+    # By r itself, the few in a hundred that it leaves to wrong labels would make up the loss.
+    likely = normalize(tf.sigmoid(2 * _log_odds(r)), sample_weight)
+    sums = [normalize(r, sample_weight) * along, likely * losses]
+    along_trusted, training_loss = sum_over_replicas([tf.reduce_sum(one) for one in sums])
     against = -tf.math.divide_no_nan(along_trusted, _mean(tf.abs(along), sample_weight))
     part = tf.clip_by_value((against - _NOT_AGAINST) / (_AGAINST - _NOT_AGAINST), 0, 1)
     gap = _mean(clean.losses, clean.weight) / tf.maximum(training_loss, 1e-9)

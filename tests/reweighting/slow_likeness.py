@@ -46,10 +46,11 @@ def slow_weights(sums, losses, u, sample_weight, clean_loss, visits, capacity):
     def trust(power, harm=1):
         return np.array([r**power / (r**power + (harm * (1 - r)) ** power) for r in probabilities])
 
-    fully = shares(sample_weight * trust(2))
+    likely = shares(sample_weight * trust(2))
     scale = np.average(np.abs(u), weights=sample_weight) or 1
-    part = np.interp(-np.dot(fully, u) / scale, [0.25, 0.75], [0, 1])
-    gap = min(20, max(1, clean_loss / max(np.dot(fully, losses), 1e-9)))
+    against = -np.dot(shares(sample_weight * np.array(probabilities)), u)
+    part = np.interp(against / scale, [0.25, 0.75], [0, 1])
+    gap = min(20, max(1, clean_loss / max(np.dot(likely, losses), 1e-9)))
     at_first = capacity ** (1 / np.average(visits, weights=sample_weight))
     gap = max(gap, at_first) ** (1 - part)
     trusted = trust(gap**2, gap**0.5)

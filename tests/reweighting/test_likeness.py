@@ -184,10 +184,10 @@ def test_a_class_with_too_many_is_weighted_as_in_the_paper():
     np.testing.assert_allclose(weighed(r, losses, [-1, -1, -1.5, 0.5], clean), [0, 0, 0, 1])
     np.testing.assert_array_equal(weighed(r, losses, [-1, -1, -1.2, -0.8], clean), 0)
     # Half-way, half of it goes so, and the cut is as sharp as the root of g = 4 / ℓ asks for.
-    fully = 9 / 13
-    gap = (4 / ((0.1 * fully + 0.1 + 0.1 + 5) / (fully + 3))) ** 0.5
+    likely = 9 / 13
+    gap = (4 / ((0.1 * likely + 0.1 + 0.1 + 5) / (likely + 3))) ** 0.5
     trust = 1 / (1 + (gap**0.5 * 0.4 / 0.6) ** gap**2)
-    found = weighed([0.6, 1, 1, 1], losses, [-25 / 11, -1, 0, 8 / 11], clean)
+    found = weighed([0.6, 1, 1, 1], losses, [-19 / 8, -1, 0, 5 / 8], clean)
     np.testing.assert_allclose(found[0], trust / (trust + 3) / 2, rtol=1e-4)
     np.testing.assert_allclose(found[3], 1 / (trust + 3) / 2 + 1 / 2, rtol=1e-4)
 
