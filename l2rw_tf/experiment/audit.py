@@ -19,8 +19,8 @@ SUSPECT_BELOW = 0.2
 
 # Measured in docs/results.md: over the run, the loss remembers the time before the network learned
 # a wrong label; the trained network knows the classes better; and of examples with similar
-# probabilities the alignment of their gradients decides and, where it is known, how frequent such
-# examples are among the clean ones.
+# probabilities the alignment of their gradients decides and, where it is known, how probable a
+# right label is beside the clean examples.
 _FINAL_SHARE = 0.25
 _ALIGNMENT_SHARE = 0.1
 _ALIGNMENT_SLOPE = 4.0

@@ -18,9 +18,9 @@ class HistoryWeighting:
     """Weights from what all visits to an example have shown, instead of one batch alone.
 
     The paper's weights rest on one clean batch and leave few examples of a batch in it. With the
-    shape "likeness" examples are weighted by how far the clean examples let them be trusted, by u
-    too as far as a network may know them by heart, and as in the paper only as far as the trusted
-    ones are against the clean gradient (`likeness.weigh`).
+    shape "likeness" examples are weighted by how probable it is, beside the clean examples, that
+    their label is right, by u too as far as a network may know them by heart, and as in the paper
+    only as far as they are against the clean gradient as a whole (`likeness.weigh`).
     The other shapes came before and know s alone, u smoothed over the example's visits: s ← c s +
     (1 − c) u at each visit, s = u at the first, with u in units of its batch (`weights.scale`). Not
     in the paper; docs/results.md has the measurements.

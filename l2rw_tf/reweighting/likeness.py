@@ -19,8 +19,8 @@ from l2rw_tf.reweighting.replicas import gather_examples, sum_over_replicas
 from l2rw_tf.reweighting.weights import normalize
 
 _LARGEST_GAP = 20.0
-# How far the trusted examples are against the clean gradient, in units of the batch's mean |u|,
-# before the paper's weights come in, and where there is nothing else. Below is a batch's noise.
+# How far examples by their r are against the clean gradient as a whole, in units of the batch's
+# mean |u|, before the paper's weights come in, and where there is nothing else. Below is noise.
 _NOT_AGAINST = 0.25
 _AGAINST = 0.75
 # From so many on, a network is taken to learn its examples by heart. Two could do (Zhang et al.
@@ -34,23 +34,24 @@ def compare(
 ) -> tf.Tensor:
     """Returns what one visit shows of each example, to be summed over visits.
 
-    With F the share of the clean examples that have a larger loss, g(ℓ) = log(F(ℓ) + 1/(2M)), K(δ)
-    = max(0, 1 − |δ|), and M' of the M clean examples held out of the gradient that u is taken
-    along:
+    With F the share of the clean examples that have a larger loss (and half of those of an equal
+    one), g(ℓ) = log(F(ℓ) + 1/(2M)), K(δ) = max(0, 1 − |δ|), and M' of the M clean examples held out
+    of the gradient that u is taken along:
 
         a_i = 1 + Σ_j K(g(ℓ^v_j) − g(ℓ_i)),                  the clean losses near ℓ_i,
         b_i = 1 + M/N Σ_k K(g(ℓ_k) − g(ℓ_i)),                the training losses near it,
         c_i = (1 + #{j held out : u^v_j ≤ u_i}) / (1 + M'),  clean examples aligned no better,
         d_i = #{k : u_k ≤ u_i} / N,                          training examples aligned no better,
         γ   = 1 − (1/N) Σ_i min(1, a_i / b_i),               the share unlike the clean examples,
-        p_i = min(1, (1 − γ) a_i / b_i) min(1, c_i / d_i),   the probability of a right label.
+        p_i = min(1, (1 − γ) a_i / b_i) min(1, c_i / d_i),   an estimate of P(label is right).
 
     Near is thus the finer the fewer clean losses are larger: wrong labels are where hardly any is,
     and hard right ones not far from there. Where users gave weights, an example counts in all of
-    these with its weight in units of the mean weight. A loss below the clean median is no sign
-    against an example: there both minima of a_i / b_i are 1. A visit counts with γ²: before the
-    network has learned something, and once it knows wrong labels by heart, losses tell nothing.
-    Where a u is not finite, as in a step that half precision overflowed in, it does not count.
+    these with its weight in units of the mean weight. A loss no larger than the clean median is no
+    sign against an example: there both minima of a_i / b_i are 1. A visit counts with γ²: before
+    the network has learned something, and once it knows wrong labels by heart, losses tell nothing.
+    It does not count where a u is not finite, as in a step that half precision overflowed in, and
+    where all weights on one side are 0.
 
     Args:
         losses: ℓ of this replica's training examples, shape (n,).
@@ -96,8 +97,9 @@ def compare(
     gamma = 1 - _mean(tf.where(is_sign, _no_more_than_1(a, b), 1), counts)
     right = tf.where(is_sign, _no_more_than_1((1 - gamma) * a, b), 1) * _no_more_than_1(c, d)
     is_finite = tf.reduce_all(tf.math.is_finite(tf.concat([all_u, clean_u], 0)))
+    shows = is_finite & (tf.reduce_sum(all_counts) > 0) & (tf.reduce_sum(clean_counts) > 0)
     # What rounding leaves of 0 would count as a visit.
-    gamma = tf.where(is_finite & (gamma > 1e-6), gamma, 0)
+    gamma = tf.where(shows & (gamma > 1e-6), gamma, 0)
     return tf.square(gamma) * tf.stack([right, tf.ones_like(right)], axis=1)
 
 
@@ -154,9 +156,9 @@ def weigh(
 ) -> tf.Tensor:
     """Returns the example weights w of a batch.
 
-    Examples count as they are trusted. As far as the trusted ones as a whole are against the clean
-    gradient, as where a class has too many, a part λ of the weight goes as in the paper; as far as
-    the network knows them by heart, a part κ of the rest to those that are along it:
+    Examples count as they are trusted. As far as those that are likely right are against the clean
+    gradient as a whole, as where a class has too many, a part λ of the weight goes as in the paper;
+    as far as the network knows them by heart, a part κ of the rest to those that are along it:
 
         w_i = (1 − λ) ((1 − κ) s_i t_i / Σ_j s_j t_j + κ s_i t_i u⁺_i / Σ_j s_j t_j u⁺_j)
               + λ s_i u⁺_i / Σ_j s_j u⁺_j,
@@ -169,10 +171,10 @@ def weigh(
 
     A network that knows its training examples by heart learns a wrong label from any weight, and
     needs a sharper cut: G = max(g, G₀^(1/n))^(1 − λ), g the clean loss in units of the training
-    loss (weighted by the squared odds of r, 1 / (1 + ((1 − r) / r)²)), between 1 and 20, 1 for
-    losses that are not positive. But g tells so once it is too late: at first the capacity G₀
-    stands for it, less and less with n, the visits to an example. With uneven classes, for which λ
-    is near 1, the two losses differ by these alone.
+    loss (each weighted by the probability of the squared odds, 1 / (1 + ((1 − r) / r)²)), between 1
+    and 20, 1 for losses that are not positive. But g tells so once it is too late: at first the
+    capacity G₀ stands for it, less and less with n, the visits to an example. With uneven classes,
+    for which λ is near 1, the two losses differ by these alone.
 
     Args:
         findings: What `compare` returned, summed over the visits, this one included, (n, 2).
