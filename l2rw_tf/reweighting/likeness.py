@@ -170,11 +170,12 @@ def weigh(
     it: a batch without the rare class hardly moves the network.
 
     A network that knows its training examples by heart learns a wrong label from any weight, and
-    needs a sharper cut: G = max(g, G₀^(1/n))^(1 − λ), g the clean loss in units of the training
-    loss (each weighted by the probability of the squared odds, 1 / (1 + ((1 − r) / r)²)), between 1
-    and 20, 1 for losses that are not positive. But g tells so once it is too late: at first the
-    capacity G₀ stands for it, less and less with n, the visits to an example. With uneven classes,
-    for which λ is near 1, the two losses differ by these alone.
+    needs a sharper cut: G = max(g^(1 − 1/G₀), G₀^(1/n))^(1 − λ), g the clean loss in units of the
+    training loss (each weighted by the probability of the squared odds, 1 / (1 + ((1 − r) / r)²)),
+    between 1 and 20, 1 for losses that are not positive. But g tells so once it is too late: at
+    first the capacity G₀ stands for it, less and less with n, the visits to an example. A network
+    with a G₀ of 1 cannot learn them by heart. With uneven classes, for which λ is near 1, the two
+    losses differ by these alone.
 
     Args:
         findings: What `compare` returned, summed over the visits, this one included, (n, 2).
@@ -199,6 +200,7 @@ def weigh(
     part = tf.clip_by_value((against - _NOT_AGAINST) / (_AGAINST - _NOT_AGAINST), 0, 1)
     gap = _mean(clean.losses, clean.weight) / tf.maximum(training_loss, 1e-9)
     gap = tf.where(training_loss > 0, tf.clip_by_value(gap, 1, _LARGEST_GAP), 1)
+    gap = tf.pow(gap, 1 - 1 / capacity_at_first)
     at_first = tf.pow(capacity_at_first, 1 / tf.maximum(_mean(visits, sample_weight), 1))
     gap = tf.pow(tf.maximum(gap, at_first), 1 - part)
     t = trust(r, gap)

@@ -52,7 +52,7 @@ def slow_weights(sums, losses, u, sample_weight, clean_loss, visits, capacity):
     part = np.interp(against / scale, [0.25, 0.75], [0, 1])
     gap = min(20, max(1, clean_loss / max(np.dot(likely, losses), 1e-9)))
     at_first = capacity ** (1 / np.average(visits, weights=sample_weight))
-    gap = max(gap, at_first) ** (1 - part)
+    gap = max(gap ** (1 - 1 / capacity), at_first) ** (1 - part)
     trusted = trust(gap**2, gap**0.5)
     by_heart = (1 - 1 / gap) * (1 - 1 / capacity)
     along = sample_weight * np.maximum(u, 0)

@@ -144,18 +144,25 @@ def test_what_is_known_by_heart_does_not_wash_out_what_was_seen():
 
 
 def test_a_network_that_knows_its_examples_by_heart_gets_a_sharper_cut():
-    """By odds: themselves, or those of twice the harm, to the power 16; at most to that of 20."""
-    r, losses = np.array((0.2, 0.3, 0.6, 2 / 3, 1)), np.ones(5)
-    sharp = [1 / (1 + 8**16), 1 / (1 + (14 / 3) ** 16), 1 / (1 + (4 / 3) ** 16), 0.5, 1]
-    for clean_loss, expected in ((0.5, r), (4.0, np.array(sharp))):
+    """By odds: themselves, or those of twice the harm, to the power 16; what can learn so alone."""
+    r, losses, late = np.array((0.2, 0.3, 0.6, 2 / 3, 1)), np.ones(5), 1e7
+    sharp = np.array([1 / (1 + 8**16), 1 / (1 + (14 / 3) ** 16), 1 / (1 + (4 / 3) ** 16), 0.5, 1])
+    # g = 16 to the power 1 − 1/G₀ is 4; where no u is above 0, the part κ goes to none.
+    for clean_loss, capacity, expected, rest in (
+        (0.5, 2.0, r, 1),
+        (16.0, 2.0, sharp, 1 - 3 / 4 / 2),
+        (16.0, 1.0, r, 1),
+    ):
         # The scale of the user's weights of the clean data drops out.
         for weight in (1, 1000):
             clean = clean_of([clean_loss] * 4, [0] * 4, [weight] * 4)
-            w = weighed(r, losses, np.zeros(5), clean)
-            np.testing.assert_allclose(w, expected / np.sum(expected), atol=1e-5)
-    half, cut = 0.5, 20**0.5 / (1 + 20**0.5)
-    w = weighed((half, cut, 1), np.ones(3), np.zeros(3), clean_of([1000.0] * 4, [0] * 4))
-    np.testing.assert_allclose(w, [0, 1 / 3, 2 / 3], rtol=1e-3)
+            w = weighed(r, losses, np.zeros(5), clean, late, capacity)
+            np.testing.assert_allclose(w, rest * expected / np.sum(expected), atol=1e-5)
+    # At most by g = 20.
+    half, cut = 0.5, 20**0.25 / (1 + 20**0.25)
+    clean = clean_of([1000.0] * 4, [0] * 4)
+    w = weighed((half, cut, 1), np.ones(3), np.zeros(3), clean, late, 2.0)
+    np.testing.assert_allclose(w / w.sum(), [0, 1 / 3, 2 / 3], atol=1e-4)
 
 
 def test_what_can_learn_by_heart_begins_with_a_sharp_cut_and_takes_what_is_along():
@@ -171,7 +178,7 @@ def test_what_can_learn_by_heart_begins_with_a_sharp_cut_and_takes_what_is_along
     # Where nothing trusted is along, that part goes to none.
     w = weighed(r, np.ones(3), [1.5, -0.1, -0.1], clean, visits=4, capacity=4.0)
     np.testing.assert_allclose(w, (1 - by_heart) * trust / trust.sum(), rtol=1e-5)
-    clean = clean_of([9.0] * 4, [0] * 4)
+    clean = clean_of([9.0 ** (4 / 3)] * 4, [0] * 4)
     w = weighed((1, 1, 1), np.ones(3), [1, -1, 0], clean, visits=1000, capacity=4.0)
     np.testing.assert_allclose(w[2], (1 - (1 - 1 / 9) * (1 - 1 / 4)) / 3, rtol=1e-5)
 
@@ -189,14 +196,16 @@ def test_a_class_with_too_many_is_weighted_as_in_the_paper():
     losses = np.array([0.1, 0.1, 0.1, 5])
     np.testing.assert_allclose(weighed(r, losses, [-1, -1, -1.5, 0.5], clean), [0, 0, 0, 1])
     np.testing.assert_array_equal(weighed(r, losses, [-1, -1, -1.2, -0.8], clean), 0)
-    # With a mean u of −1/2, weighted by r, half of it goes so, and the cut is as sharp as the root
-    # of g = 4 / ℓ asks for.
+    # With a mean u of −1/2, weighted by r, half of it goes so, and of g = 4 / ℓ to the power 1 −
+    # 1/G₀ = 1/2 the root is left.
     likely = 9 / 13
-    gap = (4 / ((0.1 * likely + 0.1 + 0.1 + 5) / (likely + 3))) ** 0.5
+    gap = (4 / ((0.1 * likely + 0.1 + 0.1 + 5) / (likely + 3))) ** 0.25
+    by_heart = (1 - 1 / gap) / 2
     trust = 1 / (1 + (gap**0.5 * 0.4 / 0.6) ** gap**2)
-    found = weighed([0.6, 1, 1, 1], losses, [-19 / 8, -1, 0, 5 / 8], clean)
-    np.testing.assert_allclose(found[0], trust / (trust + 3) / 2, rtol=1e-4)
-    np.testing.assert_allclose(found[3], 1 / (trust + 3) / 2 + 1 / 2, rtol=1e-4)
+    found = weighed([0.6, 1, 1, 1], losses, [-19 / 8, -1, 0, 5 / 8], clean, 1e7, 2.0)
+    spread = (1 - by_heart) / (trust + 3)
+    np.testing.assert_allclose(found[0], spread * trust / 2, rtol=1e-4)
+    np.testing.assert_allclose(found[3], (spread + by_heart + 1) / 2, rtol=1e-4)
 
 
 def test_weights_are_relative_and_zero_takes_an_example_out():
