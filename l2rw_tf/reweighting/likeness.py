@@ -174,8 +174,8 @@ def weigh(
     training loss (each weighted by the probability of the squared odds, 1 / (1 + ((1 − r) / r)²)),
     between 1 and 20, 1 for losses that are not positive. But g tells so once it is too late: at
     first the capacity G₀ stands for it, less and less with n, the visits to an example. A network
-    with a G₀ of 1 cannot learn them by heart. With uneven classes, for which λ is near 1, the two
-    losses differ by these alone.
+    with a G₀ of 1 is taken not to learn them by heart. With uneven classes, for which λ is near 1,
+    the two losses differ by these alone.
 
     Args:
         findings: What `compare` returned, summed over the visits, this one included, (n, 2).
