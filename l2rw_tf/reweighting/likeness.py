@@ -158,12 +158,12 @@ def weigh(
 
     Examples count as they are trusted. As far as those that are likely right are against the clean
     gradient as a whole, as where a class has too many, a part λ of the weight goes as in the paper;
-    as far as the network can learn them by heart, a part κ of the rest to those that are along it:
+    as far as the network knows them by heart, a part κ of the rest to those that are along it:
 
         w_i = (1 − λ) ((1 − κ) s_i t_i / Σ_j s_j t_j + κ s_i t_i u⁺_i / Σ_j s_j t_j u⁺_j)
               + λ s_i u⁺_i / Σ_j s_j u⁺_j,
         λ = max(0, min(1, −2 Σ_i s_i r_i u_i / Σ_j s_j r_j − 1/2)),
-        κ = 1 − 1/G₀,
+        κ = 1 − 1/G,
 
     with s the user's own weights, u⁺ = max(u, 0), and u in λ in units of the mean |u|. Each part is
     0 where nothing has weight in it, as where no u is above 0, and the others do not make up for
@@ -204,7 +204,7 @@ def weigh(
     at_first = tf.pow(capacity_at_first, 1 / tf.maximum(_mean(visits, sample_weight), 1))
     gap = tf.pow(tf.maximum(gap, at_first), 1 - part)
     t = trust(r, gap)
-    kappa = 1 - 1 / capacity_at_first
+    kappa = 1 - 1 / gap
     trusted = (1 - kappa) * normalize(t, sample_weight)
     trusted += kappa * normalize(t * along, sample_weight)
     return tf.cast((1 - part) * trusted + part * normalize(along, sample_weight), u.dtype)

@@ -54,7 +54,7 @@ def slow_weights(sums, losses, u, sample_weight, clean_loss, visits, capacity):
     at_first = capacity ** (1 / np.average(visits, weights=sample_weight))
     gap = max(gap ** (1 - 1 / capacity), at_first) ** (1 - part)
     trusted = trust(gap**2, gap**0.5)
-    by_heart = 1 - 1 / capacity
+    by_heart = 1 - 1 / gap
     along = sample_weight * np.maximum(u, 0)
     of_trusted = (1 - by_heart) * shares(sample_weight * trusted)
     of_trusted = of_trusted + by_heart * shares(along * trusted)

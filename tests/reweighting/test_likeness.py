@@ -149,8 +149,8 @@ def test_a_network_that_knows_its_examples_by_heart_gets_a_sharper_cut():
     sharp = np.array([1 / (1 + 8**16), 1 / (1 + (14 / 3) ** 16), 1 / (1 + (4 / 3) ** 16), 0.5, 1])
     # g = 16 to the power 1 − 1/G₀ is 4; where no u is above 0, the part κ goes to none.
     for clean_loss, capacity, expected, rest in (
-        (0.5, 2.0, r, 1 / 2),
-        (16.0, 2.0, sharp, 1 / 2),
+        (0.5, 2.0, r, 1),
+        (16.0, 2.0, sharp, 1 / 4),
         (16.0, 1.0, r, 1),
     ):
         # The scale of the user's weights of the clean data drops out.
@@ -171,7 +171,7 @@ def test_what_can_learn_by_heart_begins_with_a_sharp_cut_and_takes_what_is_along
     clean = clean_of([1.0] * 4, [0] * 4)
     gap = 2**0.5
     trust = np.array([0, 1 / (1 + gap), 1])
-    by_heart = 1 - 1 / 4
+    by_heart = 1 - 1 / gap
     expected = (1 - by_heart) * trust / trust.sum() + by_heart * np.array([0, 0, 1])
     w = weighed(r, np.ones(3), u, clean, visits=4, capacity=4.0)
     np.testing.assert_allclose(w, expected, rtol=1e-5)
@@ -181,7 +181,7 @@ def test_what_can_learn_by_heart_begins_with_a_sharp_cut_and_takes_what_is_along
     clean = clean_of([9.0 ** (4 / 3)] * 4, [0] * 4)
     # √9 (1 − r) / r is 1 for r = 3/4.
     w = weighed((0, 3 / 4, 1), np.ones(3), [1, -0.1, 0], clean, visits=1000, capacity=4.0)
-    np.testing.assert_allclose(w, (1 - by_heart) * np.array([0, 1 / 3, 2 / 3]), atol=1e-4)
+    np.testing.assert_allclose(w, np.array([0, 1 / 3, 2 / 3]) / 9, atol=1e-4)
 
 
 def test_capacity_is_of_parameters_beside_examples():
@@ -201,7 +201,7 @@ def test_a_class_with_too_many_is_weighted_as_in_the_paper():
     # 1/G₀ = 1/2 the root is left.
     likely = 9 / 13
     gap = (4 / ((0.1 * likely + 0.1 + 0.1 + 5) / (likely + 3))) ** 0.25
-    by_heart = 1 / 2
+    by_heart = 1 - 1 / gap
     trust = 1 / (1 + (gap**0.5 * 0.4 / 0.6) ** gap**2)
     found = weighed([0.6, 1, 1, 1], losses, [-19 / 8, -1, 0, 5 / 8], clean, 1e7, 2.0)
     spread = (1 - by_heart) / (trust + 3)
