@@ -11,7 +11,7 @@ import tensorflow as tf
 import l2rw_tf
 from benchmarks.timing import Take
 from l2rw_tf import networks
-from l2rw_tf.reweighting.batches import CLEAN, EXAMPLES, IDS, TRAINING
+from l2rw_tf.reweighting.feeding.batches import CLEAN, EXAMPLES, IDS, TRAINING
 from l2rw_tf.reweighting.meta_gradient import get_meta_gradient
 from l2rw_tf.reweighting.passes import call_for_training
 

@@ -66,7 +66,7 @@ prepare = main._prepare_tensorflow
 
 def prepare_and_count_steps():
     prepare()
-    from l2rw_tf.experiment.epoch_record import EpochRecord
+    from l2rw_tf.runs.epoch_record import EpochRecord
     end_of_step = EpochRecord.on_train_batch_end
 
     def end_of_step_and_moment(self, batch, logs=None):

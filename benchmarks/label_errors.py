@@ -38,12 +38,14 @@ import numpy as np
 from absl import logging
 from sklearn import model_selection
 
+from l2rw_tf import quality as audit
+from l2rw_tf.data import prepared_data
 from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.errors import UsageError
-from l2rw_tf.experiment import audit, config, example_table, prepared_data, training
-from l2rw_tf.experiment.config import RunConfig
-from l2rw_tf.experiment.prepared_data import PreparedData
-from l2rw_tf.experiment.run_directory import RunDirectory
+from l2rw_tf.runs import config, example_table, training
+from l2rw_tf.runs.config import RunConfig
+from l2rw_tf.runs.run_directory import RunDirectory
 
 FLAGS = {
     "digits": (

@@ -72,7 +72,7 @@ def main() -> None:
         print(time.time())
         return
 
-    from l2rw_tf.experiment import training
+    from l2rw_tf.runs import training
 
     train = training.train
 

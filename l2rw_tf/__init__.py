@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from l2rw_tf.errors import TrainingDiverged, UsageError
-    from l2rw_tf.experiment.audit import label_quality
-    from l2rw_tf.reweighting.batches import number_examples
+    from l2rw_tf.quality import label_quality
+    from l2rw_tf.reweighting.feeding.batches import number_examples
     from l2rw_tf.reweighting.meta_gradient import meta_gradient
     from l2rw_tf.reweighting.model import ReweightingModel
     from l2rw_tf.reweighting.weights import normalize
@@ -30,10 +30,10 @@ _HOMES = {
     "ReweightingModel": "l2rw_tf.reweighting.model",
     "TrainingDiverged": "l2rw_tf.errors",
     "UsageError": "l2rw_tf.errors",
-    "label_quality": "l2rw_tf.experiment.audit",
+    "label_quality": "l2rw_tf.quality",
     "meta_gradient": "l2rw_tf.reweighting.meta_gradient",
     "normalize": "l2rw_tf.reweighting.weights",
-    "number_examples": "l2rw_tf.reweighting.batches",
+    "number_examples": "l2rw_tf.reweighting.feeding.batches",
 }
 
 __all__ = [

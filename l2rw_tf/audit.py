@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from l2rw_tf import quality as audit
+from l2rw_tf.command_line import program, settings
 from l2rw_tf.errors import RunFailed, UsageError
-from l2rw_tf.experiment import audit, program, settings
 
 USAGE = """\
 Says which labels of a finished run's training examples are probably wrong: how many, of which

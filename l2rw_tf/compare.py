@@ -6,9 +6,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from l2rw_tf.experiment import program, settings
-from l2rw_tf.experiment.comparison_plan import ComparisonConfig, check_finished, plan
-from l2rw_tf.experiment.config import RunConfig
+from l2rw_tf.command_line import program, settings
+from l2rw_tf.comparison.plan import ComparisonConfig, check_finished, plan
+from l2rw_tf.runs.config import RunConfig
 
 USAGE = """\
 Compares methods over seeds, each run a process of its own in a directory of its own, and writes one
@@ -42,8 +42,8 @@ def _compare(arguments: Sequence[str]) -> int:
     comparison, base = settings.from_arguments(arguments, ComparisonConfig, RunConfig)
     planned = plan(comparison, base)
     check_finished(planned)
-    from l2rw_tf.experiment import jobs
-    from l2rw_tf.experiment.comparison import compare
+    from l2rw_tf.comparison import jobs
+    from l2rw_tf.comparison.comparison import compare
 
     command = shlex.join(["python", "-m", "l2rw_tf.compare", *arguments])
     with jobs.processes(planned) as start:

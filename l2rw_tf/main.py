@@ -8,8 +8,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
+from l2rw_tf.command_line import program
 from l2rw_tf.errors import UsageError
-from l2rw_tf.experiment import config, program, run_directory
+from l2rw_tf.runs import config, run_directory
 
 USAGE = """\
 Trains a network on data whose labels may be wrong, with example weights learned from a few clean
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 def _train(arguments: Sequence[str]) -> None:
     settings = config.from_arguments(arguments, run_directory.flags_of_run)
     _prepare_tensorflow()
-    from l2rw_tf.experiment import run
+    from l2rw_tf.runs import run
 
     run.run(settings)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
+
+from l2rw_tf.data import examples, prepared_data
 
 
 @pytest.fixture
@@ -18,3 +21,25 @@ def float64() -> Iterator[None]:
         keras.config.set_dtype_policy(dtype)
         if dtype == "float64":
             yield
+
+
+@pytest.fixture
+def blobs(monkeypatch) -> examples.Source:
+    """Three well separated clouds of points, which every data set's name stands for."""
+    random = np.random.default_rng(0)
+
+    def part(n: int) -> examples.Examples:
+        y = np.arange(n) % 3
+        x = random.normal(size=(n, 4)) + 4 * np.eye(4)[y]
+        return examples.examples_from(x.astype(np.float32), y)
+
+    source = examples.Source(
+        name="blobs",
+        train=part(130),
+        test=part(60),
+        class_names=("a", "b", "c"),
+        kind="table",
+        feature_names=("w", "x", "y", "z"),
+    )
+    monkeypatch.setattr(prepared_data.sources, "load", lambda dataset, **where: source)
+    return source

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from benchmarks import kill_test
 from l2rw_tf import main
-from l2rw_tf.experiment import run
-from l2rw_tf.experiment.config import RunConfig
+from l2rw_tf.runs import run
+from l2rw_tf.runs.config import RunConfig
 
 SECONDS = 60
 

@@ -92,7 +92,7 @@ def test_ctrl_c_ends_the_runs_too_and_gives_code_3(tmp_path):
 def test_a_directory_in_use_is_refused(tmp_path, monkeypatch, capsys):
     import fcntl
 
-    from l2rw_tf.experiment import jobs
+    from l2rw_tf.comparison import jobs
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs, "_SECONDS_FOR_THE_LOCK", 0.0)

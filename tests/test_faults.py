@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import kill_test
-from l2rw_tf.experiment.checkpoints import Checkpoints
+from l2rw_tf.runs.resume.checkpoints import Checkpoints
 
 # Files above 20 kB cannot be written any more, as if the disk were full.
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"

@@ -8,10 +8,10 @@ import numpy as np
 
 from benchmarks import label_errors
 from l2rw_tf.data.examples import Examples, Source
+from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.preprocessing import Preprocessing
 from l2rw_tf.data.splits import Splits
-from l2rw_tf.experiment.config import RunConfig
-from l2rw_tf.experiment.prepared_data import PreparedData
+from l2rw_tf.runs.config import RunConfig
 
 
 def examples(first, number):

@@ -13,8 +13,9 @@ import pytest
 
 from l2rw_tf import __main__ as commands
 from l2rw_tf import main
+from l2rw_tf.command_line import program
 from l2rw_tf.errors import DataUnavailable, TrainingDiverged
-from l2rw_tf.experiment import program, run
+from l2rw_tf.runs import run
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -192,7 +193,7 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path):
         "import os, signal\n"
         "os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'\n"
         "from l2rw_tf import main\n"
-        "from l2rw_tf.experiment import run\n"
+        "from l2rw_tf.runs import run\n"
         "def stubborn(settings):\n"
         "    try:\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"

@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks import kill_test
 from l2rw_tf import main
-from l2rw_tf.experiment import lock
-from l2rw_tf.experiment.config import RunConfig
-from l2rw_tf.experiment.run_directory import RunDirectory
+from l2rw_tf.runs import lock
+from l2rw_tf.runs.config import RunConfig
+from l2rw_tf.runs.run_directory import RunDirectory
 
 FLAGS = [
     "--network=mlp",

@@ -27,10 +27,10 @@ import keras
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.reweighting.example_losses import ExampleLosses
-from l2rw_tf.reweighting.meta_variables import MetaVariables, select_meta_variables
+from l2rw_tf.reweighting.losses import ExampleLosses
 from l2rw_tf.reweighting.passes import observed_call, split_sample_weight
 from l2rw_tf.reweighting.replicas import first_example, part_of_sum, sum_over_replicas
+from l2rw_tf.reweighting.variables import MetaVariables, select_meta_variables
 
 Batch = tuple[Any, ...]
 

@@ -14,11 +14,9 @@ import tensorflow as tf
 from keras.src.trainers.data_adapters.array_slicing import train_validation_split
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.reweighting import checks, likeness
-from l2rw_tf.reweighting.batches import CLEAN, IDS, TRAINING, pair_batches, single_pair
-from l2rw_tf.reweighting.example_losses import ExampleLosses
-from l2rw_tf.reweighting.history import HistoryWeighting, get_weighting
-from l2rw_tf.reweighting.ledger import Ledger
+from l2rw_tf.reweighting.feeding import checks
+from l2rw_tf.reweighting.feeding.batches import CLEAN, IDS, TRAINING, pair_batches, single_pair
+from l2rw_tf.reweighting.losses import ExampleLosses
 from l2rw_tf.reweighting.meta_gradient import (
     CleanReference,
     align,
@@ -28,11 +26,6 @@ from l2rw_tf.reweighting.meta_gradient import (
     get_meta_gradient,
     sparse_label_error,
 )
-from l2rw_tf.reweighting.meta_variables import (
-    MetaVariables,
-    check_meta_variables,
-    select_meta_variables,
-)
 from l2rw_tf.reweighting.monitor import StepMonitor
 from l2rw_tf.reweighting.passes import (
     call_for_training,
@@ -40,6 +33,7 @@ from l2rw_tf.reweighting.passes import (
     random_seeds,
     split_sample_weight,
 )
+from l2rw_tf.reweighting.record import Ledger
 from l2rw_tf.reweighting.replicas import (
     DistributedFit,
     clips,
@@ -50,6 +44,13 @@ from l2rw_tf.reweighting.replicas import (
     state_kept_without_examples,
     sum_over_replicas,
 )
+from l2rw_tf.reweighting.variables import (
+    MetaVariables,
+    check_meta_variables,
+    select_meta_variables,
+)
+from l2rw_tf.reweighting.weighting import history_evidence as likeness
+from l2rw_tf.reweighting.weighting.history import HistoryWeighting, get_weighting
 from l2rw_tf.reweighting.weights import normalize, scale
 
 # A batch size that no other axis has: losses that keep the first axis show by it.

@@ -185,7 +185,7 @@ def test_reductions_give_the_same_u_up_to_scale(reduction):
 
 def test_masked_positions_count_as_keras_counts_them():
     """Σ_i w_i ℓ_i is what Keras computes with sample weights N w, masks included."""
-    from l2rw_tf.reweighting.example_losses import ExampleLosses
+    from l2rw_tf.reweighting.losses import ExampleLosses
 
     keras.utils.set_random_seed(0)
     tokens = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 6, 0], [1, 0, 0, 0, 0]])
@@ -209,7 +209,7 @@ def test_masked_positions_count_as_keras_counts_them():
 
 def test_labels_to_be_ignored_count_as_keras_counts_them():
     """`ignore_class` masks positions of the loss."""
-    from l2rw_tf.reweighting.example_losses import ExampleLosses
+    from l2rw_tf.reweighting.losses import ExampleLosses
 
     rng = np.random.default_rng(0)
     y, logits = rng.integers(-1, 3, (4, 6)), rng.normal(size=(4, 6, 3)).astype("float32")

@@ -390,7 +390,7 @@ def test_validation_callbacks_and_epochs_mean_what_they_mean_in_keras():
 
 def test_clean_batches_are_shuffled_batched_and_repeated():
     """Every clean example is met once a pass, in batches of the asked-for size."""
-    from l2rw_tf.reweighting.batches import pair_batches
+    from l2rw_tf.reweighting.feeding.batches import pair_batches
 
     keras.utils.set_random_seed(0)
     (x, y), (cx, cy) = data(60), data(12, seed=1)
@@ -750,7 +750,7 @@ def test_an_output_without_weights_counts_with_ones():
 @pytest.mark.parametrize("kind", ["dataset", "pydataset"])
 def test_clean_streams_go_on_from_epoch_to_epoch(kind):
     """Three clean batches and two steps an epoch: all three are met."""
-    from l2rw_tf.reweighting.batches import pair_batches
+    from l2rw_tf.reweighting.feeding.batches import pair_batches
 
     (x, y), clean = data(20), data(6, seed=1)
     stream = sources(*clean, 2)[kind]

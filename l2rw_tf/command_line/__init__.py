@@ -1,0 +1,1 @@
+"""What the programs have in common: flags, help, signals and exit codes."""

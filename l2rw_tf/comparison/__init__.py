@@ -1,0 +1,1 @@
+"""Methods side by side over seeds: runs as processes, one table, one figure."""

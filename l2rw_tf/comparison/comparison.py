@@ -1,0 +1,151 @@
+"""A comparison from its plan to its table and figure; shows progress on standard output."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+
+from l2rw_tf.comparison import jobs
+from l2rw_tf.comparison import table as comparison_table
+from l2rw_tf.comparison.plan import Cell, Plan, Run, choose_rates
+from l2rw_tf.errors import UsageError
+from l2rw_tf.report import figures
+from l2rw_tf.runs.run_directory import RunDirectory
+
+
+def compare(plan: Plan, start: Callable[[Run], jobs.Job], command: str) -> list[str]:
+    """Does the runs that are not finished yet, and writes results.md, results.csv and the figure.
+
+    Args:
+        plan: The comparison.
+        start: Starts a run.
+        command: The command line, repeated in table and figure.
+
+    Returns:
+        A sentence for each row of the table that lacks runs; empty where none does.
+
+    Raises:
+        UsageError: If a run cannot use its settings or data; the others are ended.
+    """
+    progress = _Progress(plan)
+    print(f"{progress.total} runs, {plan.comparison.jobs} at a time: {plan.directory}", flush=True)
+
+    def finished(run: Run, job: jobs.Job, seconds: float) -> None:
+        progress.add(run, job, seconds)
+        _write_tables(plan, choose_rates(plan), command, progress.failures)
+
+    def work_off(runs: Sequence[Run]) -> None:
+        waiting = [run for run in runs if not progress.keeps(run)]
+        jobs.work_off(waiting, start, plan.comparison.jobs, finished)
+
+    work_off(plan.trials())
+    rates = choose_rates(plan)
+    work_off(plan.runs_after_trials(rates))
+    found = _write_tables(plan, rates, command, progress.failures)
+    if found:
+        figure = figures.comparison(plan, found, command)
+        RunDirectory(plan.directory).save_figure("comparison.png", figure)
+        print(f"\n{comparison_table.table(found)}")
+    print(f"\nresults: {plan.directory}/results.md", flush=True)
+    return _incomplete(plan, found, progress.failures)
+
+
+def _write_tables(
+    plan: Plan, rates: dict[Cell, float], command: str, failures: dict[str, str]
+) -> list[comparison_table.Row]:
+    """Writes what is finished so far, so that a comparison that is stopped leaves a table."""
+    found = comparison_table.rows(plan, rates)
+    notes = [f"{name} failed: {reason}" for name, reason in failures.items()]
+    directory = RunDirectory(plan.directory)
+    directory.write_text("results.csv", comparison_table.as_csv(plan, found, command))
+    directory.write_text("results.md", comparison_table.as_markdown(plan, found, command, notes))
+    return found
+
+
+def _incomplete(
+    plan: Plan, found: Sequence[comparison_table.Row], failures: dict[str, str]
+) -> list[str]:
+    seeds = {row.cell: row.seeds for row in found}
+    sentences = []
+    for cell in plan.cells:
+        there, wanted = len(seeds.get(cell, ())), len(plan.comparison.seeds)
+        if there < wanted:
+            names = {run.name for run in plan.runs.values() if run.cell == cell}
+            reason = next((failures[name] for name in failures if name in names), "")
+            label = f"{cell.variant} {cell.value}".strip()
+            sentences.append(f"{label} has {there} of {wanted} runs: {reason}")
+    return sentences
+
+
+class _Progress:
+    """What is done and how long the rest takes.
+
+    Attributes:
+        total: How many runs there are.
+        failures: For each run that failed, by name, the reason.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.failures: dict[str, str] = {}
+        self._plan = plan
+        self.total = sum(map(plan.number_of_runs, plan.cells))
+        self._left = Counter({cell: plan.number_of_runs(cell) for cell in plan.cells})
+        self._seconds: dict[str, list[float]] = defaultdict(list)
+
+    def keeps(self, run: Run) -> bool:
+        """Whether a run is finished already."""
+        result = self._plan.result(run)
+        if result is None:
+            return False
+        self._left[run.cell] -= 1
+        self._seconds[run.cell.variant].append(result["train_seconds"])
+        print(f"{self._head(run)}: kept, {_outcome(result)}", flush=True)
+        return True
+
+    def add(self, run: Run, job: jobs.Job, seconds: float) -> None:
+        """Shows a run that has ended."""
+        result = self._plan.result(run) if job.exit_code() == 0 else None
+        self._left[run.cell] -= 1
+        if result is not None:
+            self._seconds[run.cell.variant].append(seconds)
+            outcome = _outcome(result)
+        else:
+            reason = job.complaint()
+            if job.exit_code() == 2:
+                raise UsageError(f"{run.name}: {reason}")
+            self.failures[run.name] = reason
+            outcome = f"failed: {reason}"
+        print(f"{self._head(run)}: {outcome}, {_duration(seconds)}{self._rest()}", flush=True)
+
+    def _head(self, run: Run) -> str:
+        done = self.total - self._left.total()
+        parts = [run.cell.variant]
+        if run.cell.value:
+            parts.append(f"{self._plan.comparison.swept[0]}={run.cell.value}")
+        if len(self._plan.learning_rates[run.cell]) > 1:
+            parts.append(f"learning rate {run.learning_rate:g}")
+        parts.append(f"seed {run.seed}")
+        return f"[{done:{len(str(self.total))}}/{self.total}] {', '.join(parts)}"
+
+    def _rest(self) -> str:
+        """The time left: a method's runs take as long as those before, or as all do on average."""
+        known = [value for values in self._seconds.values() for value in values]
+        if not self._left.total() or not known:
+            return ""
+        seconds = sum(
+            number * statistics.fmean(self._seconds.get(cell.variant, known))
+            for cell, number in self._left.items()
+        )
+        return f"; about {_duration(seconds / self._plan.comparison.jobs)} left"
+
+
+def _outcome(result: dict) -> str:
+    return f"test {100 * result['test_accuracy']:.1f} %"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,314 @@
+"""What a comparison runs: methods x seeds (x the values of one flag), each a run of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from l2rw_tf.command_line.settings import Settings, as_text, setting
+from l2rw_tf.errors import UsageError
+from l2rw_tf.methods import METHODS
+from l2rw_tf.runs import config
+from l2rw_tf.runs.config import RunConfig
+
+_GROUP = "Comparison"
+
+# Flags that a comparison sets itself or that do not change what a run finds.
+_OWN_FLAGS = ("method", "seed", "run_dir", "name", "with_plain")
+_WITHOUT_EFFECT = ("run_dir", "name", "data_dir", "tensorboard", "progress", "fallback_dataset")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComparisonConfig(Settings):
+    """What is compared: each field is a flag, beside those of a run."""
+
+    methods: tuple[str, ...] = setting(
+        ("plain", "l2rw"),
+        "What to compare: methods, each with flags of its own after colons where it is to have "
+        "some, such as plain,l2rw,l2rw:meta_variables=head,plain:early_stopping.",
+        group=_GROUP,
+    )
+    seeds: tuple[int, ...] = setting(
+        (0, 1, 2), "A run for each of these seeds, such as 0,1,2.", group=_GROUP, at_least=0
+    )
+    sweep: str = setting(
+        "",
+        "A flag and the values to compare at, such as noise_ratio=0,0.1,0.2. Empty: none.",
+        group=_GROUP,
+    )
+    learning_rates: tuple[float, ...] = setting(
+        (),
+        "The grid that each method's learning rate is chosen from, by the first seed's accuracy on "
+        "the held-out labels at the end of training. Empty: --learning_rate.",
+        group=_GROUP,
+        above=0,
+    )
+    jobs: int = setting(1, "Runs at the same time.", group=_GROUP, at_least=1)
+    compare_dir: str = setting(
+        "",
+        "Where runs, table and figure go; finished runs found there are kept. Empty: "
+        "runs/compare-NAME.",
+        group=_GROUP,
+    )
+
+    def check_together(self) -> None:
+        """Checks what no field can know by itself."""
+        for name in ("methods", "seeds"):
+            if not getattr(self, name):
+                raise UsageError(f"{name} is empty: give at least one.")
+        for name in ("methods", "seeds", "learning_rates"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise UsageError(f"{name} must not repeat a value, got {as_text(values)}.")
+        if self.sweep:
+            self._check_sweep()
+
+    def _check_sweep(self) -> None:
+        flag, values = self.swept
+        names = [field.name for field in dataclasses.fields(RunConfig)]
+        if flag not in names:
+            nearest = difflib.get_close_matches(flag, names, n=1)
+            suggestion = f" (did you mean {nearest[0]}?)" if nearest else ""
+            raise UsageError(
+                f"sweep must be FLAG=VALUE,VALUE,... with a flag of a run, got "
+                f"{self.sweep!r}{suggestion}."
+            )
+        self._refuse_own_flag("sweep", flag)
+        if not values or len(set(values)) < len(values):
+            raise UsageError(f"sweep needs different values after {flag}=, got {self.sweep!r}.")
+
+    def _refuse_own_flag(self, where: str, flag: str) -> None:
+        if flag in _OWN_FLAGS or (flag == "learning_rate" and self.learning_rates):
+            instead = {"method": "methods", "seed": "seeds", "learning_rate": "learning_rates"}
+            use = f": use --{instead[flag]}" if flag in instead else ""
+            raise UsageError(f"{where} cannot set {flag}, the comparison does{use}.")
+
+    @property
+    def swept(self) -> tuple[str, tuple[str, ...]]:
+        """The swept flag and its values; empty where nothing is swept."""
+        flag, _, values = self.sweep.partition("=")
+        return flag.strip(), tuple(part.strip() for part in values.split(",") if part.strip())
+
+    def variant_flags(self, variant: str) -> list[str]:
+        """The command line flags of one of the methods.
+
+        Args:
+            variant: METHOD or METHOD:FLAG=VALUE:FLAG...
+
+        Raises:
+            UsageError: If there is no such method, or the comparison sets the flag itself.
+        """
+        method, *flags = variant.split(":")
+        if method not in METHODS:
+            nearest = difflib.get_close_matches(method, METHODS, n=1)
+            suggestion = f" (did you mean {nearest[0]}?)" if nearest else ""
+            raise UsageError(
+                f"methods must be among {', '.join(METHODS)}, got {method!r}{suggestion}."
+            )
+        for flag in flags:
+            name = flag.partition("=")[0]
+            self._refuse_own_flag(f"methods: {variant}", name)
+            if not name:
+                raise UsageError(
+                    f"methods: {variant} must be METHOD or METHOD:FLAG=VALUE, with no empty flag."
+                )
+            if name == self.swept[0]:
+                raise UsageError(f"methods: {variant} cannot set {name}, which is swept.")
+        return [f"--method={method}", *(f"--{flag}" for flag in flags)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One row of the table: what is the same for all its seeds.
+
+    Attributes:
+        variant: The method, with flags of its own as they were given.
+        value: The swept flag's value as it was given; empty where nothing is swept.
+    """
+
+    variant: str
+    value: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a comparison.
+
+    Attributes:
+        cell: The row it belongs to.
+        learning_rate: Its learning rate.
+        seed: Its seed.
+        name: The name of its directory, always the same.
+        config: Its settings.
+    """
+
+    cell: Cell
+    learning_rate: float
+    seed: int
+    name: str
+    config: RunConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All runs that a comparison may take.
+
+    Attributes:
+        comparison: What is compared.
+        directory: Where runs and results go.
+        cells: The table's rows.
+        learning_rates: The grid; where it has one entry nothing is to be chosen.
+        runs: By cell, learning rate and seed.
+    """
+
+    comparison: ComparisonConfig
+    directory: Path
+    cells: tuple[Cell, ...]
+    learning_rates: dict[Cell, tuple[float, ...]]
+    runs: dict[tuple[Cell, float, int], Run]
+
+    def trials(self) -> list[Run]:
+        """The runs that choose a learning rate, where there are several."""
+        return [
+            self.runs[cell, rate, self.comparison.seeds[0]]
+            for cell in self.cells
+            for rate in self.learning_rates[cell]
+            if len(self.learning_rates[cell]) > 1
+        ]
+
+    def runs_after_trials(self, rates: dict[Cell, float]) -> list[Run]:
+        """The other runs, at the learning rates chosen, seed by seed."""
+        first, *others = self.comparison.seeds
+        return [
+            self.runs[cell, rates[cell], seed]
+            for seed in (first, *others)
+            for cell in self.cells
+            if cell in rates and (seed != first or len(self.learning_rates[cell]) == 1)
+        ]
+
+    def number_of_runs(self, cell: Cell) -> int:
+        """How many runs a row of the table takes, trials included."""
+        return len(self.learning_rates[cell]) + len(self.comparison.seeds) - 1
+
+    def result(self, run: Run) -> dict[str, Any] | None:
+        """What results.json holds of a run, or None if it is not finished."""
+        path = self.run_directory(run) / "results.json"
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            try:
+                return json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise UsageError(f"{path} is damaged: remove {path.parent}.") from error
+        return None
+
+    def run_directory(self, run: Run) -> Path:
+        """Where a run's files are."""
+        return self.directory / "runs" / run.name
+
+
+def plan(comparison: ComparisonConfig, base: RunConfig) -> Plan:
+    """Lays out the runs of a comparison.
+
+    Args:
+        comparison: What is compared.
+        base: The settings that all runs share; its method, seed and directory are not looked at.
+
+    Raises:
+        UsageError: If settings of a run cannot be used.
+    """
+    flag, values = comparison.swept
+    cells, grid, runs = [], {}, {}
+    for value, variant in itertools.product(values or ("",), comparison.methods):
+        cell = Cell(variant, value)
+        shared = [
+            *base.flag_lines(),
+            "--with_plain=false",
+            "--progress=lines",
+            "--name=",
+            *([f"--{flag}={value}"] if flag else []),
+            *comparison.variant_flags(variant),
+        ]
+        settings = config.from_arguments(shared)
+        rates = comparison.learning_rates or (settings.learning_rate,)
+        if len(rates) > 1 and settings.validation_fraction == 0:
+            raise UsageError(
+                "learning_rates are chosen on held-out examples: validation_fraction must be above "
+                "0, got 0."
+            )
+        cells.append(cell)
+        grid[cell] = rates
+        for rate, seed in itertools.product(rates, comparison.seeds):
+            settings = dataclasses.replace(settings, learning_rate=rate, seed=seed)
+            name = _name(cell, flag, rate, seed)
+            runs[cell, rate, seed] = Run(cell, rate, seed, name, settings)
+    if len({run.name for run in runs.values()}) < len(runs):
+        raise UsageError("two of the runs have the same name: methods and sweep values repeat.")
+    directory = Path(comparison.compare_dir or f"runs/compare-{_default_name(base)}")
+    return Plan(comparison, directory, tuple(cells), grid, runs)
+
+
+def check_finished(planned: Plan) -> None:
+    """Refuses finished runs of other settings, which must not stand in one table with these.
+
+    Raises:
+        UsageError: Naming the run and the first flag that differs.
+    """
+    for run in planned.runs.values():
+        result = planned.result(run)
+        if result is None:
+            continue
+        path = planned.run_directory(run) / "config.cfg"
+        found = config.from_arguments([f"--flagfile={path}"])
+        found = dataclasses.replace(found, dataset=result["requested_dataset"])
+        for field in dataclasses.fields(RunConfig):
+            there, here = getattr(found, field.name), getattr(run.config, field.name)
+            if there != here and field.name not in _WITHOUT_EFFECT:
+                raise UsageError(
+                    f"compare_dir={planned.directory} holds the run {run.name} with {field.name}="
+                    f"{_shown(there)}, now it is {_shown(here)}: name another directory."
+                )
+
+
+def choose_rates(planned: Plan) -> dict[Cell, float]:
+    """The learning rate of each cell: that of the best trial, the first in the grid of equals.
+
+    A trial is judged by its accuracy on the held-out labels when it ended (where they are corrupted
+    like those trained on, by corrupted ones); the test data has no say. Cells whose trials all
+    failed are left out.
+    """
+    rates = {}
+    for cell in planned.cells:
+        grid = planned.learning_rates[cell]
+        if len(grid) == 1:
+            rates[cell] = grid[0]
+            continue
+        accuracies = {}
+        for rate in grid:
+            result = planned.result(planned.runs[cell, rate, planned.comparison.seeds[0]])
+            if result is not None:
+                accuracies[rate] = result["validation_accuracy"]
+        if accuracies:
+            rates[cell] = max(accuracies, key=lambda rate: accuracies[rate])
+    return rates
+
+
+def _name(cell: Cell, flag: str, rate: float, seed: int) -> str:
+    swept = f"-{flag}={cell.value}" if flag else ""
+    name = f"{cell.variant}{swept}-learning_rate={rate!r}-seed={seed}"
+    return re.sub(r"[^\w.=+-]", "_", name)
+
+
+def _default_name(base: RunConfig) -> str:
+    if base.name:
+        return base.name
+    dataset = re.sub(r"[^\w.-]+", "_", Path(base.dataset).stem) or "data"
+    return f"{dataset}-{base.noise_type}"
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else as_text(value)

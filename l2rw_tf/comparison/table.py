@@ -1,0 +1,286 @@
+"""The results of a comparison: a row for each method (and swept value), as CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import statistics
+import urllib.parse
+from collections.abc import Sequence
+from typing import Any
+
+from l2rw_tf.comparison.plan import Cell, Plan
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistic:
+    """Mean and sample standard deviation (None for a single value) of a figure over the seeds."""
+
+    mean: float
+    deviation: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Statistic | None:
+        """Takes them of some values; None where there are none."""
+        if not values:
+            return None
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Attributes:
+        cell: Method and swept value.
+        learning_rate: The learning rate of its runs.
+        seeds: The seeds of its finished runs.
+        accuracies: Test accuracy of each trained network, by seed.
+        accuracy: The same over the seeds: of the network as it is saved, after the last epoch, or
+            after early stopping or fine-tuning where the method has them.
+        chosen: Test accuracy at the epoch that the held-out labels chose; None without them.
+        steps: Training steps of a run.
+        step_seconds: Mean over the seeds of a run's median time of a step.
+        results: What results.json holds of each run.
+    """
+
+    cell: Cell
+    learning_rate: float
+    seeds: tuple[int, ...]
+    accuracies: tuple[float, ...]
+    accuracy: Statistic
+    chosen: Statistic | None
+    steps: int
+    step_seconds: float
+    results: tuple[dict[str, Any], ...]
+
+
+def rows(planned: Plan, rates: dict[Cell, float]) -> list[Row]:
+    """Gathers the finished runs; a row without any is left out.
+
+    Args:
+        planned: The comparison.
+        rates: Each cell's learning rate.
+    """
+    found = []
+    for cell in planned.cells:
+        runs = [
+            planned.runs[cell, rates[cell], seed]
+            for seed in planned.comparison.seeds
+            if cell in rates
+        ]
+        finished = [(run.seed, planned.result(run)) for run in runs]
+        finished = [(seed, result) for seed, result in finished if result is not None]
+        if finished:
+            seeds, results = zip(*finished, strict=True)
+            found.append(_row(cell, rates[cell], seeds, results))
+    return found
+
+
+def _row(
+    cell: Cell, rate: float, seeds: tuple[int, ...], results: tuple[dict[str, Any], ...]
+) -> Row:
+    accuracies = tuple(result["test_accuracy"] for result in results)
+    chosen = [result["chosen_by_validation"] for result in results]
+    return Row(
+        cell=cell,
+        learning_rate=rate,
+        seeds=seeds,
+        accuracies=accuracies,
+        accuracy=Statistic.of(accuracies),
+        chosen=Statistic.of([choice["test_accuracy"] for choice in chosen if choice]),
+        steps=max(result["steps"] for result in results),
+        step_seconds=statistics.fmean(result["step_seconds"] for result in results),
+        results=results,
+    )
+
+
+def as_csv(planned: Plan, found: Sequence[Row], command: str) -> str:
+    """The table as CSV: fractions and seconds with all their digits.
+
+    Args:
+        planned: The comparison.
+        found: Its rows.
+        command: The command line that makes it, repeated in the last column.
+    """
+    flag, _ = planned.comparison.swept
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        [
+            "method",
+            *([flag] if flag else []),
+            "test_accuracy_mean",
+            "test_accuracy_std",
+            "chosen_test_accuracy_mean",
+            "chosen_test_accuracy_std",
+            "seeds",
+            "learning_rate",
+            "steps",
+            "step_seconds",
+            "dataset",
+            "command",
+        ]
+    )
+    for row in found:
+        writer.writerow(
+            [
+                row.cell.variant,
+                *([row.cell.value] if flag else []),
+                *_numbers(row.accuracy),
+                *_numbers(row.chosen),
+                " ".join(map(str, row.seeds)),
+                row.learning_rate,
+                row.steps,
+                row.step_seconds,
+                row.results[0]["dataset"],
+                command,
+            ]
+        )
+    return text.getvalue()
+
+
+def as_markdown(planned: Plan, found: Sequence[Row], command: str, notes: Sequence[str]) -> str:
+    """The table as a page of Markdown: what was compared, the command, the figures in percent.
+
+    Args:
+        planned: The comparison.
+        found: Its rows.
+        command: The command line that makes it.
+        notes: Lines to add, such as which runs failed.
+    """
+    flag, _ = planned.comparison.swept
+    parts = [f"```sh\n{command}\n```"]
+    if found:
+        parts.append(_description(planned, found))
+        if flag:
+            parts.append("Test accuracy in %:\n\n" + _pivot(planned, found, "accuracy"))
+            if any(row.chosen for row in found):
+                chosen = _pivot(planned, found, "chosen")
+                parts.append("At the epoch that the held-out labels chose:\n\n" + chosen)
+        else:
+            parts.append(table(found))
+        parts += _reports(planned, found)
+    parts += notes
+    return "\n\n".join(parts) + "\n"
+
+
+def _reports(planned: Plan, found: Sequence[Row]) -> list[str]:
+    """Links to the reports of the runs, relative to the table's directory; a list a row."""
+    lines = []
+    for row in found:
+        links = []
+        for seed in row.seeds:
+            page = planned.run_directory(planned.runs[row.cell, row.learning_rate, seed])
+            page /= "report.html"
+            if page.exists():
+                target = urllib.parse.quote(page.relative_to(planned.directory).as_posix())
+                links.append(f"[seed {seed}]({target})")
+        if links:
+            lines.append(f"- {_label(row)}: {', '.join(links)}")
+    return ["Reports of the runs:\n\n" + "\n".join(lines)] if lines else []
+
+
+def _label(row: Row) -> str:
+    return f"{row.cell.variant} ({row.cell.value})" if row.cell.value else row.cell.variant
+
+
+def table(found: Sequence[Row]) -> str:
+    """The rows as a Markdown table, accuracies in percent; the swept value stands by the method.
+
+    Args:
+        found: The rows.
+    """
+    head = [
+        "method",
+        "test accuracy",
+        "at the epoch chosen",
+        "seeds",
+        "learning rate",
+        "steps",
+        "one step",
+    ]
+    body = [
+        [
+            _label(row),
+            percent(row.accuracy),
+            percent(row.chosen),
+            str(len(row.seeds)),
+            f"{row.learning_rate:g}",
+            f"{row.steps:,}",
+            f"{row.step_seconds * 1000:.1f} ms",
+        ]
+        for row in found
+    ]
+    return _markdown(head, body)
+
+
+def percent(statistic: Statistic | None) -> str:
+    """Mean ± standard deviation in percent; a dash where there is nothing."""
+    if statistic is None:
+        return "–"
+    if statistic.deviation is None:
+        return f"{100 * statistic.mean:.2f}"
+    return f"{100 * statistic.mean:.2f} ± {100 * statistic.deviation:.2f}"
+
+
+def _pivot(planned: Plan, found: Sequence[Row], figure: str) -> str:
+    """A line for each method and a column for each swept value."""
+    flag, values = planned.comparison.swept
+    by_cell = {row.cell: row for row in found}
+    body = []
+    for variant in planned.comparison.methods:
+        cells = [by_cell.get(Cell(variant, value)) for value in values]
+        body.append([variant, *(percent(row and getattr(row, figure)) for row in cells)])
+    return _markdown([f"{flag} =", *values], body)
+
+
+def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+    lines = [
+        "| "
+        + " | ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])])
+        + " |"
+        for cells in (head, *body)
+    ]
+    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])]) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _description(planned: Plan, found: Sequence[Row]) -> str:
+    """What was compared, in sentences."""
+    first = found[0].results[0]
+    datasets = sorted({result["dataset"] for row in found for result in row.results})
+    classes = ""
+    if any(run.config.classes for run in planned.runs.values()):
+        classes = f" ({', '.join(first['class_names'])})"
+    sizes = ", ".join(f"{size:,} {name}" for name, size in first["examples"].items())
+    sentences = [f"{', '.join(datasets)}{classes}: {sizes} examples."]
+    if first["dataset"] != first["requested_dataset"]:
+        sentences.append(f"**{first['requested_dataset']} was not to be had.**")
+    if planned.comparison.learning_rates:
+        sentences.append(
+            f"Learning rates from {_listed(planned.comparison.learning_rates)}, chosen for each "
+            "row by the first seed's accuracy on the held-out labels."
+        )
+    noisy = any(
+        choice and choice["validation_labels"] == "corrupted"
+        for row in found
+        for choice in (result["chosen_by_validation"] for result in row.results)
+    )
+    state = "as noisy as those trained on" if noisy else "as given"
+    sentences.append(
+        f"Test accuracy of the trained network, mean ± standard deviation over seeds "
+        f"{_listed(planned.comparison.seeds)}; beside it at the epoch that the held-out labels "
+        f"({state}) chose. Device: {first['device']}."
+    )
+    return " ".join(sentences)
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _numbers(statistic: Statistic | None) -> list[float | None]:
+    return [None, None] if statistic is None else [statistic.mean, statistic.deviation]

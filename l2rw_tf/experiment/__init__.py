@@ -1,1 +1,0 @@
-"""Experiments: flags in, a trained network and a filled run directory out."""

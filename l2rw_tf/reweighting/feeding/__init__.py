@@ -1,0 +1,1 @@
+"""Training and clean data of any kind that Keras takes, joined into batches."""

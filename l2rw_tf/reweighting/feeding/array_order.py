@@ -1,0 +1,95 @@
+"""Arrays in a random order that follows from a seed and the epoch alone.
+
+Keras shuffles from a state that is lost with the process. In an order that is a function of (seed,
+epoch), a `fit` that `keras.callbacks.BackupAndRestore` takes up at a later epoch sees the batches
+that it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src.trainers.data_adapters import array_slicing
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+from tensorflow.python.ops.resource_variable_ops import ResourceVariable
+
+from l2rw_tf.reweighting.feeding.same_batches import SameBatches
+
+
+class ShuffledArrays(SameBatches):
+    """Keras's adapter of arrays, with an order of its own."""
+
+    def __init__(
+        self, arrays: ArrayDataAdapter, seed: int, first_epoch: Callable[[], int], endless: bool
+    ) -> None:
+        """Takes over the arrays of an adapter.
+
+        Args:
+            arrays: Keras's adapter of them.
+            seed: Decides every order.
+            first_epoch: Returns the number of the first epoch, once that begins.
+            endless: Whether an epoch goes through the examples again and again, each time in
+                another order, instead of once.
+        """
+        super().__init__(arrays)
+        self._seed = seed
+        self._first_epoch = first_epoch
+        self._endless = endless
+        # Below 0 before the first. Read by the data set, where a Python function would keep the
+        # arrays alive for ever; and of a kind that no strategy mirrors.
+        with tf.init_scope(), tf.device("CPU:0"):
+            self._epoch = ResourceVariable(-1, dtype=tf.int64, trainable=False)
+
+    def get_tf_dataset(self) -> tf.data.Dataset:
+        """Returns the batches of the epoch that has begun."""
+        passes = tf.data.Dataset.range(tf.int64.max if self._endless else 1)
+        indices = passes.flat_map(self._batches_of_pass)
+        inputs = array_slicing.convert_to_sliceable(
+            self._source._inputs, target_backend="tensorflow"
+        )
+        inputs = keras.tree.lists_to_tuples(inputs)
+        # As an element, not captured: a strategy rewrites the graph of the data set.
+        arrays = tf.data.Dataset.from_tensors(inputs).repeat()
+        batches = tf.data.Dataset.zip(indices, arrays).map(
+            _take, num_parallel_calls=tf.data.AUTOTUNE
+        )
+        options = tf.data.Options()
+        # As in Keras: to optimize the graph is to copy it, with the arrays in it.
+        options.experimental_optimization.apply_default_optimizations = False
+        options.experimental_distribute.auto_shard_policy = (
+            tf.data.experimental.AutoShardPolicy.DATA
+        )
+        return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+    def _batches_of_pass(self, number: tf.Tensor) -> tf.data.Dataset:
+        seed = tf.random.fold_in((self._seed, 0), self._epoch.read_value())
+        seed = tf.random.fold_in(seed, number)
+        n = self._source._num_samples
+        random = tf.random.stateless_uniform([n], seed, None, None, tf.int64, alg="philox")
+        order = tf.argsort(random)
+        # Where all batches are of one size, the graph of the step gets to know it.
+        size = self.batch_size
+        known = None if self.has_partial_batch else size
+        return tf.data.Dataset.range(self.num_batches).map(
+            lambda k: tf.ensure_shape(order[k * size : (k + 1) * size], [known])
+        )
+
+    def on_epoch_begin(self) -> None:
+        """Moves on to the order of the next epoch."""
+        self._epoch.assign(self._first_epoch() if self._epoch < 0 else self._epoch + 1)
+
+
+def _take(indices: tf.Tensor, arrays: Any) -> Any:
+    """Returns the examples at these positions."""
+
+    def take(one: Any) -> Any:
+        if isinstance(one, array_slicing.TensorflowSparseWrapper):
+            return array_slicing.slice_tensorflow_sparse_wrapper(one, indices)
+        if isinstance(one, (list, tuple, dict)):
+            return None
+        return tf.gather(one, indices) if tf.is_tensor(one) else one
+
+    return keras.tree.traverse(take, arrays)

@@ -1,0 +1,388 @@
+"""Training batches side by side with clean batches, in every form of data that Keras takes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.random.seed_generator import make_default_seed
+from keras.src.trainers.data_adapters import get_data_adapter
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights
+from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
+
+from l2rw_tf.errors import UsageError
+from l2rw_tf.reweighting import replicas
+from l2rw_tf.reweighting.feeding import checks
+from l2rw_tf.reweighting.feeding.array_order import ShuffledArrays
+from l2rw_tf.reweighting.feeding.same_batches import SameBatches
+
+TRAINING = "training"
+CLEAN = "clean"
+EXAMPLES = "examples"
+IDS = "ids"
+
+_DEFAULT_BATCH_SIZE = 32
+
+
+class PairedBatches(SameBatches):
+    """Keras's adapter of the training data, each batch joined by one of clean data.
+
+    An element is `{"training": (x, y[, sample_weight]), "clean": (x, y[, sample_weight])}`, with
+    `"ids"` of the training examples where these are tracked. The training data sets the length of
+    an epoch; the clean data is repeated as often as it takes.
+
+    Attributes:
+        labels: All labels that could be read before training, by what a message calls them:
+            structures of arrays.
+    """
+
+    def __init__(
+        self,
+        training: DataAdapter,
+        clean: DataAdapter,
+        split_ids: Any,
+        carry_on: bool,
+        strategy: tf.distribute.Strategy,
+    ) -> None:
+        """Joins two of Keras's adapters.
+
+        Args:
+            training: The training batches.
+            clean: The clean batches.
+            split_ids: Turns an element of the training data into a batch and ids or None.
+            carry_on: Whether a new epoch takes the clean data up where the last one left it.
+            strategy: Whose replicas each get a part of every batch.
+        """
+        super().__init__(training)
+        self.labels: dict[str, Any] = {}
+        self._training = training
+        self._clean = clean
+        self._split_ids = split_ids
+        self._strategy = strategy
+        # Without end, and read from where the last epoch left it, where that is asked for.
+        self._rest_of_clean = iter(clean.get_tf_dataset().repeat()) if carry_on else None
+
+    def get_tf_dataset(self) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+        """Returns the joined batches of one epoch, divided among the replicas."""
+        return replicas.distribute(self._strategy, self.joined())
+
+    def joined(self) -> tf.data.Dataset:
+        """Returns the joined batches of one epoch."""
+        training = self._training.get_tf_dataset()
+        if self._rest_of_clean is not None:
+            # Not by zip, which takes one more batch of all its sources at the end of the shortest.
+            paired = training.map(lambda *element: (_as_one(element), self._next_clean()))
+        else:
+            paired = tf.data.Dataset.zip(training, self._clean.get_tf_dataset().repeat())
+        return paired.map(self._join).prefetch(tf.data.AUTOTUNE)
+
+    def _join(self, element: Any, clean_batch: Any) -> dict[str, Any]:
+        batch, ids = self._split_ids(element)
+        joined = {TRAINING: batch, CLEAN: clean_batch}
+        return joined if ids is None else {**joined, IDS: ids}
+
+    def _next_clean(self) -> Any:
+        # TensorFlow keeps the function for ever, so it holds no more than it needs.
+        rest_of_clean = self._rest_of_clean
+        spec = rest_of_clean.element_spec
+        parts = tf.nest.flatten(spec, expand_composites=True)
+        taken = tf.py_function(
+            lambda: tf.nest.flatten(next(rest_of_clean), expand_composites=True),
+            [],
+            [part.dtype for part in parts],
+        )
+        for tensor, part in zip(taken, parts, strict=True):
+            tensor.set_shape(part.shape)
+        return tf.nest.pack_sequence_as(spec, taken, expand_composites=True)
+
+    @functools.cached_property
+    def element_spec(self) -> dict[str, Any]:
+        """What an element is; to know it, the arrays are laid out once."""
+        return self.joined().element_spec
+
+    def on_epoch_begin(self) -> None:
+        """Tells both sources of data."""
+        self._training.on_epoch_begin()
+        self._clean.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        """Tells both sources of data."""
+        self._training.on_epoch_end()
+        self._clean.on_epoch_end()
+
+
+def pair_batches(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    clean_data: Any,
+    *,
+    batch_size: int | None,
+    clean_batch_size: int | None,
+    steps_per_epoch: int | None,
+    shuffle: bool | str,
+    class_weight: dict[int, float] | None,
+    track_examples: bool | int = False,
+    takes_text: bool = False,
+    strategy: tf.distribute.Strategy | None = None,
+    first_epoch: Callable[[], int] = lambda: 0,
+) -> PairedBatches:
+    """Checks the two sources of data against each other and joins them.
+
+    Args:
+        x: Training inputs as `Model.fit` takes them: arrays, a structure of arrays, a
+            `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator.
+        y: Training labels, or None where `x` brings them.
+        sample_weight: The user's weights of the training examples, or None.
+        clean_data: `(x, y)` or `(x, y, sample_weight)` of arrays, a data set or a PyDataset.
+        batch_size: Size of the training batches, where `x` is arrays; 32 by default.
+        clean_batch_size: Size of the clean batches, where `clean_data` is arrays; by default that
+            of the training batches, or of the clean set where that is smaller.
+        steps_per_epoch: As in `Model.fit`.
+        shuffle: As in `Model.fit`, for the training data.
+        class_weight: As in `Model.fit`; it leaves the clean data alone.
+        track_examples: Whether the batches carry ids; arrays are numbered here.
+        takes_text: Whether the network has an input of text.
+        strategy: Under which `fit` runs; by default the current one.
+        first_epoch: Returns the number of the first epoch, once that begins: arrays are shuffled by
+            Keras's random seed and the epoch.
+
+    Returns:
+        What `Model.fit` accepts as `x`.
+
+    Raises:
+        UsageError: If there is no clean data, or the two do not go together.
+    """
+    checks.check_sizes(batch_size=batch_size, clean_batch_size=clean_batch_size)
+    if isinstance(x, tf.distribute.DistributedDataset):
+        raise UsageError(
+            "The training data is distributed already: give fit the tf.data.Dataset of global "
+            "batches, each of which it divides among the replicas together with a clean batch."
+        )
+    labels = {}
+    if checks.is_arrays(x):
+        checks.check_arrays("", x, y, sample_weight, takes_text)
+        labels["y"] = y
+    x, class_weight, split_ids = _with_ids(x, class_weight, track_examples)
+    training = get_data_adapter(
+        x,
+        y,
+        sample_weight=sample_weight,
+        batch_size=batch_size,
+        steps_per_epoch=steps_per_epoch,
+        shuffle=shuffle if _can_shuffle(x) else False,
+        class_weight=class_weight,
+    )
+    if clean_batch_size is None:
+        clean_batch_size = training.batch_size or batch_size or _DEFAULT_BATCH_SIZE
+    clean, labels["clean_data's y"] = _clean_adapter(clean_data, clean_batch_size, takes_text)
+    if steps_per_epoch is None:
+        if shuffle and shuffle != "batch":
+            training = _in_own_order(training, first_epoch, endless=False)
+        clean = _in_own_order(clean, first_epoch, endless=True)
+    # With steps_per_epoch Keras keeps one iterator over all epochs, and arrays are shuffled anew.
+    carry_on = steps_per_epoch is None and checks.clean_arrays(clean_data) is None
+    strategy = strategy or tf.distribute.get_strategy()
+    batches = PairedBatches(training, clean, split_ids, carry_on, strategy)
+    batches.labels = labels
+    spec = batches.element_spec
+    checks.check_same_kind(spec[TRAINING], spec[CLEAN], takes_text)
+    return batches
+
+
+def single_pair(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    clean_data: Any,
+    class_weight: dict[int, float] | None = None,
+    takes_text: bool = False,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Checks one training batch and one clean batch and joins them, in the order they came.
+
+    Args:
+        x: Inputs of one batch, arrays of first dimension N.
+        y: Its labels.
+        sample_weight: The user's weights of its examples, or None.
+        clean_data: `(x, y)` or `(x, y, sample_weight)` of arrays, one batch.
+        class_weight: Weights by class of the training batch; not together with `sample_weight`.
+        takes_text: Whether the network has an input of text.
+
+    Returns:
+        An element like those of `PairedBatches`, and the labels as there.
+
+    Raises:
+        UsageError: If there is no clean data, or the two do not go together.
+    """
+    clean = checks.clean_arrays(clean_data)
+    if clean is None:
+        checks.check_clean_kind(clean_data, (tf.data.Dataset, keras.utils.PyDataset))
+        raise UsageError("clean_data must be one batch of arrays here: (x, y[, sample_weight]).")
+    checks.check_arrays("", x, y, sample_weight, takes_text)
+    checks.check_arrays("clean_data's ", *_three(clean), takes_text)
+    if class_weight is not None:
+        if sample_weight is not None:
+            raise UsageError("class_weight and sample_weight cannot be given together.")
+        sample_weight = class_weight_to_sample_weights(y, class_weight)
+    given = {TRAINING: (x, y, sample_weight), CLEAN: _three(clean)}
+    pair = {
+        side: keras.tree.map_structure(_as_keras_casts, _without_none(*parts))
+        for side, parts in given.items()
+    }
+    checks.check_same_kind(pair[TRAINING], pair[CLEAN], takes_text)
+    return pair, {"y": y, "clean_data's y": clean[1]}
+
+
+def number_examples(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Numbers the examples of a data set, so that `fit(..., track_examples=n)` knows them by id.
+
+    To be called on single examples in their stored order, before shuffling and batching:
+
+    ```python
+    training = l2rw_tf.number_examples(examples).shuffle(10_000).batch(100)
+    model.fit(training, clean_data=clean, track_examples=60_000)
+    ```
+
+    Args:
+        dataset: Elements `(x, y)` or `(x, y, sample_weight)`, one example each.
+
+    Returns:
+        A data set of `{"examples": (x, y[, sample_weight]), "ids": id}`, ids counted from 0, int64.
+    """
+    return dataset.enumerate().map(lambda number, example: {EXAMPLES: example, IDS: number})
+
+
+def _clean_adapter(clean_data: Any, batch_size: int, takes_text: bool) -> tuple[DataAdapter, Any]:
+    """Returns an adapter of the clean data and all its labels, where they can be read."""
+    checks.check_clean_kind(clean_data, (tf.data.Dataset, keras.utils.PyDataset))
+    arrays = checks.clean_arrays(clean_data)
+    if arrays is not None:
+        x, y, sample_weight = _three(arrays)
+        size = checks.check_arrays("clean_data's ", x, y, sample_weight, takes_text)
+        adapter = get_data_adapter(
+            x, y, sample_weight=sample_weight, batch_size=min(batch_size, size), shuffle=True
+        )
+        return adapter, y
+    if isinstance(clean_data, keras.utils.PyDataset):
+        if clean_data.num_batches == 0:
+            raise UsageError("clean_data is a PyDataset without batches: it needs at least one.")
+        clean_data = _InThisThread(clean_data)
+    adapter = get_data_adapter(clean_data, shuffle=_can_shuffle(clean_data))
+    return adapter, checks.check_clean_stream(adapter.get_tf_dataset(), takes_text)
+
+
+def _in_own_order(
+    adapter: DataAdapter, first_epoch: Callable[[], int], endless: bool
+) -> DataAdapter:
+    """Lets arrays be shuffled by seed and epoch, and leaves other data as it is."""
+    if not isinstance(adapter, ArrayDataAdapter):
+        return adapter
+    return ShuffledArrays(adapter, make_default_seed(), first_epoch, endless)
+
+
+class _InThisThread(keras.utils.PyDataset):
+    """A PyDataset read without workers, whose queue cannot be repeated within an epoch."""
+
+    def __init__(self, dataset: keras.utils.PyDataset) -> None:
+        super().__init__()
+        self._dataset = dataset
+
+    @property
+    def num_batches(self) -> int | None:
+        return self._dataset.num_batches
+
+    def __getitem__(self, index: int) -> Any:
+        return self._dataset[index]
+
+    def on_epoch_begin(self) -> None:
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self._dataset.on_epoch_end()
+
+
+def _as_one(element: tuple[Any, ...]) -> Any:
+    """Undoes tf.data's unpacking of a tuple into arguments."""
+    return element[0] if len(element) == 1 and isinstance(element[0], dict) else element
+
+
+def _can_shuffle(x: Any) -> bool:
+    """Whether Keras's adapter shuffles this kind of data; it warns where it is asked in vain."""
+    return checks.is_arrays(x) or (
+        isinstance(x, keras.utils.PyDataset) and x.num_batches is not None
+    )
+
+
+def _with_ids(
+    x: Any, class_weight: dict[int, float] | None, track_examples: bool | int
+) -> tuple[Any, dict[int, float] | None, Any]:
+    """Lets training data carry ids, and returns the function that takes them off again."""
+    if isinstance(x, tf.data.Dataset) and _carries_ids(x.element_spec):
+        return _with_class_weight(x, class_weight), None, _ids_beside_examples
+    if not track_examples:
+        return x, class_weight, _without_ids
+    if checks.is_arrays(x):
+        numbered = {EXAMPLES: x, IDS: np.arange(checks.length(keras.tree.flatten(x)[0]))}
+        return numbered, class_weight, _ids_beside_inputs
+    if isinstance(x, keras.utils.PyDataset):
+        return x, class_weight, _ids_beside_examples
+    raise UsageError(
+        "track_examples needs the ids of the examples: give arrays, or a data set whose elements "
+        "are {'examples': (x, y), 'ids': ids}, which l2rw_tf.number_examples makes."
+    )
+
+
+def _without_ids(element: Any) -> tuple[Any, None]:
+    return element, None
+
+
+def _ids_beside_inputs(element: Any) -> tuple[Any, tf.Tensor]:
+    """Of arrays that were numbered here."""
+    return (element[0][EXAMPLES], *element[1:]), element[0][IDS]
+
+
+def _ids_beside_examples(element: Any) -> tuple[Any, tf.Tensor]:
+    """Of a data set that brings ids."""
+    if not _carries_ids(element):
+        raise UsageError(
+            "track_examples needs batches of the form {'examples': (x, y), 'ids': ids}, got "
+            f"{checks.describe(element)}."
+        )
+    return element[EXAMPLES], element[IDS]
+
+
+def _carries_ids(element: Any) -> bool:
+    return isinstance(element, dict) and set(element) == {EXAMPLES, IDS}
+
+
+def _with_class_weight(
+    dataset: tf.data.Dataset, class_weight: dict[int, float] | None
+) -> tf.data.Dataset:
+    if class_weight is None:
+        return dataset
+    weigh = make_class_weight_map_fn(class_weight)
+    return dataset.map(lambda element: {EXAMPLES: weigh(*element[EXAMPLES]), IDS: element[IDS]})
+
+
+def _three(arrays: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    return keras.utils.unpack_x_y_sample_weight(tuple(arrays))
+
+
+def _without_none(x: Any, y: Any, sample_weight: Any) -> tuple[Any, ...]:
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+def _as_keras_casts(value: Any) -> Any:
+    """A tensor; floating numbers in Keras's precision, as its adapter of arrays gives them."""
+    if value is None:
+        return None
+    if hasattr(value, "to_numpy"):
+        value = value.to_numpy()
+    tensor = tf.convert_to_tensor(value)
+    return tf.cast(tensor, keras.config.floatx()) if tensor.dtype.is_floating else tensor

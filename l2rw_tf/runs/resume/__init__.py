@@ -1,0 +1,1 @@
+"""Runs that survive: checkpoints, and what a training depends on."""

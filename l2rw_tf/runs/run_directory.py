@@ -1,0 +1,235 @@
+"""The directory of one run: every file in it is whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import itertools
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from l2rw_tf.errors import UsageError
+from l2rw_tf.runs import lock
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from matplotlib.figure import Figure
+
+PARENT = Path("runs")
+
+# The flags as they were given; config.cfg names the data set that was really used.
+_FLAGS = "checkpoints/flags.cfg"
+_UNFINISHED = ".unfinished-"
+
+
+class RunDirectory:
+    """A directory that one run fills.
+
+    Attributes:
+        path: Where it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Takes a directory that exists."""
+        self.path = path
+
+    @classmethod
+    def create(cls, run_dir: str, name: str) -> RunDirectory:
+        """Makes the directory.
+
+        Args:
+            run_dir: Its path; where empty, `runs/NAME`, or `runs/NAME-2` and so on where that is
+                taken.
+            name: NAME.
+
+        Raises:
+            UsageError: If the path holds something already or cannot be made.
+        """
+        if run_dir:
+            check_vacant(run_dir)
+            path = Path(run_dir)
+            _make(path)
+            return cls(path)
+        for number in itertools.count(1):
+            path = PARENT / (name if number == 1 else f"{name}-{number}")
+            # Making it is the test, so that two runs started together get two directories.
+            with contextlib.suppress(FileExistsError):
+                _make(path, exist_ok=False)
+                return cls(path)
+        raise AssertionError("the numbers never end")
+
+    @classmethod
+    def of_run(cls, run_dir: str) -> RunDirectory | None:
+        """Returns the directory of a run that was begun, or None where nothing was.
+
+        Args:
+            run_dir: Its path.
+        """
+        return cls(Path(run_dir)) if (Path(run_dir) / _FLAGS).is_file() else None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its run is."""
+        return (self.path / "results.json").exists()
+
+    def write_flags(self, lines: Sequence[str]) -> None:
+        """Writes down the flags that the run was given; from here on it can be resumed."""
+        self.write_text(_FLAGS, "\n".join([*lines, ""]))
+
+    def read_flags(self) -> list[str]:
+        """Returns the flags that the run was given."""
+        return (self.path / _FLAGS).read_text(encoding="utf-8").splitlines()
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """A scope in which no other process may use the directory.
+
+        Raises:
+            UsageError: If another one does.
+        """
+        return lock.hold(self.path)
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Writes a text file in UTF-8 and returns its path."""
+        with self._whole(name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        return self.path / name
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Writes a JSON file, with null for numbers that are not finite."""
+        text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+        return self.write_text(name, text + "\n")
+
+    def write_table(
+        self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
+    ) -> Path:
+        """Writes a CSV file.
+
+        Args:
+            name: Its name.
+            columns: Its columns, in order.
+            rows: Values by column; a column that a row lacks is empty there. Floats are written
+                with all their digits.
+        """
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return self.write_text(name, text.getvalue())
+
+    def write_columns(self, name: str, columns: Mapping[str, np.ndarray]) -> Path:
+        """Writes a CSV file from arrays by column, all of one length; NaN is an empty cell."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*map(_cells, columns.values()), strict=True))
+        return self.write_text(name, text.getvalue())
+
+    def save_network(self, name: str, network: keras.Model) -> Path:
+        """Saves a network as Keras does."""
+        with self._whole(name) as temporary:
+            network.save(temporary)
+        return self.path / name
+
+    def save_figure(self, name: str, figure: Figure) -> Path:
+        """Saves a matplotlib figure under figures/."""
+        with self._whole(f"figures/{name}") as temporary:
+            figure.savefig(temporary)
+        return self.path / "figures" / name
+
+    @contextlib.contextmanager
+    def _whole(self, name: str) -> Iterator[Path]:
+        """Gives a temporary name beside the final one and renames it once it is written."""
+        final = self.path / name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        # The ending stays, since Keras and matplotlib choose the format by it.
+        temporary = final.with_name(_UNFINISHED + final.name)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, final)
+        except OSError as error:
+            _remove(temporary)
+            # The libraries that write do not always name the file.
+            raise OSError(error.errno, error.strerror or str(error), str(final)) from error
+        except BaseException:
+            _remove(temporary)
+            raise
+
+
+def _cells(values: np.ndarray) -> np.ndarray:
+    """What stands for the values in a CSV file."""
+    if values.dtype.kind != "f":
+        return values
+    # As text, a float32 has the fewest digits that give it back.
+    cells = values.astype(str)
+    cells[cells == "nan"] = ""
+    return cells
+
+
+def flags_of_run(run_dir: str) -> list[str]:
+    """Returns the flags that the run in a directory was given; none where there is no run.
+
+    Args:
+        run_dir: The path of the directory.
+    """
+    directory = RunDirectory.of_run(run_dir)
+    return directory.read_flags() if directory else []
+
+
+def check_vacant(run_dir: str) -> None:
+    """Refuses a path that is no new or empty directory; an empty text stands for a new one.
+
+    Raises:
+        UsageError: If the path holds a run or anything else.
+    """
+    if not run_dir:
+        return
+    path = Path(run_dir)
+    try:
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"run_dir={run_dir} is a file: name a new or empty directory.")
+        if not path.is_dir() or not any(map(_counts, path.rglob("*"))):
+            return
+        holds = "a run" if (path / "config.cfg").exists() else "files"
+    except OSError as error:
+        raise UsageError(f"run_dir={run_dir} cannot be used: {error.strerror}.") from error
+    raise UsageError(
+        f"run_dir={run_dir} holds {holds} already: name another directory"
+        + (", or go on with it by --resume." if holds == "a run" else ", or remove it first.")
+    )
+
+
+def _counts(path: Path) -> bool:
+    """Whether there is more to a path than what a run leaves that was killed as it began."""
+    return not (path.is_dir() or path.name == lock.NAME or path.name.startswith(_UNFINISHED))
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _make(path: Path, exist_ok: bool = True) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=exist_ok)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise UsageError(
+            f"run_dir={path} cannot be made: {error.strerror}; name another with --run_dir."
+        ) from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

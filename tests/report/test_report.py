@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from l2rw_tf.report import page as report
+
+NASTY = ("<b>bold</b>", '"><script>alert(1)</script>', "$x_1$ & 数字")
+VOID = {"meta", "link", "img", "br"}
+
+
+class Parsed(HTMLParser):
+    """A page as a browser that trusts nobody sees it: tags, attributes and the text between."""
+
+    def __init__(self, page):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.open, self.pictures, self.attributes = [], [], [], []
+        self.text = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attributes.items()]
+        if tag == "img":
+            self.pictures.append(attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+    def values(self, name):
+        return [value for _, attribute, value in self.attributes if attribute == name]
+
+    @property
+    def words(self):
+        return " ".join(self.text.split())
+
+
+def _content(picture):
+    kind, _, content = picture["src"].removeprefix("data:").partition(";base64,")
+    return kind, base64.b64decode(content, validate=True)
+
+
+def _epochs(method, number, with_weights):
+    rows = [
+        {
+            "method": method,
+            "epoch": epoch,
+            "phase": "main",
+            "accuracy": 0.1 * epoch,
+            "test_accuracy": 0.2 * epoch,
+        }
+        for epoch in range(1, number + 1)
+    ]
+    if with_weights:
+        rows = [row | {"effective_batch_size": 20.0 + row["epoch"]} for row in rows]
+    return rows
+
+
+def _training(method, names, epochs=3, n=40):
+    random = np.random.default_rng(len(method))
+    chosen = {"epoch": 2, "test_accuracy": 0.4}
+    results = {
+        "dataset": "<i>data</i>/set.csv",
+        "requested_dataset": "<i>data</i>/set.csv",
+        "method": method,
+        "seed": 3,
+        "test_accuracy": 0.6,
+        "test_loss": 1.25,
+        "chosen_by_validation": chosen,
+        "train_seconds": 12.34,
+        "step_seconds": 0.0123,
+        "epochs": epochs,
+        "steps": 1200,
+        "network": "mlp",
+        "parameters": 12345,
+        "wrong_label_share": 0.25,
+        "class_names": list(names),
+        "examples": {"training": n, "clean": 6, "validation": 5, "test": 30},
+        "device": "CPU: 2 cores",
+        "versions": {"keras": "3"},
+    }
+    confusion = random.integers(0, 9, size=(len(names), len(names)))
+    rows = _epochs(method, epochs, method == "l2rw")
+    return report.ReportedTraining(
+        "reweighted" if method == "l2rw" else method, rows, results, confusion
+    )
+
+
+@pytest.fixture(scope="module")
+def usual():
+    """A run on images, with plain training beside it and the truth known."""
+    random = np.random.default_rng(0)
+    n = 40
+    true = np.arange(n) % len(NASTY)
+    given = np.where(np.arange(n) < 10, (true + 1) % len(NASTY), true)
+    quality = np.where(np.arange(n) < 12, 0.1, 0.9) + 0.09 * random.uniform(size=n)
+    return report.Report(
+        heading="<i>data</i>/set.csv, uniform flip, seed 3",
+        summary="examples are reweighted",
+        noise="uniform flip of 0.4 of the labels",
+        trainings={method: _training(method, NASTY) for method in ("plain", "l2rw")},
+        settings=["--dataset=<i>data</i>/set.csv", "--seed=3"],
+        batch_size=50,
+        inputs=random.integers(0, 256, size=(n, 8, 6, 1), dtype=np.uint8),
+        feature_names=(),
+        examples={
+            "id": 100 + np.arange(n),
+            "given_label": given,
+            "true_label": true,
+            "suggested_label": true,
+            "given_probability": quality,
+            "label_quality": quality,
+            "mean_weight": np.where(given == true, 0.03, 0.0004),
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def page(usual):
+    return report.page(usual)
+
+
+def _without(run, *columns):
+    kept = {name: column for name, column in run.examples.items() if name not in columns}
+    return dataclasses.replace(run, examples=kept)
+
+
+def _plain(run):
+    return dataclasses.replace(
+        _without(run, "mean_weight"), trainings={"plain": run.trainings["plain"]}
+    )
+
+
+def _table_of_unknown_truth(run):
+    results = {"wrong_label_share": None, "chosen_by_validation": None, "requested_dataset": "x"}
+    trainings = {
+        method: dataclasses.replace(training, results=training.results | results)
+        for method, training in run.trainings.items()
+    }
+    return dataclasses.replace(
+        _without(run, "true_label"),
+        trainings=trainings,
+        inputs=np.random.default_rng(1).normal(size=(40, 33)).astype(np.float32),
+        feature_names=[f"<u>{number}</u>" for number in range(33)],
+    )
+
+
+def _photographs_without_suspects(run):
+    inputs = np.random.default_rng(1).integers(0, 256, size=(40, 150, 100, 3), dtype=np.uint8)
+    examples = {**run.examples, "label_quality": np.full(40, 0.9)}
+    return dataclasses.replace(run, inputs=inputs, examples=examples)
+
+
+def _many_classes(run):
+    names = [*NASTY, *(f"class {number}" for number in range(3, 40))]
+    return dataclasses.replace(run, trainings={"l2rw": _training("l2rw", names, epochs=1)})
+
+
+@pytest.mark.parametrize(
+    "change", [_plain, _table_of_unknown_truth, _photographs_without_suspects, _many_classes]
+)
+def test_every_page_is_whole(usual, change):
+    run = change(usual)
+    _check_page(run, report.page(run))
+
+
+def test_the_usual_page_is_whole_and_always_the_same(usual, page):
+    _check_page(usual, page)
+    assert page == report.page(usual)
+
+
+def _check_page(run, page):
+    parsed = Parsed(page)
+    assert not parsed.open
+    assert parsed.tags[:2] == ["html", "head"] and ("html", "lang", "en") in parsed.attributes
+    _check_references(page, parsed)
+    _check_pictures(parsed)
+    # What came from the data is text; nothing of it became a tag.
+    assert not {"b", "i", "u", "script"} & set(parsed.tags)
+    names = run.class_names
+    for name in (*names[:3], "<i>data</i>/set.csv, uniform flip, seed 3"):
+        assert name in parsed.text
+    if run.feature_names:
+        assert "<u>0</u>" in parsed.text and "and 3 more" in parsed.words
+
+
+def _check_references(page, parsed):
+    identifiers = parsed.values("id")
+    assert len(set(identifiers)) == len(identifiers)
+    for tag, name, value in parsed.attributes:
+        if name in ("src", "href", "srcset", "action", "data", "poster"):
+            assert value.startswith("data:") or (tag == "a" and value[1:] in identifiers)
+        if name in ("aria-labelledby", "aria-describedby"):
+            assert value in identifiers
+        assert not name.startswith("on") and name != "style"
+    assert not re.search(r"@import|url\(", page)
+
+
+def _check_pictures(parsed):
+    assert parsed.pictures
+    for picture in parsed.pictures:
+        assert len(picture.get("alt", "")) > 20
+        kind, content = _content(picture)
+        if kind == "image/svg+xml":
+            references = [
+                value
+                for element in ElementTree.fromstring(content).iter()
+                for name, value in element.attrib.items()
+                if name.rpartition("}")[2] == "href"
+            ]
+            assert all(value.startswith(("#", "data:")) for value in references)
+        else:
+            image = Image.open(io.BytesIO(content))
+            assert kind == f"image/{image.format.lower()}" and max(image.size) <= 96
+
+
+def _alt(page, start):
+    (picture,) = [picture for picture in Parsed(page).pictures if picture["alt"].startswith(start)]
+    return picture["alt"]
+
+
+def test_the_first_screen_tells_what_came_out(page):
+    words = Parsed(page).words.replace("\N{NO-BREAK SPACE}", " ")
+    assert "60.0 % of the test images right, 60.0 % with plain training" in words
+    assert "12 of the 40 labels are suspected to be wrong; 10 of these really are" in words
+    assert "uniform flip of 0.4 of the labels" in words
+
+
+def test_alt_texts_have_the_figures_of_the_pictures(usual, page):
+    accuracy = _alt(page, "Accuracy over the epochs")
+    assert "reweighted, test: 20.0 % after the first epoch, 60.0 % at best" in accuracy
+    assert "75.0 % are right" in accuracy
+    weights = _alt(page, "Distribution")
+    assert "30 right labels: mean weight 1.20" in weights
+    assert "10 wrong labels: mean weight 0.02, median 0.02, 100 % below 0.05" in weights
+    assert "of batches of 50: 21.0 in the first epoch" in _alt(page, "Effective batch size")
+    given = np.bincount(usual.examples["given_label"])
+    suspected = np.bincount(usual.examples["given_label"][:12])
+    wrong = np.bincount(usual.examples["given_label"][:10])
+    assert f"<b>bold</b>: {suspected[0]} of {given[0]} suspected, {wrong[0]} really wrong" in _alt(
+        page, "Suspected labels"
+    )
+    confusion = usual.trainings["l2rw"].confusion
+    right = sum(confusion[label][label] for label in range(3))
+    assert f"{right} of {confusion.sum()} test examples right" in _alt(
+        page, "Confusion matrix, rew"
+    )
+
+
+def test_the_ranking_is_scored_as_defined(usual, page):
+    alt = _alt(page, "Precision and recall")
+    wrong, quality = usual.wrong, usual.examples["label_quality"]
+    precisions, found = [], 0
+    for place, example in enumerate(sorted(range(40), key=lambda i: quality[i]), start=1):
+        if wrong[example]:
+            found += 1
+            precisions.append(found / place)
+    pairs = [
+        quality[i] < quality[j] for i in range(40) if wrong[i] for j in range(40) if not wrong[j]
+    ]
+    assert f"average precision {np.mean(precisions):.3f}" in alt
+    assert f"area under the ROC curve {np.mean(pairs):.3f}" in alt
+    assert "recall 100.0 %, precision 83.3 %" in alt
+
+
+def test_the_gallery_shows_the_worst_examples_of_each_class_first(usual, page):
+    shown = [
+        (int(match[1]), match[2])
+        for picture in Parsed(page).pictures
+        if (match := re.match(r"Training example (\d+): given label (.*), sug", picture["alt"]))
+    ]
+    expected = []
+    for label, name in enumerate(NASTY):
+        of_class = np.flatnonzero(usual.examples["given_label"] == label)
+        worst = sorted(of_class, key=lambda i: usual.examples["label_quality"][i])
+        most = max(3, int(usual.suspected[of_class].sum()))
+        expected += [(100 + int(i), name) for i in worst[:most]]
+    assert shown == expected
+    pictures = [p for p in Parsed(page).pictures if p["alt"].startswith("Training example")]
+    _, content = _content(pictures[0])
+    pixels = np.asarray(Image.open(io.BytesIO(content)))
+    np.testing.assert_array_equal(pixels, usual.inputs[expected[0][0] - 100, ..., 0])
+
+
+def test_names_of_classes_are_letters_in_the_pictures(page):
+    charts = [p for p in Parsed(page).pictures if "svg" in p["src"][:20]]
+    texts = {
+        "".join(element.itertext()).strip()
+        for picture in charts
+        for element in ElementTree.fromstring(_content(picture)[1]).iter()
+        if element.tag.endswith("}text")
+    }
+    # Neither mathematics nor missing letters.
+    assert {"<b>bold</b>", "$x_1$ & 数字"} <= texts

@@ -1,0 +1,68 @@
+"""The table of the training examples."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from l2rw_tf.data import prepared_data
+from l2rw_tf.runs import example_table, training
+from l2rw_tf.runs.run_directory import RunDirectory
+from tests.methods.test_methods import SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("method", "weighting"), [("l2rw", "paper"), ("l2rw", "history"), ("plain", "paper")]
+)
+def test_labels_record_and_predictions(method, weighting, blobs):
+    """Against the network itself; the record only where the method keeps one."""
+    data = prepared_data.prepare(SETTINGS)
+    settings = dataclasses.replace(SETTINGS, weighting=weighting)
+    trained = training.train(method, settings, data)
+    table = example_table.example_table(data, trained)
+    train = data.splits.train
+    np.testing.assert_array_equal(table["id"], train.ids)
+    assert np.mean(table["given_label"] != table["true_label"]) == data.wrong_label_share > 0
+    logits = trained.network(data.preprocessing(train.x))
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    for name, expected in {
+        "suggested_label": probabilities.argmax(axis=1),
+        "suggested_probability": probabilities.max(axis=1),
+        "given_probability": [
+            row[label] for row, label in zip(probabilities, train.y, strict=True)
+        ],
+    }.items():
+        np.testing.assert_allclose(table[name], expected, rtol=1e-4, err_msg=name)
+    if method == "plain":
+        assert not set(table) & set(example_table.RECORD)
+    else:
+        # Every epoch goes through all training examples once.
+        assert (table["times_seen"] == SETTINGS.epochs).all()
+        assert np.isfinite([table[name] for name in example_table.RECORD]).all()
+        assert ("likeness" in table) == (weighting == "history")
+
+
+def test_a_row_of_the_record_is_its_example(blobs):
+    """By the losses of a network that a tiny learning rate leaves as it was."""
+    data = prepared_data.prepare(SETTINGS)
+    train = data.splits.train
+    assert (train.ids != np.arange(len(train))).any()
+    settings = dataclasses.replace(SETTINGS, learning_rate=1e-9)
+    table = example_table.example_table(data, training.train("l2rw", settings, data))
+    expected = -np.log(table["given_probability"])
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(table["mean_loss"], expected, rtol=1e-3)
+
+
+def test_columns_come_back_from_the_file(tmp_path):
+    """Every digit of a float32; a value that is not there is an empty cell."""
+    columns = {"id": np.array([3, 1]), "mean_u": np.array([1 / 3, np.nan], np.float32)}
+    path = RunDirectory(tmp_path).write_columns("examples.csv", columns)
+    with path.open(encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["id"], second["id"], second["mean_u"]) == ("3", "1", "")
+    assert np.float32(first["mean_u"]) == columns["mean_u"][0]

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing import event_file_loader
+
+from l2rw_tf.data import prepared_data
+from l2rw_tf.errors import DataUnavailable, TrainingDiverged, UsageError
+from l2rw_tf.report import page as report
+from l2rw_tf.runs import config, run
+from l2rw_tf.runs.config import RunConfig
+from l2rw_tf.runs.epoch_record import COLUMNS
+
+# Deterministic operations are switched on for the whole process; the program's tests have them.
+SETTINGS = RunConfig(
+    noise_type="uniform",
+    noise_ratio=0.4,
+    clean_per_class=2,
+    epochs=2,
+    batch_size=30,
+    learning_rate=0.02,
+    with_plain=True,
+    deterministic="false",
+    seed=5,
+)
+
+
+def _files(directory):
+    """Names of the files, checkpoints aside."""
+    files = [str(path.relative_to(directory)) for path in directory.rglob("*.*")]
+    return sorted(name for name in files if not name.startswith("checkpoints"))
+
+
+@pytest.fixture
+def finished(blobs, tmp_path, monkeypatch, capsys):
+    """A run directory, what the run returned, and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    results = run.run(SETTINGS)
+    return tmp_path / "runs" / "blobs-uniform-l2rw-seed5", results, capsys.readouterr().out
+
+
+def test_a_run_fills_its_directory(finished, blobs):
+    directory, results, printed = finished
+    files = _files(directory)
+    assert [name for name in files if "tfevents" not in name] == [
+        "config.cfg",
+        "examples.csv",
+        "figures/accuracy.png",
+        "metrics.csv",
+        "model.keras",
+        "report.html",
+        "results.json",
+    ]
+    _check_results(directory, results, blobs)
+    _check_metrics(directory, results)
+    _check_network(directory, results)
+    _check_events(directory)
+    _check_report(directory, results)
+    _check_printed(printed, results)
+    repeated = config.from_arguments([f"--flagfile={directory / 'config.cfg'}"])
+    assert repeated == SETTINGS
+
+
+def _check_results(directory, results, blobs):
+    written = json.loads((directory / "results.json").read_text(encoding="utf-8"))
+    assert written == results
+    plain = results["plain"]
+    assert set(plain) == set(results) - {"plain"}
+    assert (results["method"], plain["method"]) == ("l2rw", "plain")
+    train = prepared_data.prepare(SETTINGS).splits.train
+    for result in (results, plain):
+        assert result["dataset"] == "blobs" and result["seed"] == 5
+        assert result["wrong_label_share"] == np.mean(train.y != blobs.train.y[train.ids])
+        assert result["examples"] == {"training": 111, "clean": 6, "validation": 13, "test": 60}
+        assert result["versions"]["keras"] == keras.__version__
+        assert 0 < result["step_seconds"] and 0 < result["train_seconds"]
+        assert result["steps"] == 2 * 4
+
+
+def _check_metrics(directory, results):
+    with (directory / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert [(row["method"], row["epoch"]) for row in rows] == [
+        ("plain", "1"),
+        ("plain", "2"),
+        ("l2rw", "1"),
+        ("l2rw", "2"),
+    ]
+    assert float(rows[1]["test_accuracy"]) == results["plain"]["test_accuracy"]
+    assert float(rows[3]["test_loss"]) == results["test_loss"]
+    assert rows[0]["clean_loss"] == "" and float(rows[2]["effective_batch_size"]) >= 1
+    chosen = results["chosen_by_validation"]
+    best = max(rows[2:], key=lambda row: float(row["val_accuracy"]))
+    assert chosen["epoch"] == int(best["epoch"])
+    assert chosen["test_accuracy"] == float(best["test_accuracy"])
+    assert chosen["validation_labels"] == "corrupted"
+
+
+def _check_network(directory, results):
+    network = keras.saving.load_model(directory / "model.keras")
+    assert type(network).__module__.startswith("keras.")
+    assert network.count_params() == results["parameters"]
+    data = prepared_data.prepare(SETTINGS)
+    logits = network.predict(np.asarray(data.preprocessing(data.splits.test.x)), verbose=0)
+    accuracy = np.mean(logits.argmax(axis=1) == data.splits.test.y)
+    assert results["test_accuracy"] == pytest.approx(accuracy)
+
+
+def _check_events(directory):
+    for method in ("plain", "l2rw"):
+        (file,) = (directory / "tensorboard" / method).iterdir()
+        events = list(event_file_loader.EventFileLoader(str(file)).Load())
+        tags = {value.tag for event in events for value in event.summary.value}
+        assert {"loss", "val_accuracy", "test_accuracy"} <= tags
+        assert {event.step for event in events if event.summary.value} == {1, 2}
+
+
+def _check_report(directory, results):
+    page = (directory / "report.html").read_text(encoding="utf-8")
+    for accuracy in (results["test_accuracy"], results["plain"]["test_accuracy"]):
+        assert f"{100 * accuracy:.1f}\N{NO-BREAK SPACE}%" in page
+    for title, result in (("reweighted", results), ("plain", results["plain"])):
+        right = round(60 * result["test_accuracy"])
+        assert f"Confusion matrix, {title}: {right} of 60 test examples right" in page
+    assert "Effective batch size over the epochs, of batches of 30" in page
+
+
+def _check_printed(printed, results):
+    assert "blobs, uniform flip of 0.4 of the labels" in printed
+    *_, head, plain, reweighted, _, where = printed.splitlines()
+    assert head.split("  ")[0] == "" and "test accuracy" in head
+    assert plain.startswith("plain") and f"{100 * results['plain']['test_accuracy']:.1f} %" in plain
+    assert reweighted.startswith("reweighted") and f"{results['test_loss']:.4f}" in reweighted
+    assert where == "results: runs/blobs-uniform-l2rw-seed5"
+
+
+def test_a_second_run_gets_a_directory_of_its_own(blobs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = dataclasses.replace(
+        SETTINGS, name="twice", method="plain", max_steps=1, tensorboard=False, progress="none"
+    )
+    first, second = run.run(settings), run.run(settings)
+    assert "plain" in first and first["method"] == first["plain"]["method"] == "plain"
+    assert first["test_loss"] == second["test_loss"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "twice-seed5",
+        "twice-seed5-2",
+    ]
+    assert not (tmp_path / "runs" / "twice-seed5" / "tensorboard").exists()
+
+
+def test_a_report_that_cannot_be_drawn_does_not_cost_the_run(blobs, tmp_path, monkeypatch, capsys):
+    def page(contents):
+        raise ValueError("no such\nletter")
+
+    monkeypatch.setattr(report, "page", page)
+    settings = dataclasses.replace(
+        SETTINGS, run_dir=str(tmp_path), max_steps=1, with_plain=False, tensorboard=False
+    )
+    run.run(settings)
+    files = _files(tmp_path)
+    assert "results.json" in files and "report.html" not in files
+    said = "l2rw: report.html could not be made: ValueError: no such letter\n"
+    assert said in capsys.readouterr().err
+
+
+def test_a_directory_that_holds_a_run_is_refused(blobs, tmp_path):
+    (tmp_path / "config.cfg").touch()
+    with pytest.raises(UsageError, match="holds a run already"):
+        run.run(dataclasses.replace(SETTINGS, run_dir=str(tmp_path)))
+    assert _files(tmp_path) == ["config.cfg"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"network": "resnet33"}, "network 'resnet33'"),
+        ({"network": "lenet"}, "network 'lenet' takes images"),
+        ({"clean_per_class": 1000}, "clean_per_class"),
+        ({"noise_type": "background", "background_class": 3}, "background_class .* got 3"),
+        ({"augment": "crop"}, "augment=crop is for images"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_leaves_no_finished_run(blobs, tmp_path, settings, message):
+    directory = tmp_path / "run"
+    with pytest.raises(UsageError, match=message):
+        run.run(dataclasses.replace(SETTINGS, run_dir=str(directory), **settings))
+    assert not directory.exists()
+
+
+def test_a_diverged_run_has_no_results(blobs, tmp_path):
+    settings = dataclasses.replace(
+        SETTINGS, run_dir=str(tmp_path), learning_rate=1e25, epochs=20, with_plain=False
+    )
+    with pytest.raises(TrainingDiverged):
+        run.run(settings)
+    assert "config.cfg" in _files(tmp_path) and "results.json" not in _files(tmp_path)
+
+
+def test_the_fallback_is_named_everywhere(blobs, tmp_path, monkeypatch, capsys):
+    def load(dataset, **where):
+        if dataset == "cifar10":
+            raise DataUnavailable("cifar10 is not here; fetch it.")
+        return blobs
+
+    monkeypatch.setattr(prepared_data.sources, "load", load)
+    settings = dataclasses.replace(
+        SETTINGS,
+        dataset="cifar10",
+        fallback_dataset="blobs",
+        run_dir=str(tmp_path),
+        max_steps=1,
+        with_plain=False,
+    )
+    results = run.run(settings)
+    printed = capsys.readouterr().out
+    assert "#   cifar10 IS NOT TO BE HAD: THIS RUN USES blobs INSTEAD" in printed
+    assert "fetch it" in printed.split("seed 5")[0]
+    assert printed.split("INSTEAD")[1].count("blobs, uniform flip") == 2
+    assert (results["dataset"], results["requested_dataset"]) == ("blobs", "cifar10")
+    repeated = config.from_arguments([f"--flagfile={tmp_path / 'config.cfg'}"])
+    assert (repeated.dataset, repeated.fallback_dataset) == ("blobs", "")
+
+
+def test_precision_is_set_for_the_run_alone(blobs, tmp_path):
+    settings = dataclasses.replace(
+        SETTINGS, dtype_policy="mixed_bfloat16", run_dir=str(tmp_path), max_steps=1
+    )
+    run.run(settings)
+    assert keras.config.dtype_policy().name == "float32"
+    network = keras.saving.load_model(tmp_path / "model.keras")
+    assert "mixed_bfloat16" in {layer.dtype_policy.name for layer in network.layers}
