@@ -39,45 +39,20 @@ FLAGS = (
     "--progress=none",
 )
 
-KILL = "os.kill(os.getpid(), signal.SIGKILL)"
-
-# Runs in a process of its own: counts moments, and does something to itself at one of them.
+# Runs in a process of its own, and kills itself at a moment.
 _CHILD = """
-import os, signal, sys
-directory, kind, number, action, *arguments = sys.argv[1:]
-moments = 0
-
-def moment(what):
-    global moments
-    moments += what.startswith(kind)
-    if moments == int(number) and what.startswith(kind):
-        print("moment:", what, flush=True)
-        exec(action)
-
-def audit(event, arguments):
-    if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"):
-        path = arguments[0]
-        if isinstance(path, str) and os.path.abspath(path).startswith(directory + os.sep):
-            moment(event + " " + os.path.relpath(path, directory))
-
-sys.addaudithook(audit)
+import os, pathlib, signal, sys
 from l2rw_tf import main
-prepare = main._prepare_tensorflow
+from tests import moments
+directory, kind, number, *arguments = sys.argv[1:]
 
-def prepare_and_count_steps():
-    prepare()
-    from l2rw_tf.runs.epoch_record import EpochRecord
-    end_of_step = EpochRecord.on_train_batch_end
+def kill():
+    print("moment:", found[-1], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
 
-    def end_of_step_and_moment(self, batch, logs=None):
-        end_of_step(self, batch, logs)
-        moment("step")
-
-    EpochRecord.on_train_batch_end = end_of_step_and_moment
-
-main._prepare_tensorflow = prepare_and_count_steps
-code = main.main(arguments)
-print("moments:", moments)
+with moments.happening(pathlib.Path(directory), kind, int(number), kill) as found:
+    code = main.main(arguments)
+print("moments:", len(found))
 sys.exit(code)
 """
 
@@ -90,20 +65,15 @@ def environment() -> dict[str, str]:
 
 
 def run(
-    directory: Path,
-    flags: Sequence[str],
-    number: int = 0,
-    kind: str = "",
-    action: str = KILL,
+    directory: Path, flags: Sequence[str], number: int = 0, kind: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the program, up to a moment.
+    """Runs the program, up to a moment at which it is killed.
 
     Args:
         directory: The run's directory.
         flags: Of the run, `--run_dir` aside.
-        number: The number of the moment, counted from 1, at which it happens; 0: nothing does.
+        number: The number of the moment, counted from 1; 0: it is not killed.
         kind: What the description of the moments that count begins with, such as "step".
-        action: What happens: Python code, which finds the run's directory in `directory`.
 
     Returns:
         The finished process; its last line of output is the moment, or how many there were.
@@ -111,7 +81,7 @@ def run(
     return subprocess.run(
         [
             *(sys.executable, "-c", _CHILD),
-            *(str(directory.absolute()), kind, str(number), action),
+            *(str(directory.absolute()), kind, str(number)),
             *(*flags, f"--run_dir={directory}"),
         ],
         env=environment(),

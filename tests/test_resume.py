@@ -1,7 +1,10 @@
-"""Runs that are stopped, killed and resumed, as processes of their own."""
+"""Runs that are stopped, killed and resumed."""
 
 from __future__ import annotations
 
+import functools
+import os
+import shutil
 import signal
 
 import pytest
@@ -11,6 +14,7 @@ from l2rw_tf import main
 from l2rw_tf.runs import lock
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.run_directory import RunDirectory
+from tests import moments
 
 FLAGS = [
     "--network=mlp",
@@ -20,48 +24,70 @@ FLAGS = [
     "--epochs=2",
     "--batch_size=500",
     "--checkpoint_minutes=0.00001",
+    # Deterministic operations are switched on for the whole process, which other tests share.
+    "--deterministic=false",
     "--progress=none",
 ]
-TERMINATE = "os.kill(os.getpid(), signal.SIGTERM)"
-DISTURBANCES = [
-    # Within the first epoch, when there is a checkpoint of a step already.
-    (2, "step", TERMINATE),
+KILLS = [
     # The arrays of a checkpoint are there and their sums are not.
-    (3, "open checkpoints/.unfinished-checkpoint/progress.json", kill_test.KILL),
+    (3, "open checkpoints/.unfinished-checkpoint/progress.json"),
     # Between the new checkpoint and the end of the one that it replaces.
-    (2, "os.rmdir checkpoints/step-", kill_test.KILL),
+    (2, "os.rmdir checkpoints/step-"),
     # The network is there and the results are not.
-    (1, "open .unfinished-results.json", kill_test.KILL),
+    (1, "open .unfinished-results.json"),
 ]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     directory = tmp_path_factory.mktemp("undisturbed") / "run"
-    assert kill_test.run(directory, FLAGS).returncode == 0
+    assert main.main([*FLAGS, f"--run_dir={directory}"]) == 0
     return directory
 
 
-def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_been(undisturbed, tmp_path):
+def test_a_run_that_is_stopped_and_killed_ends_as_if_nothing_had_been(
+    undisturbed, tmp_path, capsys
+):
+    """Stopped within the first epoch, and killed in each run that resumes the one before.
+
+    What a killed process leaves is what is on the disk at that moment: a copy of it is resumed.
+    """
     directory = tmp_path / "run"
-    flags = FLAGS  # Once the run is there, those that are not given are its own.
-    for number, kind, action in DISTURBANCES:
-        ended = kill_test.run(directory, [*flags, "--resume"], number, kind, action)
-        assert f"moment: {kind}" in ended.stdout, ended.stderr
-        if action == TERMINATE:
-            assert ended.returncode == 3
-            assert ended.stderr == (
-                f"l2rw: stopped by SIGTERM: The run is saved in {directory}/checkpoints/"
-                f"step-0000000002: --resume --run_dir={directory} goes on from there.\n"
-            )
-        else:
-            assert (ended.returncode, ended.stderr) == (-signal.SIGKILL, "")
-        assert not (directory / "results.json").exists()
-        flags = []
-    ended = kill_test.run(directory, ["--resume"])
-    assert (ended.returncode, ended.stderr) == (0, "")
+    capsys.readouterr()
+    with moments.happening(directory, "step", 2, lambda: os.kill(os.getpid(), signal.SIGTERM)):
+        assert main.main([*FLAGS, "--resume", f"--run_dir={directory}"]) == 3
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("l2rw: stopped by SIGTERM: ") and complaint.count("\n") == 1
+    assert f"{directory}/checkpoints/step-0000000002: --resume --run_dir={directory}" in complaint
+    assert not (directory / "results.json").exists()
+
+    for kill, (number, kind) in enumerate(KILLS):
+        left = tmp_path / f"killed {kill}"
+        copy = functools.partial(shutil.copytree, directory, left)
+        with moments.happening(directory, kind, number, copy):
+            _resume(directory, undisturbed, capsys)
+        assert left.exists() and not (left / "results.json").exists()
+        directory = left
+    _resume(directory, undisturbed, capsys)
+
+
+def _resume(directory, undisturbed, capsys):
+    """Resumes a run and compares its end with that of the other."""
+    # Once the run is there, the flags that are not given are its own.
+    assert main.main(["--resume", f"--run_dir={directory}"]) == 0
+    assert capsys.readouterr().err == ""
     assert kill_test.outcome(directory) == kill_test.outcome(undisturbed)
     assert _names(directory) == _names(undisturbed)
+
+
+@pytest.mark.process
+def test_a_run_that_is_really_killed_is_resumed(undisturbed, tmp_path, capsys):
+    directory = tmp_path / "run"
+    killed = kill_test.run(directory, FLAGS, 3, "step")
+    assert (killed.returncode, killed.stderr) == (-signal.SIGKILL, "")
+    assert list(directory.glob("checkpoints/step-*"))
+    capsys.readouterr()
+    _resume(directory, undisturbed, capsys)
 
 
 def _names(directory):
