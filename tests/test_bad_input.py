@@ -220,15 +220,17 @@ def _process(arguments, place):
     _check(ended.returncode, ended.stderr.decode(errors="replace"))
 
 
+@pytest.mark.process
 @given(arguments=flags())
-@_examples(15)
+@_examples(3)
 def test_flags_of_a_process(place, arguments):
     # No network of these names suits a table: whatever else is right, nothing is trained.
     _process(["--dataset=good.csv", "--network=resnet9", *arguments], place)
 
 
+@pytest.mark.process
 @given(case=data())
-@_examples(5)
+@_examples(2)
 def test_data_of_a_process(place, case):
     arguments, name, content = case
     (place / name).write_bytes(content)

@@ -150,9 +150,9 @@ def sequence_labeller() -> Case:
 def transfer() -> Case:
     """A network of keras.applications with frozen layers under a new head."""
     base = keras.applications.MobileNet(
-        (64, 64, 3), alpha=0.25, include_top=False, weights=None, pooling="avg", dropout=0.0
+        (32, 32, 3), alpha=0.25, include_top=False, weights=None, pooling="avg", dropout=0.0
     )
-    batches = _images(3, 64, 3)
+    batches = _images(3, 32, 3)
     # As a pretrained network has them, moving averages that fit the data.
     for layer in base.layers:
         layer.momentum = 0.0
