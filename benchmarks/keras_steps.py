@@ -12,8 +12,8 @@ import l2rw_tf
 from benchmarks.timing import Take
 from l2rw_tf import networks
 from l2rw_tf.reweighting.feeding.batches import CLEAN, EXAMPLES, IDS, TRAINING
-from l2rw_tf.reweighting.meta_gradient import get_meta_gradient
 from l2rw_tf.reweighting.passes import call_for_training
+from tests.reweighting.look_ahead import look_ahead
 
 JIT_COMPILE = {"auto": "auto", "true": True, "false": False}
 NUM_CLASSES = 10
@@ -85,8 +85,7 @@ class LiteralModel(l2rw_tf.ReweightingModel):
     def train_step(self, data: dict[str, Any]) -> dict[str, tf.Tensor]:
         x, y = data[TRAINING]
         trainable = self.network.trainable_variables
-        look_ahead = get_meta_gradient("look_ahead")
-        u = look_ahead(self.network, self._example_losses, data[TRAINING], data[CLEAN], trainable)
+        u = look_ahead(self.network, self._example_losses, data[TRAINING], data[CLEAN])
         with tf.GradientTape() as tape:
             y_pred = call_for_training(self.network, x)
             losses = self._example_losses(y, y_pred)

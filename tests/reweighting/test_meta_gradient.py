@@ -11,9 +11,8 @@ import tensorflow as tf
 from scipy import stats
 
 import l2rw_tf
-from l2rw_tf.reweighting.meta_gradient import _FORMS
-from l2rw_tf.reweighting.passes import _OTHER_STREAM
 from tests.reweighting import zoo
+from tests.reweighting.look_ahead import CLEAN_SEED, look_ahead
 
 CASES = pytest.mark.parametrize("make", zoo.CASES, ids=lambda make: make.__name__)
 
@@ -45,6 +44,11 @@ def u_of(case: zoo.Case, method: str, **arguments: Any) -> tf.Tensor:
         method=method,
         **arguments,
     )
+
+
+def literal_u_of(case: zoo.Case) -> tf.Tensor:
+    """Returns the signed u of a case as the paper writes it, with the losses by hand."""
+    return look_ahead(case.network, case.by_hand, case.batch, case.clean_batch)
 
 
 def central_difference(case: zoo.Case) -> np.ndarray:
@@ -79,7 +83,7 @@ def central_difference(case: zoo.Case) -> np.ndarray:
             restore()
             for variable, part in zip(trainable, gradient, strict=True):
                 variable.assign_sub(step * part)
-            clean.append(float(tf.reduce_mean(losses(case.clean_batch, _OTHER_STREAM))))
+            clean.append(float(tf.reduce_mean(losses(case.clean_batch, CLEAN_SEED))))
         restore()
         u.append(-(clean[0] - clean[1]) / (2 * h))
     return np.asarray(u)
@@ -95,7 +99,7 @@ def test_nested_equals_look_ahead_and_finite_difference(make, float64):
         u = u_of(case, "nested")
         largest = np.abs(u).max()
         assert largest > 0
-        np.testing.assert_allclose(u, u_of(case, "look_ahead"), rtol=0, atol=1e-10 * largest)
+        np.testing.assert_allclose(u, literal_u_of(case), rtol=0, atol=1e-10 * largest)
         np.testing.assert_allclose(u, central_difference(case), rtol=0, atol=1e-4 * largest)
 
 
@@ -106,7 +110,7 @@ def test_weights_in_single_precision_with_and_without_xla(make):
     case = make()
     case.take_clean_from_training()
     model = train(case, 50)
-    literal = l2rw_tf.normalize(u_of(case, "look_ahead")).numpy()
+    literal = l2rw_tf.normalize(literal_u_of(case)).numpy()
     assert literal.sum() == pytest.approx(1, abs=1e-6)
 
     x, y = case.batch
@@ -118,7 +122,7 @@ def test_weights_in_single_precision_with_and_without_xla(make):
     if case.has_dropout:
         # XLA draws other masks from the same seed, so the literal form is compiled as well.
         literal = tf.function(
-            lambda: l2rw_tf.normalize(u_of(case, "look_ahead")), jit_compile=True, autograph=False
+            lambda: l2rw_tf.normalize(literal_u_of(case)), jit_compile=True, autograph=False
         )()
     np.testing.assert_allclose(jitted, literal, rtol=0, atol=1e-4)
 
@@ -274,12 +278,12 @@ def test_half_precision_ranks_examples_as_single_precision_does(policy):
     assert stats.spearmanr(*w).statistic >= 0.98
 
 
-@pytest.mark.parametrize("form", sorted(_FORMS))
-def test_nothing_changes(form):
-    """Moving averages and seeds are what they were, whichever form is asked."""
+@pytest.mark.parametrize("method", ["nested", "finite_difference"])
+def test_nothing_changes(method):
+    """Moving averages and seeds are what they were, whichever method is asked for."""
     case = zoo.convolutional()
     before = [v.numpy() for v in case.network.variables]
-    u_of(case, form)
+    u_of(case, method)
     for value, variable in zip(before, case.network.variables, strict=True):
         np.testing.assert_array_equal(value, variable.numpy())
 
@@ -336,5 +340,5 @@ def _inner(network, loss, one, clean):
 def test_unknown_method():
     """One sentence with the possible values."""
     case = zoo.mlp()
-    with pytest.raises(ValueError, match="nested, finite_difference, look_ahead, got 'forward'"):
+    with pytest.raises(ValueError, match="nested, finite_difference.*'forward'"):
         u_of(case, "forward")
