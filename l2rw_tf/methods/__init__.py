@@ -33,6 +33,7 @@ def _bare_network(network: keras.Model, config: RunConfig, data: PreparedData) -
 
 def _reweighting(network: keras.Model, config: RunConfig, data: PreparedData) -> keras.Model:
     from l2rw_tf import ReweightingModel
+
     return ReweightingModel(
         network,
         meta_variables=config.meta_variables,
