@@ -85,10 +85,6 @@ class FaultWatch(TrainingState):
             tf.where(begins, self._steps.value - in_a_row + 1, self._fault_began.value)
         )
 
-    def met_fault(self) -> tf.Tensor:
-        """Returns whether `check` would end the training, a boolean scalar."""
-        return self._fault_began.value > 0
-
     def check(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Ends a training that met NaN or infinity; the next one may begin.
 

@@ -126,10 +126,6 @@ class ReweightedStep(NetworkWrapper):
             logs = {name: value for name, value in logs.items() if name not in STEP_MEANS}
         return logs
 
-    def met_fault(self) -> tf.Tensor:
-        """Returns whether a step met NaN or infinity that ends the training, a boolean scalar."""
-        return self._faults.met_fault()
-
     def _parts(self, data: Any) -> tuple[Any, Any, tf.Tensor | None]:
         """Returns the training batch, the clean batch and, if they are tracked, the rows."""
         if not isinstance(data, dict):
