@@ -14,10 +14,14 @@ first used, so that `import l2rw_tf` is quick:
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
+from l2rw_tf.errors import UsageError
+
 if TYPE_CHECKING:
-    from l2rw_tf.errors import TrainingDiverged, UsageError
+    from l2rw_tf.errors import TrainingDiverged
     from l2rw_tf.quality import label_quality
     from l2rw_tf.reweighting.feeding.batches import number_examples
     from l2rw_tf.reweighting.meta_gradient import meta_gradient
@@ -29,7 +33,6 @@ __version__ = "0.1.0"
 _HOMES = {
     "ReweightingModel": "l2rw_tf.reweighting.model",
     "TrainingDiverged": "l2rw_tf.errors",
-    "UsageError": "l2rw_tf.errors",
     "label_quality": "l2rw_tf.quality",
     "meta_gradient": "l2rw_tf.reweighting.meta_gradient",
     "normalize": "l2rw_tf.reweighting.weights",
@@ -52,6 +55,8 @@ def __getattr__(name: str) -> Any:
     """Loads a public name when it is first used (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'l2rw_tf' has no attribute {name!r}")
+    if _HOMES[name].startswith("l2rw_tf.reweighting"):
+        _require_tensorflow()
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
@@ -59,3 +64,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _require_tensorflow() -> None:
+    """Refuses any other Keras backend before Keras fails on it in a less helpful way."""
+    backend = os.environ.get("KERAS_BACKEND", "")
+    if "keras" in sys.modules or not backend:
+        import keras
+
+        backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise UsageError(
+            f"l2rw_tf needs Keras on the TensorFlow backend, but KERAS_BACKEND selects "
+            f"{backend!r}: "
+            "set KERAS_BACKEND=tensorflow before Keras is imported."
+        )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _bare_network(network: keras.Model, config: RunConfig, data: PreparedData) -> keras.Model:
-    from l2rw_tf.reweighting.replicas import DistributedFunctional
+    from l2rw_tf.reweighting.keras_internals import DistributedFunctional
 
     # Compiled itself, the network would be saved with this package's loss in its file.
     return DistributedFunctional(network.input, network.output)
@@ -33,21 +33,12 @@ def _bare_network(network: keras.Model, config: RunConfig, data: PreparedData) -
 
 def _reweighting(network: keras.Model, config: RunConfig, data: PreparedData) -> keras.Model:
     from l2rw_tf import ReweightingModel
-    from l2rw_tf.reweighting.weighting.history import HistoryWeighting
 
-    weighting = config.weighting
-    if weighting == "history":
-        weighting = HistoryWeighting(
-            smoothing=config.history_smoothing,
-            shape=config.history_shape,
-            margin=config.history_margin,
-            full_visits=config.history_full_visits,
-        )
     return ReweightingModel(
         network,
         meta_variables=config.meta_variables,
         meta_gradient=config.meta_gradient,
-        weighting=weighting,
+        weighting=config.weighting,
     )
 
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from l2rw_tf.reweighting.replicas import DistributedFunctional
+from l2rw_tf.reweighting.keras_internals import DistributedFunctional
 
 # How often the start of the layer takes a label for wrong, where nothing is known of the noise.
 ASSUMED_NOISE = 0.1

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.trainers.compile_utils import CompileLoss, get_loss
 
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.feeding.checks import as_numpy
+from l2rw_tf.reweighting.keras_internals import CompileLoss, get_loss, losses_by_output, mask_of
 from l2rw_tf.reweighting.replicas import mean_over_examples
 
 
@@ -61,7 +61,7 @@ class ExampleLosses(CompileLoss):
     @property
     def metrics(self) -> list[None]:
         """No trackers: what Keras logs stays with the container of `Model.compile`."""
-        return [None] * len(self._flat_losses or [])
+        return [None] * len(losses_by_output(self))
 
     def sample_weight_for_keras(self, weights: tf.Tensor, y_pred: Any) -> Any:
         """Returns sample weights with which Keras's own loss is Σ_i weights_i ℓ_i.
@@ -74,7 +74,7 @@ class ExampleLosses(CompileLoss):
             A structure like `y_pred` of weights, expanded to the rank of each unreduced loss.
         """
         leaves = {}
-        for path, loss, _, _ in self._flat_losses:
+        for path, loss in losses_by_output(self):
             output = y_pred
             for key in path:
                 output = output[key]
@@ -95,7 +95,7 @@ class ExampleLosses(CompileLoss):
         places = {id(leaf): place for place, leaf in enumerate(keras.tree.flatten(y))}
         self._sparse_losses = [
             (places[id(loss.y_true)], loss)
-            for _, loss, _, _ in self._flat_losses
+            for _, loss in losses_by_output(self)
             if loss.is_sparse and id(loss.y_true) in places
         ]
 
@@ -137,7 +137,7 @@ class _OutputLoss(keras.losses.Loss):
                 "scale of the example weights out again: use 'sum_over_batch_size', 'mean' or "
                 "'sum'."
             )
-        mask = getattr(y_pred, "_keras_mask", None)
+        mask = mask_of(y_pred)
         y_pred = keras.tree.map_structure(
             lambda t: keras.ops.convert_to_tensor(t, loss.dtype), y_pred
         )
@@ -147,7 +147,7 @@ class _OutputLoss(keras.losses.Loss):
         values = keras.ops.convert_to_tensor(loss.call(y_true, y_pred), loss.dtype)
         self._check_per_example(values, y_pred)
         self._rank = values.shape.rank
-        loss_mask = getattr(values, "_keras_mask", None)
+        loss_mask = mask_of(values)
         if loss_mask is not None:
             mask = loss_mask if mask is None else tf.logical_and(mask, loss_mask)
         return self._reduce_positions(values, mask, sample_weight)

@@ -2,57 +2,71 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.errors import TrainingDiverged
 from l2rw_tf.reweighting.replicas import sum_over_replicas
+from l2rw_tf.reweighting.state import TrainingState
 from l2rw_tf.reweighting.weights import effective_batch_size, zero_weight_share
+
+# What `fit` logs beside Keras's own metrics, as means over the steps of an epoch.
+STEP_MEANS = ("clean_loss", "effective_batch_size", "zero_weight_share")
 
 # Loss scaling halves its factor at each overflow; what does not recover in
 # so many steps never will.
 _PATIENCE_WITH_LOSS_SCALING = 60
 
 
-class StepMonitor:
-    """Means over the steps of an epoch beside Keras's metrics, and the step where a fault began."""
+def update_means(
+    means: dict[str, keras.metrics.Mean], weights: tf.Tensor, clean_loss: tf.Tensor
+) -> None:
+    """Adds one step to the means of `STEP_MEANS`.
 
-    def __init__(self, scales_loss: bool) -> None:
-        """Begins with nothing seen.
+    Args:
+        means: A metric for each, by name.
+        weights: Example weights, shape (n,).
+        clean_loss: Scalar, of the whole batch.
+    """
+    means["clean_loss"].update_state(clean_loss)
+    means["effective_batch_size"].update_state(effective_batch_size(weights))
+    means["zero_weight_share"].update_state(zero_weight_share(weights))
+
+
+class FaultWatch(TrainingState):
+    """Notes the step at which NaN or infinity began, counted since the model was compiled."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Begins with nothing seen."""
+        super().__init__(**kwargs)
+        self._patience = 1
+        self._steps, self._bad_in_a_row, self._fault_began = (
+            keras.Variable(0, dtype="int64", trainable=False, name=name)
+            for name in ("steps", "bad_steps", "fault_began")
+        )
+
+    def start(self, scales_loss: bool) -> None:
+        """Begins a training.
 
         Args:
             scales_loss: Whether the optimizer scales the loss of half precision, so that an
                 overflow of u now and then is no fault.
         """
-        self._means = {
-            name: keras.metrics.Mean(name=name)
-            for name in ("clean_loss", "effective_batch_size", "zero_weight_share")
-        }
         self._patience = _PATIENCE_WITH_LOSS_SCALING if scales_loss else 1
-        self._steps = keras.Variable(0, dtype="int64", trainable=False, name="steps")
-        self._bad_in_a_row = keras.Variable(0, dtype="int64", trainable=False, name="bad_steps")
-        self._fault_began = keras.Variable(0, dtype="int64", trainable=False, name="fault_began")
-
-    def start(self) -> None:
-        """Begins a training: counts steps from 1."""
-        for variable in self.fault_variables:
+        for variable in self.variables:
             variable.assign(0)
 
-    def update(
-        self, weights: tf.Tensor, clean_loss: tf.Tensor, losses: tf.Tensor, u: tf.Tensor
-    ) -> None:
+    def update(self, losses: tf.Tensor, clean_loss: tf.Tensor, u: tf.Tensor) -> None:
         """Takes in one step.
 
         Args:
-            weights: Example weights, shape (N,).
+            losses: ℓ, shape (n,).
             clean_loss: Scalar, of the whole batch.
-            losses: ℓ, shape (N,).
-            u: Signed meta-gradient, shape (N,).
+            u: Signed meta-gradient, shape (n,).
         """
-        self._means["clean_loss"].update_state(clean_loss)
-        self._means["effective_batch_size"].update_state(effective_batch_size(weights))
-        self._means["zero_weight_share"].update_state(zero_weight_share(weights))
         self._steps.assign_add(1)
         not_finite = sum_over_replicas(
             tf.stack(
@@ -72,43 +86,23 @@ class StepMonitor:
         )
 
     def check(self, optimizer: keras.optimizers.Optimizer) -> None:
-        """Ends a training that met NaN or infinity.
+        """Ends a training that met NaN or infinity; the next one may begin.
 
         Raises:
             TrainingDiverged: Naming the step and what to try.
         """
         step = int(self._fault_began.numpy())
         if step:
+            for variable in (self._bad_in_a_row, self._fault_began):
+                variable.assign(0)
             rate = float(np.asarray(optimizer.learning_rate))
             raise TrainingDiverged(
-                f"Training stopped: the loss was NaN or infinite at step {step}. Try a smaller "
-                f"learning rate (it was {rate:g}) or clipping (clipnorm=1.0 in the optimizer), and "
-                "look in the data for NaN, infinity or labels outside the network's classes.",
+                f"Training stopped: the loss or u was NaN or infinite at step {step}. Try a "
+                f"smaller learning rate (it was {rate:g}) or clipping (clipnorm=1.0 in the "
+                "optimizer), and look in the data for NaN, infinity or labels outside the "
+                "network's classes.",
                 step,
             )
-
-    @property
-    def fault_variables(self) -> list[keras.Variable]:
-        """The variables by which a fault is found."""
-        return [self._steps, self._bad_in_a_row, self._fault_began]
-
-    def met_fault(self) -> tf.Tensor:
-        """Returns whether `check` would end the training, a boolean scalar."""
-        return self._fault_began.value > 0
-
-    @property
-    def means_variables(self) -> list[keras.Variable]:
-        """The variables that the means are made of."""
-        return [variable for mean in self._means.values() for variable in mean.variables]
-
-    def result(self) -> dict[str, tf.Tensor]:
-        """Returns the means over the steps so far."""
-        return {name: mean.result() for name, mean in self._means.items()}
-
-    def reset_means(self) -> None:
-        """Starts the means anew."""
-        for mean in self._means.values():
-            mean.reset_state()
 
 
 def _count_not_finite(values: tf.Tensor) -> tf.Tensor:

@@ -7,8 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
-from keras.src.random.seed_generator import global_seed_generator
+
+from l2rw_tf.reweighting.keras_internals import global_seed_generator
+from l2rw_tf.reweighting.state import TrainingState
 
 # Added to the first half of a random seed: a stream of its own, and the same one every time.
 _OTHER_STREAM = 1_000_003
@@ -111,6 +114,35 @@ def random_seeds(network: keras.Model) -> dict[str, keras.Variable]:
     if not tf.distribute.has_strategy():
         seeds["global"] = global_seed_generator().state
     return seeds
+
+
+class RandomStates(TrainingState):
+    """The states of a network's random numbers, which Keras leaves out when it saves a model.
+
+    Without them a resumed training would draw its first dropout masks again.
+
+    Attributes:
+        are_resumed: Whether states that are loaded now are set, as those of a `fit` that goes on.
+    """
+
+    def __init__(self, network: keras.Model, **kwargs: Any) -> None:
+        """Takes the network."""
+        super().__init__(**kwargs)
+        self.are_resumed = False
+        # In a function, so that the network does not become a part of this layer.
+        self._states = lambda: random_seeds(network)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Puts the states where Keras saves them."""
+        for name, seed in self._states().items():
+            store[name] = np.asarray(seed.value)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Sets the states, if a resumed `fit` loads them."""
+        states = self._states()
+        if self.are_resumed and set(store.keys()) == states.keys():
+            for name, seed in states.items():
+                seed.assign(store[name])
 
 
 def _other_stream(seed: keras.Variable) -> tf.Tensor:

@@ -12,7 +12,7 @@ where synchronized batch normalization makes the losses of one depend on the exa
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -162,117 +162,6 @@ def clips(optimizer: keras.optimizers.Optimizer) -> bool:
     """Returns whether an optimizer clips gradients."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     return bool(optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue)
-
-
-def distribute(
-    strategy: tf.distribute.Strategy, batches: tf.data.Dataset
-) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-    """Gives every replica its part of each batch: parts that follow each other, as even as can be.
-
-    Every worker of several reads all batches, which have to be the same on all of them, and keeps
-    what its replicas need.
-
-    Args:
-        strategy: The strategy.
-        batches: Structures of tensors whose first dimension is the global batch.
-
-    Returns:
-        What Keras takes for a data set under this strategy.
-    """
-    count = strategy.num_replicas_in_sync
-    if count == 1:
-        return batches
-
-    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        of_each = count // context.num_input_pipelines
-        first = context.input_pipeline_id * of_each
-
-        def parts(*element: Any) -> tf.data.Dataset:
-            batch = element[0] if len(element) == 1 else element
-            replicas = tf.data.Dataset.range(first, first + of_each)
-            return replicas.map(lambda replica: part_of_batch(batch, replica, count))
-
-        return batches.flat_map(parts)
-
-    return strategy.distribute_datasets_from_function(of_worker)
-
-
-def split_batch(strategy: tf.distribute.Strategy, batch: Any) -> Any:
-    """Returns one batch as `strategy.run` takes it, each replica with its part.
-
-    Args:
-        strategy: The strategy.
-        batch: A structure of tensors whose first dimension is the global batch.
-    """
-    count = strategy.num_replicas_in_sync
-    if count == 1:
-        return batch
-    return strategy.experimental_distribute_values_from_function(
-        lambda context: part_of_batch(batch, context.replica_id_in_sync_group, count)
-    )
-
-
-def part_of_batch(batch: Any, replica: tf.Tensor | int, count: int) -> Any:
-    """Returns the part of a batch that one of several replicas works on.
-
-    The first replicas get one example more where the batch cannot be divided, and only the last
-    ones may get none.
-
-    Args:
-        batch: A structure of tensors whose first dimension is the batch.
-        replica: Number of the replica, from 0.
-        count: How many replicas there are.
-    """
-
-    def part(leaf: Any) -> Any:
-        if not isinstance(leaf, (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)):
-            return leaf
-        total = tf.shape(leaf, tf.int64)[0]
-        at_least, rest = total // count, total % count
-        number = tf.cast(replica, tf.int64)
-        start = number * at_least + tf.minimum(number, rest)
-        size = at_least + tf.cast(number < rest, tf.int64)
-        if isinstance(leaf, tf.SparseTensor):
-            others = leaf.dense_shape[1:]
-            first = tf.concat([[start], tf.zeros_like(others)], 0)
-            return tf.sparse.slice(leaf, first, tf.concat([[size], others], 0))
-        return leaf[start : start + size]
-
-    return keras.tree.map_structure(part, batch)
-
-
-class DistributedFit:
-    """A mixin of `keras.Model`, whose `fit` and `evaluate` then go under any strategy.
-
-    - Under several workers Keras averages what a step logs along a first axis, which it then must
-      have (TensorFlow issue 72388).
-    - Keras builds a model from the sum of the parts of a batch, which may differ in size.
-    """
-
-    def _make_function(self, step_function: Callable[[Any], Any]) -> Any:
-        if not is_multi_worker(self.distribute_strategy):
-            return super()._make_function(step_function)
-
-        def step(data: Any) -> Any:
-            return keras.tree.map_structure(lambda log: tf.reshape(log, [1]), step_function(data))
-
-        return super()._make_function(step)
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        strategy = self._distribute_strategy
-        if strategy is None:
-            return
-        if iterator is not None:
-            _, _, batches = next(iter(iterator))
-            data_batch = keras.tree.map_structure(
-                lambda parts: strategy.experimental_local_results(parts)[0], next(batches)
-            )
-        with strategy.scope():
-            self._symbolic_build(data_batch=data_batch)
-
-
-class DistributedFunctional(DistributedFit, keras.Model):
-    """A functional model made of its inputs and outputs."""
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:

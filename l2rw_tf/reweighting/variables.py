@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from l2rw_tf.errors import UsageError
+from l2rw_tf.reweighting.keras_internals import operation_and_inputs
 
 MetaVariables = str | Callable[[keras.Variable], bool]
 
@@ -32,15 +33,16 @@ def select_meta_variables(
 
     Args:
         network: A built network.
-        meta_variables: "all" for every trainable variable, as in the paper; "head" for those of the
-            last layer that has any, for every output; or a function that is given a
-            `keras.Variable` and returns whether it takes part.
+        meta_variables: "all" for every trainable variable, as in the paper; "head" for those of
+            the nearest layers with kernels, walking back from every output; or a function that is
+            given a `keras.Variable` and returns whether it takes part.
 
     Returns:
         The variables, in the order of `network.trainable_variables`.
 
     Raises:
-        UsageError: If the network has no trainable variable, or none is selected.
+        UsageError: If the network has no trainable variable, none is selected, or the head of a
+            subclassed network is asked for, whose graph nobody knows.
     """
     trainable = network.trainable_variables
     if not trainable:
@@ -65,29 +67,37 @@ def select_meta_variables(
 
 
 def _head_variables(network: keras.Model) -> list[keras.Variable]:
-    if isinstance(network, keras.Sequential) or not hasattr(network, "outputs"):
-        return _last_with_variables(getattr(network, "layers", []))
-    head = []
-    for output in keras.tree.flatten(network.outputs):
-        head += _nearest_to(output)
-    return head
+    """The variables of the layers with kernels that are nearest to the outputs."""
+    if isinstance(network, keras.Sequential):
+        for layer in reversed(network.layers):
+            if found := _of_layer(layer):
+                return found
+        return []
+    outputs = keras.tree.flatten(getattr(network, "outputs", None) or [])
+    if not outputs:
+        raise UsageError(
+            f"meta_variables='head': {network.name!r} is a subclassed model, whose layers have no "
+            "order that could be seen: give a function that picks the variables of its last layer, "
+            "such as meta_variables=lambda variable: variable.path.startswith('NAME/')."
+        )
+    return [variable for output in outputs for variable in _nearest_to(output)]
 
 
 def _nearest_to(output: Any) -> list[keras.Variable]:
-    """Walks from an output of a functional model towards its inputs, to the first variables."""
-    operation = output._keras_history.operation
-    if isinstance(operation, keras.Model) and operation.trainable_variables:
-        return _head_variables(operation)
-    if getattr(operation, "trainable_variables", None):
-        return operation.trainable_variables
-    node = operation._inbound_nodes[output._keras_history.node_index]
-    return [variable for tensor in node.input_tensors for variable in _nearest_to(tensor)]
+    """Walks from an output of a functional model towards its inputs, to the first kernels."""
+    operation, inputs = operation_and_inputs(output)
+    if isinstance(operation, keras.Layer) and (found := _of_layer(operation)):
+        return found
+    return [variable for tensor in inputs for variable in _nearest_to(tensor)]
 
 
-def _last_with_variables(layers: list[keras.Layer]) -> list[keras.Variable]:
-    for layer in reversed(layers):
-        if isinstance(layer, keras.Model) and layer.trainable_variables:
-            return _head_variables(layer)
-        if layer.trainable_variables:
-            return layer.trainable_variables
-    return []
+def _of_layer(layer: keras.Layer) -> list[keras.Variable]:
+    """The trainable variables of a layer that has a kernel, of a model those of its head.
+
+    Layers that only shift and scale what they are given, such as batch normalization, have none.
+    """
+    if not any(len(variable.shape) > 1 for variable in layer.trainable_variables):
+        return []
+    if isinstance(layer, keras.Model):
+        return _head_variables(layer)
+    return layer.trainable_variables

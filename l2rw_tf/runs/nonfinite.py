@@ -7,7 +7,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from l2rw_tf.reweighting.model import ReweightingModel
 from l2rw_tf.reweighting.replicas import sum_over_replicas
 from l2rw_tf.runs.resume import training_state
 
@@ -53,14 +52,10 @@ class SkipNonfinite:
             before = [tf.identity(variable.value) for variable in variables]
             step(data)
             is_good = _all_finite(variables)
-            if isinstance(model, ReweightingModel):
-                is_good &= tf.logical_not(model.met_fault())
             is_good = tf.equal(sum_over_replicas(tf.cast(~is_good, tf.int32)), 0)
             for variable, value in zip(variables, before, strict=True):
                 variable.assign(tf.where(is_good, variable.value, value))
             self._skipped.assign_add(tf.cast(tf.logical_not(is_good), tf.int64))
-            if isinstance(model, ReweightingModel):
-                return model.logs_so_far()
             return model.get_metrics_result()
 
         model.train_step = step_or_nothing

@@ -17,7 +17,7 @@ from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.methods import METHODS, Method
 from l2rw_tf.reweighting.feeding.batches import EXAMPLES, IDS
-from l2rw_tf.reweighting.replicas import distribute
+from l2rw_tf.reweighting.feeding.shards import distribute
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.distribution import NONE
 from l2rw_tf.runs.epoch_record import EpochRecord, Row

@@ -83,9 +83,9 @@ def _train(
         verbose=0,
     )
     variables = {f"variable {i}": v.numpy() for i, v in enumerate(model.network.variables)}
-    ledger = {f"ledger {name}": column for name, column in model.example_record().items()}
+    record = {f"record {name}": column for name, column in model.example_record().items()}
     logs = {f"log {name}": np.array(values) for name, values in history.history.items()}
-    return {"weights": np.array(weights), **variables, **ledger, **logs}
+    return {"weights": np.array(weights), **variables, **record, **logs}
 
 
 def _mistakes(strategy: tf.distribute.Strategy) -> dict[str, str]:

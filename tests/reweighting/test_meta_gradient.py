@@ -360,5 +360,5 @@ def _inner(network, loss, one, clean):
 def test_unknown_method():
     """One sentence with the possible values."""
     case = zoo.mlp()
-    with pytest.raises(ValueError, match="nested, finite_difference.*'forward'"):
+    with pytest.raises(ValueError, match="'nested' or 'finite_difference'.*'forward'"):
         u_of(case, "forward")

@@ -470,6 +470,26 @@ def test_training_under_xla_is_that_without():
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-4)
 
 
+def test_a_loop_of_train_on_batch_recovers_from_a_fault():
+    """The weights of before and a good batch: the fault is over; a second one is told again."""
+    (x, y), clean = data(10), data(5, seed=1)
+    broken = np.where(np.arange(10)[:, None] == 3, np.inf, x).astype("float32")
+    model, good = reweighting(), None
+    model.train_on_batch(x, y, clean_data=clean)
+    for step in (2, 4):
+        good = model.get_weights()
+        with pytest.raises(l2rw_tf.TrainingDiverged, match=f"at step {step}"):
+            # The check of the arrays would find it before.
+            model.train_function(iter([pair_with(broken, y, clean)]))
+        model.set_weights(good)
+        model.train_on_batch(x, y, clean_data=clean)
+    assert all(np.isfinite(value).all() for value in model.get_weights())
+
+
+def pair_with(x, y, clean):
+    return {"training": (tf.constant(x), tf.constant(y)), "clean": tuple(map(tf.constant, clean))}
+
+
 @pytest.mark.parametrize("steps_per_execution", [1, 4])
 def test_training_that_diverges_stops_and_says_at_which_step(steps_per_execution):
     """A NaN of a stream at step 6 of 10."""

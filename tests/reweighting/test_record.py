@@ -1,4 +1,4 @@
-"""The ledger against a slow reimplementation over the recorded batches."""
+"""The record against a slow reimplementation over the recorded batches."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import pytest
 import tensorflow as tf
 
 import l2rw_tf
-from l2rw_tf.reweighting.record import Ledger
-from l2rw_tf.reweighting.weights import scale
-from tests.reweighting.test_model import data, network, reweighting
+from l2rw_tf.reweighting.record import Record
+from tests.reweighting.test_model import LOSS, data, network, reweighting
 
 SMOOTHING = 0.7
 
 
-def slow_record(num_examples, visits, smoothing=SMOOTHING):
+def slow_record(num_examples, visits):
     """A plain loop over (ids, u, w, losses) of every batch."""
     rows = [[] for _ in range(num_examples)]
     for ids, u, w, losses in visits:
@@ -30,19 +29,17 @@ def slow_record(num_examples, visits, smoothing=SMOOTHING):
         "positive_share": lambda u, w, loss: np.mean(w > 0),
         "last_u": lambda u, w, loss: u[-1],
         "last_weight": lambda u, w, loss: w[-1],
-        "smoothed_u": lambda u, w, loss: smooth(u, smoothing),
+        "smoothed_u": lambda u, w, loss: smooth(u),
     }
     for name, column in columns.items():
         table[name] = np.array([column(*np.array(r).T) if r else np.nan for r in rows])
     return table
 
 
-def smooth(u, smoothing):
-    if smoothing == 1:
-        return np.mean(u)
+def smooth(u):
     s = u[0]
     for one in u[1:]:
-        s = smoothing * s + (1 - smoothing) * one
+        s = SMOOTHING * s + (1 - SMOOTHING) * one
     return s
 
 
@@ -56,27 +53,29 @@ def assert_same(record, expected):
 def test_repeated_ids_and_batches_of_any_size(jit_compile):
     """Also ids that are never seen, weights of 0, and a batch whose u is 0 throughout."""
     rng = np.random.default_rng(0)
-    ledger, visits = Ledger(20), []
-    update = tf.function(ledger.update, jit_compile=jit_compile, reduce_retracing=True)
+    kept, visits = Record(), []
+    kept.open(20)
+    update = tf.function(kept.update, jit_compile=jit_compile, reduce_retracing=True)
     for size in (8, 8, 5, 1, 8):
         ids, u = rng.integers(0, 15, size), rng.normal(size=size).astype("float32")
         if size == 1:
             u = np.zeros(1, "float32")
         w = np.maximum(u, 0) / max(np.maximum(u, 0).sum(), 1e-9)
         losses = rng.random(size).astype("float32")
-        update(tf.constant(ids), scale(tf.constant(u)), tf.constant(w, tf.float32), losses)
+        update(tf.constant(ids), tf.constant(u), tf.constant(w, tf.float32), losses)
         visits.append((ids, u, w, losses))
     assert any(len(set(ids)) < len(ids) for ids, *_ in visits)
     expected = slow_record(20, visits)
     # Met again in a batch, an example is smoothed from what it was before the batch.
     met_again = [i for i in range(20) if any(np.sum(ids == i) > 1 for ids, *_ in visits)]
-    record = ledger.record()
+    record = kept.columns()
     for table in (record, expected):
         table["smoothed_u"][met_again] = 0
     assert_same(record, expected)
-    other = Ledger(20)
-    other.load(ledger.save())
-    assert_same(other.record(), ledger.record())
+    other, store = Record(), {}
+    kept.save_own_variables(store)
+    other.load_own_variables(store)
+    assert_same(other.columns(), kept.columns())
 
 
 @pytest.mark.parametrize("steps_per_execution", [1, 4])
@@ -158,9 +157,44 @@ def test_ids_outside_the_table_are_named():
     x, y = data(20)
     numbered = l2rw_tf.number_examples(tf.data.Dataset.from_tensor_slices((x, y)))
     model = reweighting()
-    with pytest.raises(l2rw_tf.UsageError, match="id 14, but the ledger has 12 rows.*0 and 11"):
+    with pytest.raises(l2rw_tf.UsageError, match="id 14, but the record has 12 rows.*0 and 11"):
         model.fit(numbered.batch(5), clean_data=data(4), track_examples=12, verbose=0)
     assert model.example_record()["times_seen"].tolist() == [1] * 12
+
+
+def test_other_training_data_begins_a_record_anew():
+    """Of equal size; the same data adds to what there is."""
+    (x, y), clean = data(20), data(6, seed=1)
+    model = reweighting()
+    arguments = {"clean_data": clean, "track_examples": True, "verbose": 0}
+    for _ in range(2):
+        model.fit(x, y, **arguments)
+    assert (model.example_record()["times_seen"] == 2).all()
+    model.fit(*data(20, seed=2), **arguments)
+    assert (model.example_record()["times_seen"] == 1).all()
+
+
+def test_going_back_to_the_best_epoch_leaves_the_record():
+    """`EarlyStopping` restores weights; what the examples were given stays as it was."""
+    (x, y), clean = data(20), data(6, seed=1)
+    model = reweighting()
+    best = keras.callbacks.EarlyStopping("loss", mode="max", restore_best_weights=True, patience=9)
+    model.fit(x, y, clean_data=clean, track_examples=True, epochs=4, callbacks=[best], verbose=0)
+    assert best.best_epoch < 3
+    assert (model.example_record()["times_seen"] == 4).all()
+    assert model.get_weights() and len(model.get_weights()) == len(model.network.get_weights())
+
+
+def test_all_state_of_a_step_is_among_the_models_variables():
+    """What a step changes is found by Keras's own lists."""
+    (x, y), clean = data(20), data(6, seed=1)
+    model = l2rw_tf.ReweightingModel(network(), weighting="history")
+    model.compile(keras.optimizers.SGD(0.5), LOSS)
+    model.fit(x, y, clean_data=clean, verbose=0)
+    names = {variable.name for variable in model.variables}
+    assert {"sums", "last", "strange_row", "evidence", "steps", "bad_steps"} <= names
+    assert len(model.metrics_variables) >= 6
+    assert model.layers == [model.network]
 
 
 @pytest.mark.parametrize(
@@ -181,8 +215,11 @@ def test_mistakes(mistake):
             ),
             "must be the number of training examples",
         ),
-        "zero": (lambda m: Ledger(0), "at least 1, got 0"),
-        "text": (lambda m: Ledger("20"), "got '20'"),
+        "zero": (
+            lambda m: m.fit(x, y, clean_data=data(4), track_examples=0),
+            "at least 1, got 0",
+        ),
+        "text": (lambda m: m.fit(x, y, clean_data=data(4), track_examples="20"), "got '20'"),
     }
     call, message = calls[mistake]
     with pytest.raises(l2rw_tf.UsageError, match=message):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from l2rw_tf.reweighting.replicas import part_of_batch
+from l2rw_tf.reweighting.feeding.shards import part_of_batch
 from tests import workers
 from tests.reweighting.replica_runs import CASES, STEPS
 
@@ -27,7 +27,7 @@ def assert_same(found, case):
         for where in ("one", "several")
     )
     assert one.keys() == several.keys()
-    assert len(one["weights"]) == STEPS and {"variable 0", "ledger mean_u", "log loss"} <= set(one)
+    assert len(one["weights"]) == STEPS and {"variable 0", "record mean_u", "log loss"} <= set(one)
     # Weights from history change with G² and more, and so does what the order of sums changed.
     tolerance = 5e-5 if case == "history" else 1e-5
     np.testing.assert_allclose(several["weights"], one["weights"], atol=tolerance, rtol=0)

@@ -12,11 +12,15 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.trainers.data_adapters import array_slicing
-from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
-from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from l2rw_tf.reweighting.feeding.same_batches import SameBatches
+from l2rw_tf.reweighting.keras_internals import (
+    ArrayDataAdapter,
+    ResourceVariable,
+    array_slicing,
+    arrays_of_adapter,
+    examples_of_adapter,
+)
 
 
 class ShuffledArrays(SameBatches):
@@ -47,10 +51,7 @@ class ShuffledArrays(SameBatches):
         """Returns the batches of the epoch that has begun."""
         passes = tf.data.Dataset.range(tf.int64.max if self._endless else 1)
         indices = passes.flat_map(self._batches_of_pass)
-        inputs = array_slicing.convert_to_sliceable(
-            self._source._inputs, target_backend="tensorflow"
-        )
-        inputs = keras.tree.lists_to_tuples(inputs)
+        inputs = arrays_of_adapter(self._source)
         # As an element, not captured: a strategy rewrites the graph of the data set.
         arrays = tf.data.Dataset.from_tensors(inputs).repeat()
         batches = tf.data.Dataset.zip(indices, arrays).map(
@@ -67,7 +68,7 @@ class ShuffledArrays(SameBatches):
     def _batches_of_pass(self, number: tf.Tensor) -> tf.data.Dataset:
         seed = tf.random.fold_in((self._seed, 0), self._epoch.read_value())
         seed = tf.random.fold_in(seed, number)
-        n = self._source._num_samples
+        n = examples_of_adapter(self._source)
         random = tf.random.stateless_uniform([n], seed, None, None, tf.int64, alg="philox")
         order = tf.argsort(random)
         # Where all batches are of one size, the graph of the step gets to know it.

@@ -9,23 +9,25 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.random.seed_generator import make_default_seed
-from keras.src.trainers.data_adapters import get_data_adapter
-from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
-from keras.src.trainers.data_adapters.data_adapter import DataAdapter
-from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights
-from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.reweighting import replicas
-from l2rw_tf.reweighting.feeding import checks
+from l2rw_tf.reweighting.feeding import checks, shards
 from l2rw_tf.reweighting.feeding.array_order import ShuffledArrays
 from l2rw_tf.reweighting.feeding.same_batches import SameBatches
+from l2rw_tf.reweighting.keras_internals import (
+    ArrayDataAdapter,
+    DataAdapter,
+    class_weight_to_sample_weights,
+    get_data_adapter,
+    make_class_weight_map_fn,
+    make_default_seed,
+)
 
 TRAINING = "training"
 CLEAN = "clean"
 EXAMPLES = "examples"
 IDS = "ids"
+ROWS = "rows"
 
 _DEFAULT_BATCH_SIZE = 32
 
@@ -34,8 +36,8 @@ class PairedBatches(SameBatches):
     """Keras's adapter of the training data, each batch joined by one of clean data.
 
     An element is `{"training": (x, y[, sample_weight]), "clean": (x, y[, sample_weight])}`, with
-    `"ids"` of the training examples where these are tracked. The training data sets the length of
-    an epoch; the clean data is repeated as often as it takes.
+    `"rows"`, the places of the training examples in the record, if these are tracked. The training
+    data sets the length of an epoch; the clean data is repeated as often as it takes.
 
     Attributes:
         labels: All labels that could be read before training, by what a message calls them:
@@ -55,7 +57,7 @@ class PairedBatches(SameBatches):
         Args:
             training: The training batches.
             clean: The clean batches.
-            split_ids: Turns an element of the training data into a batch and ids or None.
+            split_ids: Turns an element of the training data into a batch and rows or None.
             carry_on: Whether a new epoch takes the clean data up where the last one left it.
             strategy: Whose replicas each get a part of every batch.
         """
@@ -70,7 +72,7 @@ class PairedBatches(SameBatches):
 
     def get_tf_dataset(self) -> tf.data.Dataset | tf.distribute.DistributedDataset:
         """Returns the joined batches of one epoch, divided among the replicas."""
-        return replicas.distribute(self._strategy, self.joined())
+        return shards.distribute(self._strategy, self.joined())
 
     def joined(self) -> tf.data.Dataset:
         """Returns the joined batches of one epoch."""
@@ -83,9 +85,9 @@ class PairedBatches(SameBatches):
         return paired.map(self._join).prefetch(tf.data.AUTOTUNE)
 
     def _join(self, element: Any, clean_batch: Any) -> dict[str, Any]:
-        batch, ids = self._split_ids(element)
+        batch, rows = self._split_ids(element)
         joined = {TRAINING: batch, CLEAN: clean_batch}
-        return joined if ids is None else {**joined, IDS: ids}
+        return joined if rows is None else {**joined, ROWS: rows}
 
     def _next_clean(self) -> Any:
         # TensorFlow keeps the function for ever, so it holds no more than it needs.

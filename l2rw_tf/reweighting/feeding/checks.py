@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.trainers.data_adapters.array_data_adapter import can_convert_arrays
 
 from l2rw_tf.errors import UsageError
+from l2rw_tf.reweighting.keras_internals import can_convert_arrays
 
 # A clean stream of unknown length may never end; this many of its batches are read beforehand.
 _READ_AHEAD = 1000
@@ -31,6 +32,48 @@ def clean_arrays(clean_data: Any) -> tuple[Any, ...] | None:
 def length(array: Any) -> int:
     """Returns the number of examples of an array, dense or sparse."""
     return int(array.shape[0]) if hasattr(array, "shape") else len(array)
+
+
+def tracked_examples(track_examples: bool | int, x: Any) -> int | None:
+    """Returns the number of training examples that a record is asked for; None for no record.
+
+    Args:
+        track_examples: As of `fit`: True for all examples of arrays, or their number.
+        x: The training data.
+
+    Raises:
+        UsageError: If the number is missing or none.
+    """
+    if track_examples is False:
+        return None
+    if track_examples is True:
+        if is_arrays(x):
+            return length(keras.tree.flatten(x)[0])
+        raise UsageError(
+            "track_examples must be the number of training examples if the training data is a "
+            "data set, got True."
+        )
+    if not isinstance(track_examples, (int, np.integer)):
+        raise UsageError(
+            "track_examples must be True, or for data sets the number of training examples, "
+            f"got {track_examples!r}."
+        )
+    if track_examples < 1:
+        raise UsageError(f"track_examples must be at least 1, got {track_examples}.")
+    return int(track_examples)
+
+
+def fingerprint(x: Any, y: Any) -> str:
+    """Returns a text that stands for the examples of arrays; empty for data sets.
+
+    All labels count, and of the inputs the first examples.
+    """
+    if not is_arrays(x):
+        return ""
+    inputs = [as_numpy(leaf[:10]) for leaf in keras.tree.flatten(x) if hasattr(leaf, "shape")]
+    parts = [repr(one) for one in inputs]
+    parts += [np.asarray(as_numpy(leaf)).tobytes().hex() for leaf in keras.tree.flatten(y)]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
 def check_sizes(**sizes: int | None) -> None:
@@ -72,7 +115,7 @@ def check_arrays(prefix: str, x: Any, y: Any, sample_weight: Any, takes_text: bo
     """
     what = "clean_data" if prefix else "the training data"
     if y is None:
-        raise UsageError(f"{what.capitalize()} has no labels: give (x, y).")
+        raise UsageError(f"{what} has no labels: give (x, y).")
     leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None]
     sizes = sorted({length(leaf) for leaf in leaves})
     if len(sizes) > 1:

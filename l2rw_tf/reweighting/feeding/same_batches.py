@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+from l2rw_tf.reweighting.keras_internals import DataAdapter
 
 
 class SameBatches(DataAdapter):

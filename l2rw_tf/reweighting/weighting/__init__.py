@@ -1,1 +1,44 @@
-"""Step 3 of the method: from the meta-gradient to the weights of the examples."""
+"""Step 3 of the method: from the meta-gradient to the weights of the examples.
+
+A weighting is a file here that defines `WEIGHTING`, a subclass of `weighting.Weighting`, and one
+line below; its name is that of the file.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from l2rw_tf.errors import UsageError
+
+if TYPE_CHECKING:
+    from l2rw_tf.reweighting.weighting.weighting import Weighting
+
+# What each does, for `--help`; neither TensorFlow nor Keras is needed to know it.
+WEIGHTINGS = {
+    "paper": "by this batch's meta-gradient alone",
+    "history": "by what all visits to an example have shown (experimental)",
+}
+
+
+def get(weighting: str | Weighting) -> Weighting:
+    """Returns the weighting that an argument of `ReweightingModel` names.
+
+    Args:
+        weighting: A name, or a weighting, which is returned as it is.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    if not isinstance(weighting, str):
+        if not hasattr(weighting, "weigh"):
+            raise UsageError(
+                f"weighting must be {' or '.join(map(repr, WEIGHTINGS))} or a Weighting, got "
+                f"{weighting!r}."
+            )
+        return weighting
+    if weighting not in WEIGHTINGS:
+        raise UsageError(
+            f"weighting must be {' or '.join(map(repr, WEIGHTINGS))}, got {weighting!r}."
+        )
+    return importlib.import_module(f"{__name__}.{weighting}").WEIGHTING(name=weighting)

@@ -1,116 +1,70 @@
-"""Weights from an example's own history: another step 3, beside `weights.normalize`."""
+"""Weights from what all visits to an example have shown: experimental, not in the paper."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Literal, get_args
-
+import keras
+import numpy as np
 import tensorflow as tf
 
-from l2rw_tf.errors import UsageError
-from l2rw_tf.reweighting.weights import normalize
+from l2rw_tf.reweighting.meta_gradient import Estimator
+from l2rw_tf.reweighting.objective import Batch, Objective
+from l2rw_tf.reweighting.replicas import gather_examples
+from l2rw_tf.reweighting.weighting import history_evidence
+from l2rw_tf.reweighting.weighting.history_clean import CleanReference, clean_reference
+from l2rw_tf.reweighting.weighting.weighting import Visit, Weighting
+from l2rw_tf.reweighting.weights import scale
 
-Shape = Literal["likeness", "mixed", "shifted", "rectified", "equal", "sigmoid"]
 
+@keras.saving.register_keras_serializable(package="l2rw_tf")
+class HistoryWeighting(Weighting):
+    """Weights examples by how probable it is that their label is right.
 
-@dataclasses.dataclass(frozen=True)
-class HistoryWeighting:
-    """Weights from what all visits to an example have shown, instead of one batch alone.
-
-    The paper's weights rest on one clean batch and leave few examples of a batch in it. With the
-    shape "likeness" examples are weighted by how probable it is, beside the clean examples, that
-    their label is right, by u too as far as a network may know them by heart, and as in the paper
-    only as far as they are against the clean gradient as a whole (`likeness.weigh`).
-    The other shapes came before and know s alone, u smoothed over the example's visits: s ← c s +
-    (1 − c) u at each visit, s = u at the first, with u in units of its batch (`weights.scale`). Not
-    in the paper; docs/results.md has the measurements.
-
-    Attributes:
-        smoothing: c; with 0 the u of this visit alone, with 1 the mean over all visits. With
-            "likeness" it is for the record alone, and `margin` and `full_visits` have no effect.
-        shape: "likeness" as above. "mixed": ½ t_i / Σ_j t_j + ½ max(s_i, 0) / Σ_j max(s_j, 0) with
-            t_i = max(0, min(1, 1 + s_i / margin)) and s = 0 at first visits. The rest give w_i =
-            w̃_i / Σ_j w̃_j with w̃_i = 1 at first visits: "shifted", max(s + margin, 0);
-            "rectified", max(s, 0); "equal", 1 where s > −margin, otherwise 0; "sigmoid", 1 / (1 +
-            exp(−3 s)).
-        margin: How far below 0 the smoothed u of an example may lie, for "mixed", "shifted" and
-            "equal"; at least 0, and above 0 for "mixed".
-        full_visits: How many visits count as first ones.
+    The estimate compares losses and alignments with those of the clean examples at every visit
+    (`history_evidence.compare`) and adds up over the visits; `history_evidence.weigh` turns it into
+    weights. docs/results.md has the measurements.
     """
 
-    smoothing: float = 0.7
-    shape: Shape = "likeness"
-    margin: float = 1.0
-    full_visits: int = 1
+    meta_variables = "head"
+    needs_rows = True
+    # What `compare` found, summed over the visits.
+    tables = {"evidence": 2}
 
-    def __post_init__(self) -> None:
-        """Checks the values."""
-        if not 0 <= self.smoothing <= 1:
-            raise UsageError(f"smoothing must lie between 0 and 1, got {self.smoothing!r}.")
-        if self.shape not in get_args(Shape):
-            raise UsageError(
-                f"shape must be one of {', '.join(get_args(Shape))}, got {self.shape!r}."
-            )
-        if not self.margin >= 0 or (self.shape == "mixed" and self.margin == 0):
-            raise UsageError(
-                "margin must be at least 0, and above 0 for the shape 'mixed', "
-                f"got {self.margin!r}."
-            )
-        if not self.full_visits >= 0:
-            raise UsageError(f"full_visits must be at least 0, got {self.full_visits!r}.")
+    def clean_pass(
+        self, objective: Objective, clean_batch: Batch, estimator: Estimator
+    ) -> CleanReference:
+        """Takes v, and the losses and alignments of the clean examples themselves."""
+        return clean_reference(objective, clean_batch, estimator)
 
-    @property
-    def is_by_likeness(self) -> bool:
-        """Whether the weights are those of `likeness.weigh`, which needs its findings."""
-        return self.shape == "likeness"
-
-    def __call__(
-        self, s: tf.Tensor, visits: tf.Tensor, sample_weight: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """Returns the example weights w of a batch, for a shape that knows s alone.
-
-        Args:
-            s: Smoothed u of the examples, this visit included, float, shape (N,).
-            visits: How often each was seen before, shape (N,).
-            sample_weight: The user's own weights, shape (N,), or None for ones.
-
-        Returns:
-            w, of s's dtype, shape (N,): not negative, with sum 1, or 0 throughout.
-        """
-        first = visits < self.full_visits
-        if self.shape == "mixed":
-            s = tf.where(first, tf.zeros_like(s), s)
-            not_against = normalize(tf.minimum(1 + s / self.margin, 1), sample_weight)
-            return normalize(not_against + normalize(s, sample_weight))
-        return normalize(tf.where(first, tf.ones_like(s), self._shaped(s)), sample_weight)
-
-    def _shaped(self, s: tf.Tensor) -> tf.Tensor:
-        if self.shape == "shifted":
-            return tf.maximum(s + self.margin, 0)
-        if self.shape == "rectified":
-            return tf.maximum(s, 0)
-        if self.shape == "equal":
-            return tf.cast(s > -self.margin, s.dtype)
-        if self.shape == "sigmoid":
-            return tf.sigmoid(3 * s)
-        raise ValueError(f"Weights of the shape {self.shape!r} come from likeness.weigh.")
-
-
-def get_weighting(weighting: str | dict | HistoryWeighting) -> HistoryWeighting | None:
-    """Returns the weighting that an argument of `ReweightingModel` names; None for the paper's.
-
-    Args:
-        weighting: "paper", "history", a `HistoryWeighting` or its fields by name.
-
-    Raises:
-        UsageError: If it is none of these.
-    """
-    if isinstance(weighting, HistoryWeighting):
-        return weighting
-    if isinstance(weighting, dict):
-        return HistoryWeighting(**weighting)
-    if weighting not in ("paper", "history"):
-        raise UsageError(
-            f"weighting must be 'paper', 'history' or a HistoryWeighting, got {weighting!r}."
+    def weigh(self, visit: Visit) -> tf.Tensor:
+        """Returns the weights of a batch, (n,), and adds up what this visit has shown."""
+        found = history_evidence.compare(
+            visit.losses, visit.alignments[1], visit.sample_weight, visit.clean
         )
-    return HistoryWeighting() if weighting == "history" else None
+        rows = self.rows_in_table(visit.rows)
+        w = history_evidence.weigh(
+            tf.gather(self.evidence.value, rows) + found,
+            visit.losses,
+            scale(visit.u),
+            visit.sample_weight,
+            visit.clean,
+            visit.times_seen + 1,
+            history_evidence.capacity(visit.num_parameters, self.num_examples),
+        )
+        rows, found = gather_examples([rows, found])
+        # By its handle, a variable of a strategy is the one of this replica.
+        tf.raw_ops.ResourceScatterNdAdd(
+            ref=self.evidence.value.handle, indices=rows[:, None], updates=found
+        )
+        return w
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Returns `likeness`: how probable it is that the label is right, between 0 and 1.
+
+        NaN for an example without a visit that showed anything.
+        """
+        evidence = self.evidence.value[:-1]
+        r = tf.where(evidence[:, 1] > 0, history_evidence.probability(evidence), np.nan)
+        return {"likeness": r.numpy()}
+
+
+WEIGHTING = HistoryWeighting

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from l2rw_tf.reweighting.meta_gradient import CleanReference
 from l2rw_tf.reweighting.replicas import gather_examples, sum_over_replicas
+from l2rw_tf.reweighting.weighting.history_clean import CleanReference
 from l2rw_tf.reweighting.weights import normalize
 
 _LARGEST_GAP = 20.0
@@ -55,7 +55,7 @@ def compare(
 
     Args:
         losses: ℓ of this replica's training examples, shape (n,).
-        u: ⟨∇ℓ_i, clean.v_of_half⟩, shape (n,).
+        u: ⟨∇ℓ_i, d⟩ with d the second direction of `clean`, shape (n,).
         sample_weight: The user's own weights, shape (n,), or None for ones.
         clean: The clean batch.
 

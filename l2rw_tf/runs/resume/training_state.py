@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from l2rw_tf.command_line.program import stop_signal
 from l2rw_tf.errors import RunFailed
-from l2rw_tf.reweighting.model import ReweightingModel
 from l2rw_tf.runs.distribution import any_worker, has_several_workers
 from l2rw_tf.runs.resume.checkpoints import Checkpoint
 
@@ -59,9 +58,7 @@ def variables_of(model: keras.Model) -> list[keras.Variable]:
     Args:
         model: A model in training.
     """
-    groups = _variables(model)
-    faults = model.fault_variables if isinstance(model, ReweightingModel) else []
-    return [*groups[_STATE], *groups[_MEANS], *faults]
+    return [variable for group in _variables(model).values() for variable in group]
 
 
 def make_variables(model: keras.Model, num_classes: int) -> None:
@@ -176,8 +173,4 @@ class SaveRegularly(keras.callbacks.Callback):
 
 def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:
     state = [*model.variables, *model.optimizer.variables]
-    means = [*model.metrics_variables]
-    if isinstance(model, ReweightingModel):
-        state += model.record_variables
-        means += model.step_means_variables
-    return {_STATE: state, _MEANS: means}
+    return {_STATE: state, _MEANS: model.metrics_variables}

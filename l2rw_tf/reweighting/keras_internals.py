@@ -1,0 +1,181 @@
+"""Every private name of Keras that the package uses, and nowhere else.
+
+An upgrade of Keras is this file's work. The names, why each is needed, and what would replace it:
+
+- `CompileLoss`, `get_loss`: match outputs, labels, losses and loss weights as `compile` does, with
+  a value per example; a public container of losses would replace them.
+- `get_data_adapter`, `DataAdapter`, `ArrayDataAdapter` with its `_inputs` and `_num_samples`,
+  `array_slicing`, `can_convert_arrays`, `class_weight_to_sample_weights`,
+  `make_class_weight_map_fn`: batches of whatever `fit` takes, joined by clean batches; handing
+  `fit` a `tf.data.Dataset` would replace them, and lose the order of arrays and the hooks of
+  PyDatasets.
+- `train_validation_split`: `validation_split` of any structure of arrays.
+- `global_seed_generator`, `make_default_seed`: the random numbers of operations without a seed of
+  their own, and the seed of `keras.utils.set_random_seed`.
+- `_symbolic_build`, `_maybe_symbolic_build`, `_make_function`, `_distribute_strategy`: the
+  variables of a step that takes more than `(x, y)`, and logs under several workers (TensorFlow
+  issue 72388).
+- `_loss_tracker`, `_compile_loss`: the logged `loss`, and that of each output.
+- `_get_metrics_result_or_logs`: what `train_on_batch` returns.
+- `_initial_epoch`: where `BackupAndRestore` resumes.
+- `_flatten_layers`: layers at any depth, for their precision.
+- `_keras_history`, `_inbound_nodes`: the graph of a functional model, for `meta_variables="head"`.
+- `_flat_losses`: the losses of a `CompileLoss`, by output.
+- `_keras_mask`: the mask that a layer gave its output.
+- `ResourceVariable` (of TensorFlow): a variable that no distribution strategy mirrors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src.random.seed_generator import global_seed_generator, make_default_seed
+from keras.src.trainers.compile_utils import CompileLoss, get_loss
+from keras.src.trainers.data_adapters import array_slicing, get_data_adapter
+from keras.src.trainers.data_adapters.array_data_adapter import (
+    ArrayDataAdapter,
+    can_convert_arrays,
+)
+from keras.src.trainers.data_adapters.array_slicing import train_validation_split
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights
+from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
+from tensorflow.python.ops.resource_variable_ops import ResourceVariable
+
+from l2rw_tf.reweighting.replicas import is_multi_worker
+
+__all__ = [
+    "ArrayDataAdapter",
+    "CompileLoss",
+    "DataAdapter",
+    "DistributedFit",
+    "DistributedFunctional",
+    "ResourceVariable",
+    "array_slicing",
+    "arrays_of_adapter",
+    "can_convert_arrays",
+    "class_weight_to_sample_weights",
+    "examples_of_adapter",
+    "flatten_layers",
+    "get_data_adapter",
+    "get_loss",
+    "global_seed_generator",
+    "log_loss",
+    "logs_of_step",
+    "losses_by_output",
+    "make_class_weight_map_fn",
+    "make_default_seed",
+    "mask_of",
+    "operation_and_inputs",
+    "resumed_epoch",
+    "strategy_of",
+    "train_validation_split",
+]
+
+
+class DistributedFit:
+    """A mixin of `keras.Model`, whose `fit` and `evaluate` then go under any strategy.
+
+    - Under several workers Keras averages what a step logs along a first axis, which it then must
+      have (TensorFlow issue 72388).
+    - Keras builds a model from the sum of the parts of a batch, which may differ in size.
+    - A model whose step takes more than `(x, y)` builds itself before and says so by
+      `builds_itself`.
+    """
+
+    builds_itself = False
+
+    def build_from(self, batch: Any) -> None:
+        """Makes the variables of metrics and optimizer from the shapes of a batch."""
+        self._symbolic_build(data_batch=batch)
+
+    def _make_function(self, step_function: Callable[[Any], Any]) -> Any:
+        if not is_multi_worker(self.distribute_strategy):
+            return super()._make_function(step_function)
+
+        def step(data: Any) -> Any:
+            return keras.tree.map_structure(lambda log: tf.reshape(log, [1]), step_function(data))
+
+        return super()._make_function(step)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        strategy = strategy_of(self)
+        if self.builds_itself or strategy is None:
+            return
+        if iterator is not None:
+            _, _, batches = next(iter(iterator))
+            data_batch = keras.tree.map_structure(
+                lambda parts: strategy.experimental_local_results(parts)[0], next(batches)
+            )
+        with strategy.scope():
+            self._symbolic_build(data_batch=data_batch)
+
+
+class DistributedFunctional(DistributedFit, keras.Model):
+    """A functional model made of its inputs and outputs."""
+
+
+def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
+    """Returns the strategy in whose scope a model was made, if there was one."""
+    return model._distribute_strategy
+
+
+def resumed_epoch(model: keras.Model) -> int | None:
+    """Returns the epoch at which a callback has resumed the `fit` under way, if one has."""
+    return model._initial_epoch
+
+
+def log_loss(
+    model: keras.Model, loss: tf.Tensor, number: tf.Tensor, by_output: Callable[[], Any] | None
+) -> None:
+    """Adds a step to the mean that a model logs as `loss`, and to those of its outputs.
+
+    Args:
+        model: A compiled model.
+        loss: Scalar.
+        number: Of examples.
+        by_output: Gives (y, y_pred, sample_weight) for the losses of several outputs; or None.
+    """
+    model._loss_tracker.update_state(loss, sample_weight=number)
+    if by_output is not None:
+        model._compile_loss(*by_output())
+
+
+def logs_of_step(model: keras.Model, logs: Any) -> Any:
+    """Returns the logs of a step as a dict of means, whatever replica they come from."""
+    return model._get_metrics_result_or_logs(logs)
+
+
+def flatten_layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """Yields a model and its layers at any depth."""
+    return model._flatten_layers()
+
+
+def operation_and_inputs(output: Any) -> tuple[Any, list[Any]]:
+    """Returns the operation that gave a symbolic tensor, and the tensors that it was called on."""
+    history = output._keras_history
+    return history.operation, history.operation._inbound_nodes[history.node_index].input_tensors
+
+
+def losses_by_output(losses: CompileLoss) -> list[tuple[Any, Any]]:
+    """Returns the path of each output that has a loss, and its loss."""
+    return [(path, loss) for path, loss, _, _ in losses._flat_losses or []]
+
+
+def mask_of(tensor: Any) -> Any:
+    """Returns the mask that a layer or a loss gave a tensor, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def arrays_of_adapter(adapter: ArrayDataAdapter) -> Any:
+    """Returns the arrays of Keras's adapter of arrays, as it slices them."""
+    arrays = array_slicing.convert_to_sliceable(adapter._inputs, target_backend="tensorflow")
+    return keras.tree.lists_to_tuples(arrays)
+
+
+def examples_of_adapter(adapter: ArrayDataAdapter) -> int:
+    """Returns the number of examples of Keras's adapter of arrays."""
+    return adapter._num_samples

@@ -1,0 +1,85 @@
+"""What gradients are taken of, and by: a network's losses on a batch, with nothing changed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from l2rw_tf.reweighting.keras_internals import flatten_layers
+from l2rw_tf.reweighting.losses import ExampleLosses
+from l2rw_tf.reweighting.passes import observed_call, split_sample_weight
+
+Batch = tuple[Any, ...]
+
+# A gradient by the variables of an objective: a dense tensor each, None if it is unconnected.
+Gradient = list[tf.Tensor | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """The losses of a network's examples as a function of some of its variables.
+
+    Attributes:
+        network: A built network; no method here changes its state.
+        example_losses: Its losses, one per example.
+        variables: What gradients are taken by.
+        loss_scale: A factor that lifts half-precision gradients above rounding to 0, taken out of
+            them again; by default 1024 for networks that compute in float16, 1 for others.
+    """
+
+    network: keras.Model
+    example_losses: ExampleLosses
+    variables: list[keras.Variable]
+    loss_scale: tf.Tensor | float | None = None
+
+    def losses(
+        self,
+        batch: Batch,
+        values: Iterable[tuple[keras.Variable, tf.Tensor]] = (),
+        is_clean: bool = False,
+    ) -> tf.Tensor:
+        """Returns ℓ of a batch, shape (n,).
+
+        Args:
+            batch: `(x, y)` or `(x, y, sample_weight)` of first dimension n. Weights per example are
+                no part of ℓ, weights within examples are.
+            values: Pairs of a variable and the value that it is to have in this pass.
+            is_clean: Whether this is a pass on clean examples, which draws a dropout mask of its
+                own and not the one that the training call will draw.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        _, within = split_sample_weight(sample_weight)
+        return self.example_losses(y, observed_call(self.network, x, values, is_clean), within)
+
+    def clean_losses(self, clean_batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns ℓ^v and the user's weights of the clean examples, or ones; shapes (m,)."""
+        losses = self.losses(clean_batch, is_clean=True)
+        weight, _ = split_sample_weight(keras.utils.unpack_x_y_sample_weight(clean_batch)[2])
+        return losses, tf.ones_like(losses) if weight is None else tf.cast(weight, losses.dtype)
+
+    def scaled(self, loss: tf.Tensor) -> tf.Tensor:
+        """Returns a loss times the loss scale; to be recorded by the tape of `gradient`."""
+        return loss * self._factor
+
+    def gradient(self, tape: tf.GradientTape, scaled: tf.Tensor) -> Gradient:
+        """Returns the gradient of a loss by the variables.
+
+        Args:
+            tape: Has recorded the loss.
+            scaled: What `scaled` returned for it.
+        """
+        return [
+            None if g is None else tf.convert_to_tensor(g) / tf.cast(self._factor, g.dtype)
+            for g in tape.gradient(scaled, [variable.value for variable in self.variables])
+        ]
+
+    @property
+    def _factor(self) -> tf.Tensor | float:
+        if self.loss_scale is not None:
+            return self.loss_scale
+        is_half = any(one.compute_dtype == "float16" for one in flatten_layers(self.network))
+        return 1024.0 if is_half else 1.0

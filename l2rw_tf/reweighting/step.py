@@ -1,0 +1,223 @@
+"""One step of the method: Algorithm 1 of the paper, as a `train_step` of Keras."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from l2rw_tf.errors import UsageError
+from l2rw_tf.reweighting.feeding.batches import CLEAN, ROWS, TRAINING
+from l2rw_tf.reweighting.keras_internals import log_loss
+from l2rw_tf.reweighting.losses import ExampleLosses
+from l2rw_tf.reweighting.meta_gradient import Estimator, u_of_batch
+from l2rw_tf.reweighting.monitor import STEP_MEANS, FaultWatch, update_means
+from l2rw_tf.reweighting.objective import Objective
+from l2rw_tf.reweighting.passes import call_for_training, split_sample_weight
+from l2rw_tf.reweighting.record import Record
+from l2rw_tf.reweighting.replicas import (
+    gradients_for,
+    part_of_sum,
+    share_of_examples,
+    state_kept_without_examples,
+    sum_over_replicas,
+)
+from l2rw_tf.reweighting.variables import MetaVariables, select_meta_variables
+from l2rw_tf.reweighting.weighting.weighting import Visit, Weighting
+from l2rw_tf.reweighting.weights import normalize
+from l2rw_tf.reweighting.wrapper import NetworkWrapper
+
+_GPU_LOOKS_EVERY = 20
+
+
+class ReweightedStep(NetworkWrapper):
+    """A model whose training step is that of the method; `ReweightingModel` gives it its parts."""
+
+    weighting: Weighting
+    _meta_variables: MetaVariables
+    _estimator: Estimator
+    _example_losses: ExampleLosses
+    _record: Record
+    _faults: FaultWatch
+    _step_means: dict[str, keras.metrics.Mean]
+    # Whether logs are those of training steps, and not of an evaluation.
+    _logs_steps = False
+
+    def train_step(self, data: dict[str, Any]) -> dict[str, tf.Tensor]:
+        """One iteration of Algorithm 1; the comments give its lines. Keras compiles it.
+
+        Args:
+            data: `{"training": (x, y[, s]), "clean": (x, y[, s])}`, first dimensions N and M, and
+                `"rows"` of the training examples if these are tracked.
+
+        Returns:
+            The metrics so far, by name.
+        """
+        # Lines 2 and 3: a training batch and a clean batch.
+        batch, clean_batch, rows = self._parts(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        weight, within = split_sample_weight(sample_weight)
+        self._build_network(x)
+        objective = self._objective()
+        # Lines 8 and 9: at ε = 0 is θ̂ = θ, so the gradient v of the clean loss is taken at θ.
+        clean = self.weighting.clean_pass(objective, clean_batch, self._estimator)
+        with (
+            self._estimator(objective, batch, clean.directions) as alignments,
+            tf.GradientTape(persistent=True) as tape,
+        ):
+            # Lines 4 and 5: the training losses ℓ. The only pass that moves state.
+            y_pred = self._call_for_update(_after(clean.results, x), y)
+            losses = self._example_losses(y, y_pred, within)
+            regularization = self._regularization()
+        # Lines 6, 7 and 10: u_i = −∂/∂ε_i of the clean loss at θ̂(ε) = ⟨∇ℓ_i, v⟩.
+        u, *others = alignments(tape, losses)
+        # Line 11: from u to the weights w.
+        w = self.weighting.weigh(
+            Visit(
+                u=u,
+                alignments=[u, *others],
+                losses=losses,
+                sample_weight=weight,
+                clean=clean,
+                rows=rows,
+                times_seen=None if rows is None else self._record.times_seen(rows),
+                num_parameters=sum(math.prod(v.shape) for v in self.network.trainable_variables),
+            )
+        )
+        # If half precision overflowed in u alone, the optimizer has to see it too.
+        w = tf.where(tf.math.is_finite(u), w, u)
+        # Lines 12 to 14: a step on Σ_i w_i ℓ_i. w came after the tape, so it counts as constant.
+        self._apply_gradients(tape, losses, regularization, w)
+        # If half precision overflowed, the optimizer skips the step and lowers its loss scale.
+        w = tf.where(tf.math.is_finite(w), w, 0)
+        if rows is not None:
+            self._record.update(rows, u, w, losses)
+        self._log_step(w, losses, regularization, clean.loss, y, y_pred)
+        self._faults.update(losses, clean.loss, u)
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Compiles the step as Keras does, and looks from time to time whether steps went well."""
+        if self.train_function is not None and not force:
+            return self.train_function
+        super().make_train_function(force=True)
+        execute, executions = self.train_function, itertools.count(1)
+        # To look, the host waits for the device; the step of a fault is known all the same.
+        look_every = _GPU_LOOKS_EVERY if tf.config.list_physical_devices("GPU") else 1
+
+        def execute_and_look(iterator: Any) -> Any:
+            logs = execute(iterator)
+            if next(executions) % look_every == 0:
+                self._look_for_faults()
+            return logs
+
+        self.train_function = execute_and_look
+        return self.train_function
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Returns the means so far by name: those of the steps with the logs of training only."""
+        logs = super().get_metrics_result()
+        if not self._logs_steps:
+            logs = {name: value for name, value in logs.items() if name not in STEP_MEANS}
+        return logs
+
+    def _parts(self, data: Any) -> tuple[Any, Any, tf.Tensor | None]:
+        """Returns the training batch, the clean batch and, if they are tracked, the rows."""
+        if not isinstance(data, dict):
+            raise UsageError(
+                "A training step needs clean data beside the training batch: train with "
+                "fit(..., clean_data=...) or train_on_batch(..., clean_data=...)."
+            )
+        rows = data.get(ROWS) if self._record.num_examples else None
+        return data[TRAINING], data[CLEAN], rows
+
+    def _objective(self) -> Objective:
+        variables = select_meta_variables(self.network, self._meta_variables)
+        scale = None
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            scale = self.optimizer.scale_loss(tf.ones((), keras.config.floatx()))
+        return Objective(self.network, self._example_losses, variables, scale)
+
+    def _weights_of_batch(self, data: dict[str, Any]) -> tf.Tensor:
+        batch, clean_batch, _ = self._parts(data)
+        weight, _ = split_sample_weight(keras.utils.unpack_x_y_sample_weight(batch)[2])
+        variables = select_meta_variables(self.network, self._meta_variables)
+        objective = Objective(self.network, self._example_losses, variables)
+        return normalize(u_of_batch(objective, batch, clean_batch, self._estimator), weight)
+
+    def _call_for_update(self, x: Any, y: Any) -> Any:
+        with state_kept_without_examples(self.network, keras.tree.flatten(y)[0]):
+            return call_for_training(self.network, x)
+
+    def _regularization(self) -> tf.Tensor:
+        """Weight decay and other added losses of the training call: part of the update only."""
+        losses = self.network.losses
+        if not losses:
+            return tf.zeros((), keras.config.floatx())
+        return tf.add_n([tf.cast(tf.reduce_sum(one), keras.config.floatx()) for one in losses])
+
+    def _apply_gradients(
+        self, tape: tf.GradientTape, losses: tf.Tensor, regularization: tf.Tensor, w: tf.Tensor
+    ) -> None:
+        """Takes the optimizer's step by ∇_θ (Σ_i w_i ℓ_i + regularization)."""
+        trainable = self.network.trainable_variables
+        share = tf.cast(share_of_examples(losses), regularization.dtype)
+        gradients = tape.gradient(
+            [losses, regularization],
+            [variable.value for variable in trainable],
+            output_gradients=[self.optimizer.scale_loss(w), self.optimizer.scale_loss(share)],
+        )
+        gradients = gradients_for(self.optimizer, part_of_sum(gradients, losses))
+        self.optimizer.apply_gradients(zip(gradients, trainable, strict=True))
+
+    def _log_step(
+        self,
+        w: tf.Tensor,
+        losses: tf.Tensor,
+        regularization: tf.Tensor,
+        clean_loss: tf.Tensor,
+        y: Any,
+        y_pred: Any,
+    ) -> None:
+        share = share_of_examples(losses)
+        part = tf.reduce_sum(w * losses) + tf.math.multiply_no_nan(regularization, share)
+
+        def by_output() -> tuple[Any, Any, Any]:
+            # Keras keeps a mean of the loss of each output, weighted by the number of examples.
+            weights = tf.math.divide_no_nan(w, share)
+            return y, y_pred, self._example_losses.sample_weight_for_keras(weights, y_pred)
+
+        several = keras.tree.is_nested(y_pred)
+        log_loss(self, sum_over_replicas(part), tf.shape(w)[0], by_output if several else None)
+        update_means(self._step_means, w, clean_loss)
+
+    def _build_network(self, x: Any) -> None:
+        if not self.network.built:
+            self.network(keras.tree.map_structure(_symbol, x))
+
+    def _look_for_faults(self) -> None:
+        self._faults.check(self.optimizer)
+        self._record.check_rows()
+
+    @contextlib.contextmanager
+    def _steps_logged(self, logged: bool = True) -> Iterator[None]:
+        before, self._logs_steps = self._logs_steps, logged
+        try:
+            yield
+        finally:
+            self._logs_steps = before
+
+
+def _after(tensors: list[tf.Tensor], x: Any) -> Any:
+    """Returns x, once the tensors are there: the activations of the clean pass are gone by then."""
+    with tf.control_dependencies(tensors):
+        return keras.tree.map_structure(lambda one: None if one is None else tf.identity(one), x)
+
+
+def _symbol(spec: Any) -> keras.KerasTensor:
+    return keras.KerasTensor(spec.shape, dtype=keras.backend.standardize_dtype(spec.dtype))

@@ -1,0 +1,21 @@
+"""The paper's weights: line 11 of Algorithm 1."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from l2rw_tf.reweighting.weighting.weighting import Visit, Weighting
+from l2rw_tf.reweighting.weights import normalize
+
+
+@keras.saving.register_keras_serializable(package="l2rw_tf")
+class PaperWeighting(Weighting):
+    """w̃_i = s_i max(u_i, 0), w_i = w̃_i / Σ_k w̃_k (equations 8 and 9), by each batch alone."""
+
+    def weigh(self, visit: Visit) -> tf.Tensor:
+        """Returns the weights of a batch, (n,), as `Weighting.weigh` says."""
+        return normalize(visit.u, visit.sample_weight)
+
+
+WEIGHTING = PaperWeighting

@@ -1,0 +1,52 @@
+"""A Keras model around another one, which it trains in a way of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from l2rw_tf.reweighting.keras_internals import DistributedFit
+from l2rw_tf.reweighting.passes import call_for_training
+
+
+class NetworkWrapper(DistributedFit, keras.Model):
+    """A model that gives what its network gives.
+
+    Attributes:
+        network: The network.
+    """
+
+    network: keras.Model
+
+    def call(self, inputs: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        """Returns the network's outputs.
+
+        Args:
+            inputs: What the network takes.
+            training: Whether layers such as dropout run as in training.
+            **kwargs: Further arguments of the network.
+        """
+        if training:
+            return call_for_training(self.network, inputs)
+        return self.network(inputs, **kwargs)
+
+    def build(self, input_shape: Any) -> None:
+        """Builds the network for inputs of this shape."""
+        if not self.network.built:
+            self.network.build(input_shape)
+        self.built = True
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the shape of the network's outputs."""
+        return self.network.compute_output_shape(input_shape)
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the network's outputs, by which losses and metrics may be given."""
+        return self.network.output_names
+
+    @property
+    def layers(self) -> list[keras.Layer]:
+        """The network: what else the model holds is state of its training."""
+        return [self.network]
