@@ -116,7 +116,6 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return function.end_lineno - function.lineno + 1 - of_docstring
 
 
-@pytest.mark.xfail(reason="keras_internals.py is being made")
 def test_private_keras_is_in_one_file():
     offenders = [
         f"{path}: {name}"
@@ -215,7 +214,6 @@ def mentions_of_history(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, name
 
 
-@pytest.mark.xfail(reason="history is still built into the paper's step")
 def test_only_history_speaks_of_history():
     """Within `reweighting`, outside weighting/history*, and one line that registers it."""
     offenders, registered = [], set()

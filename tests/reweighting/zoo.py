@@ -24,7 +24,6 @@ class Case:
     clean_batch: tuple[Any, ...]
     by_hand: Callable[[Any, Any], tf.Tensor]
     loss_weights: Any = None
-    has_dropout: bool = False
 
     def take_clean_from_training(self) -> None:
         """Makes the clean batch the first part of the training batch.
@@ -78,7 +77,7 @@ def convolutional() -> Case:
             layers.Dense(3, kernel_regularizer=keras.regularizers.L2(0.01)),
         ]
     )
-    return Case(network, _sparse(), *_images(3), softmax_by_hand, has_dropout=True)
+    return Case(network, _sparse(), *_images(3), softmax_by_hand)
 
 
 def lstm() -> Case:
@@ -110,7 +109,7 @@ def transformer() -> Case:
     hidden = layers.LayerNormalization()(hidden + layers.Dense(8, "gelu")(hidden))
     network = keras.Model(inputs, layers.Dense(4)(layers.GlobalAveragePooling1D()(hidden)))
     batches = [(_data(rng, n, 5, 8), rng.integers(0, 4, n)) for n in (N, M)]
-    return Case(network, _sparse(), *batches, softmax_by_hand, has_dropout=True)
+    return Case(network, _sparse(), *batches, softmax_by_hand)
 
 
 def two_outputs() -> Case:
