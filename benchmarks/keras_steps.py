@@ -11,7 +11,7 @@ import tensorflow as tf
 import l2rw_tf
 from benchmarks.timing import Take
 from l2rw_tf import networks
-from l2rw_tf.reweighting.feeding.batches import CLEAN, EXAMPLES, IDS, TRAINING
+from l2rw_tf.reweighting.feeding.batches import CLEAN, EXAMPLES, IDS, ROWS, TRAINING
 from l2rw_tf.reweighting.passes import call_for_training
 from tests.reweighting.look_ahead import look_ahead
 
@@ -98,7 +98,7 @@ class LiteralModel(l2rw_tf.ReweightingModel):
 
 def model_and_data(
     name: str, batch: int, variant: Variant, jit_compile: str = "auto", steps_per_execution: int = 1
-) -> tuple[keras.Model, dict[str, tf.data.Dataset]]:
+) -> tuple[keras.Model, dict[str, Any]]:
     """Returns a compiled model and what `fit` is given: one batch, over and over.
 
     Args:
@@ -118,6 +118,7 @@ def model_and_data(
         ids = tf.random.stateless_uniform([batch], (2, 0), 0, TRACKED_EXAMPLES, tf.int64)
         ids = tf.data.Dataset.from_tensors(ids).unbatch().batch(batch, variant.size_known).repeat()
         data["x"] = tf.data.Dataset.zip({EXAMPLES: data["x"], IDS: ids})
+        data["track_examples"] = TRACKED_EXAMPLES
     model.compile(
         keras.optimizers.SGD(1e-3, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -138,13 +139,9 @@ def _batches(size: int, shape: tuple[int, ...], size_known: bool, seed: int) -> 
 def _reweighting_model(network: keras.Model, kind: str) -> l2rw_tf.ReweightingModel:
     if kind == "literal":
         return LiteralModel(network)
-    if kind == "tracked":
-        return l2rw_tf.ReweightingModel(network, tracked_examples=TRACKED_EXAMPLES)
     if kind == "history":
-        return l2rw_tf.ReweightingModel(
-            network, "head", tracked_examples=TRACKED_EXAMPLES, weighting="history"
-        )
-    return l2rw_tf.ReweightingModel(network, {"exact": "all", "head": "head"}[kind])
+        return l2rw_tf.ReweightingModel(network, weighting="history")
+    return l2rw_tf.ReweightingModel(network, "head" if kind == "head" else "all")
 
 
 def keras_step(
@@ -184,5 +181,5 @@ def _joined(data: dict[str, tf.data.Dataset]) -> tf.data.Dataset:
     if not isinstance(training.element_spec, dict):
         return tf.data.Dataset.zip({TRAINING: training, CLEAN: clean})
     return tf.data.Dataset.zip((training, clean)).map(
-        lambda tracked, clean: {TRAINING: tracked[EXAMPLES], CLEAN: clean, IDS: tracked[IDS]}
+        lambda tracked, clean: {TRAINING: tracked[EXAMPLES], CLEAN: clean, ROWS: tracked[IDS]}
     )

@@ -75,10 +75,10 @@ def _growth() -> Iterator[str]:
     return steps.growth_table(**_rounds())
 
 
-def _ledger() -> Iterator[str]:
+def _record() -> Iterator[str]:
     from benchmarks import steps
 
-    return steps.ledger_table(["lenet"])
+    return steps.record_table(["lenet"])
 
 
 def _executions() -> Iterator[str]:
@@ -122,7 +122,7 @@ def _pipeline() -> Iterator[str]:
 TABLES = {
     "steps": ("Cost of a step", _steps),
     "growth": ("Growth with training batch, clean batch and depth", _growth),
-    "ledger": ("The record of the examples", _ledger),
+    "record": ("The record of the examples", _record),
     "executions": ("Steps for each return to Python", _executions),
     "operations": ("Operations in the optimized graph", _operations),
     "profile": ("Where the time goes", _profile),

@@ -133,7 +133,7 @@ def growth_table(**rounds: int) -> Iterator[str]:
         )
 
 
-def ledger_table(networks: Sequence[str]) -> Iterator[str]:
+def record_table(networks: Sequence[str]) -> Iterator[str]:
     """What the record of the examples costs: 200 steps with it and without, in turn."""
     yield "| network | exact ms | with the record | times |"
     yield "|---|---|---|---|"

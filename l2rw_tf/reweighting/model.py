@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -97,7 +96,6 @@ class ReweightingModel(ReweightedStep):
         self._estimator = get_estimator(meta_gradient)
         self._record = Record(name="record")
         self._random_states = RandomStates(network, name="random_states")
-        self._recorded_data = ""
         self._faults = FaultWatch(name="faults")
         self._step_means = {name: keras.metrics.Mean(name=name) for name in STEP_MEANS}
         self._example_losses: ExampleLosses | None = None
@@ -140,12 +138,6 @@ class ReweightingModel(ReweightedStep):
         self._example_losses = example_losses
         self._weights_function = None
         self._checked_kind = ""
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles a loaded model as the saved one was."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None and self.network.built:
-            self.optimizer.build(self.network.trainable_variables)
 
     def fit(
         self,
@@ -237,10 +229,14 @@ class ReweightingModel(ReweightedStep):
         is_tracked = bool(track_examples or self._record.num_examples)
         self._check_before_training(batches.element_spec, batches.labels, is_tracked)
         if track_examples:
-            self._open_record(track_examples, checks.fingerprint(x, y))
-        with self._steps_logged(), self._sparse_labels_explained():
-            self._random_states.are_resumed = True
-            try:
+            data = checks.fingerprint(x, y)
+            states = (self._record, self.weighting)
+            if any([state.open_for(track_examples, data) for state in states]):
+                # The step that was traced before writes to other tables, or to none.
+                self.train_function = None
+        self._random_states.are_resumed = True
+        try:
+            with self._steps_logged():
                 history = super().fit(
                     x=batches,
                     epochs=epochs,
@@ -254,8 +250,10 @@ class ReweightingModel(ReweightedStep):
                     validation_batch_size=validation_batch_size or batch_size,
                     validation_freq=validation_freq,
                 )
-            finally:
-                self._random_states.are_resumed = False
+        except tf.errors.InvalidArgumentError as error:
+            raise sparse_label_error(error) or error from None
+        finally:
+            self._random_states.are_resumed = False
         self._look_for_faults()
         return history
 
@@ -291,9 +289,7 @@ class ReweightingModel(ReweightedStep):
             UsageError: If the data, the loss or the network cannot be used.
         """
         self._require_compiled("train_on_batch")
-        takes_text = preflight.takes_text(self.network)
-        pair, labels = single_pair(x, y, sample_weight, clean_data, class_weight, takes_text)
-        self._check_before_training(_spec(pair), labels)
+        pair = self._checked_pair(x, y, sample_weight, clean_data, class_weight)
         with self._steps_logged():
             self.make_train_function()
             self.reset_metrics()
@@ -325,9 +321,7 @@ class ReweightingModel(ReweightedStep):
                 f"weighting={self.weighting.name!r} weights an example by all its visits, so one "
                 "batch by itself has no weights: example_record() has what fit gave each example."
             )
-        takes_text = preflight.takes_text(self.network)
-        pair, labels = single_pair(x, y, sample_weight, clean_data, takes_text=takes_text)
-        self._check_before_training(_spec(pair), labels)
+        pair = self._checked_pair(x, y, sample_weight, clean_data)
         if self._weights_function is None:
             self._weights_function = tf.function(
                 self._weights_of_batch, autograph=False, jit_compile=self.jit_compile
@@ -352,24 +346,12 @@ class ReweightingModel(ReweightedStep):
     def get_config(self) -> dict[str, Any]:
         """Returns what `from_config` needs."""
         parts = {
-            "network": self.network,
             "meta_variables": self._meta_variables,
+            "meta_gradient": self._meta_gradient,
             "weighting": self.weighting,
         }
-        return {
-            "name": self.name,
-            "meta_gradient": self._meta_gradient,
-            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ReweightingModel:
-        """Makes the model that `get_config` described."""
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
-            for name in ("network", "meta_variables", "weighting")
-        }
-        return cls(**{**config, **parts})
+        serialize = keras.saving.serialize_keras_object
+        return super().get_config() | {name: serialize(part) for name, part in parts.items()}
 
     @property
     def builds_itself(self) -> bool:
@@ -379,13 +361,6 @@ class ReweightingModel(ReweightedStep):
     def _strategy_scope(self) -> contextlib.AbstractContextManager:
         strategy = strategy_of(self)
         return contextlib.nullcontext() if strategy is None else strategy.scope()
-
-    @contextlib.contextmanager
-    def _sparse_labels_explained(self) -> Iterator[None]:
-        try:
-            yield
-        except tf.errors.InvalidArgumentError as error:
-            raise sparse_label_error(error) or error from None
 
     def _require_compiled(self, method: str) -> None:
         if not self.compiled:
@@ -415,21 +390,8 @@ class ReweightingModel(ReweightedStep):
             if values is not None:
                 self._example_losses.check_labels(values, what)
 
-    def _open_record(self, num_examples: int, data: str) -> None:
-        """Begins a record, unless the one that there is has been kept of the same examples.
-
-        Args:
-            num_examples: Of the training data.
-            data: Stands for its examples; empty if that is not known.
-        """
-        is_other_data = bool(data and self._recorded_data) and data != self._recorded_data
-        for state in (self._record, self.weighting):
-            if state.num_examples != num_examples or is_other_data:
-                state.open(num_examples)
-                # The step that was traced before writes to other tables, or to none.
-                self.train_function = None
-        self._recorded_data = data
-
-
-def _spec(pair: Any) -> Any:
-    return keras.tree.map_structure(tf.type_spec_from_value, pair)
+    def _checked_pair(self, *data: Any) -> dict[str, Any]:
+        pair, labels = single_pair(*data, takes_text=preflight.takes_text(self.network))
+        spec = keras.tree.map_structure(tf.type_spec_from_value, pair)
+        self._check_before_training(spec, labels)
+        return pair

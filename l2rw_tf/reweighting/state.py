@@ -57,6 +57,24 @@ class RowState(TrainingState):
         """Begins without rows."""
         super().__init__(**kwargs)
         self.num_examples: int | None = None
+        self._data = ""
+
+    def open_for(self, num_examples: int, data: str) -> bool:
+        """Begins empty tables, unless there are some of the same examples.
+
+        Args:
+            num_examples: Number of training examples.
+            data: Stands for them; empty if that is not known.
+
+        Returns:
+            Whether they are new.
+        """
+        is_other_data = bool(data and self._data) and data != self._data
+        is_new = self.num_examples != num_examples or is_other_data
+        if is_new:
+            self.open(num_examples)
+        self._data = data
+        return is_new
 
     def open(self, num_examples: int) -> None:
         """Begins empty tables; those that were there are gone.

@@ -28,7 +28,7 @@ from l2rw_tf.reweighting.replicas import (
     sum_over_replicas,
 )
 from l2rw_tf.reweighting.variables import MetaVariables, select_meta_variables
-from l2rw_tf.reweighting.weighting.weighting import Visit, Weighting
+from l2rw_tf.reweighting.weighting.weighting import CleanPass, Visit, Weighting
 from l2rw_tf.reweighting.weights import normalize
 from l2rw_tf.reweighting.wrapper import NetworkWrapper
 
@@ -75,20 +75,10 @@ class ReweightedStep(NetworkWrapper):
             losses = self._example_losses(y, y_pred, within)
             regularization = self._regularization()
         # Lines 6, 7 and 10: u_i = −∂/∂ε_i of the clean loss at θ̂(ε) = ⟨∇ℓ_i, v⟩.
-        u, *others = alignments(tape, losses)
+        visit = self._visit(alignments(tape, losses), losses, weight, clean, rows)
+        u = visit.u
         # Line 11: from u to the weights w.
-        w = self.weighting.weigh(
-            Visit(
-                u=u,
-                alignments=[u, *others],
-                losses=losses,
-                sample_weight=weight,
-                clean=clean,
-                rows=rows,
-                times_seen=None if rows is None else self._record.times_seen(rows),
-                num_parameters=sum(math.prod(v.shape) for v in self.network.trainable_variables),
-            )
-        )
+        w = self.weighting.weigh(visit)
         # If half precision overflowed in u alone, the optimizer has to see it too.
         w = tf.where(tf.math.is_finite(u), w, u)
         # Lines 12 to 14: a step on Σ_i w_i ℓ_i. w came after the tape, so it counts as constant.
@@ -149,6 +139,18 @@ class ReweightedStep(NetworkWrapper):
         variables = select_meta_variables(self.network, self._meta_variables)
         objective = Objective(self.network, self._example_losses, variables)
         return normalize(u_of_batch(objective, batch, clean_batch, self._estimator), weight)
+
+    def _visit(
+        self,
+        alignments: list[tf.Tensor],
+        losses: tf.Tensor,
+        sample_weight: tf.Tensor | None,
+        clean: CleanPass,
+        rows: tf.Tensor | None,
+    ) -> Visit:
+        times_seen = None if rows is None else self._record.times_seen(rows)
+        num_parameters = sum(math.prod(one.shape) for one in self.network.trainable_variables)
+        return Visit(alignments, losses, sample_weight, clean, rows, times_seen, num_parameters)
 
     def _call_for_update(self, x: Any, y: Any) -> Any:
         with state_kept_without_examples(self.network, keras.tree.flatten(y)[0]):

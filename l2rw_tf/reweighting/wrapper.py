@@ -50,3 +50,23 @@ class NetworkWrapper(DistributedFit, keras.Model):
     def layers(self) -> list[keras.Layer]:
         """The network: what else the model holds is state of its training."""
         return [self.network]
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a loaded model as the saved one was."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.network.built:
+            self.optimizer.build(self.network.trainable_variables)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what `from_config` needs."""
+        return {"name": self.name, "network": keras.saving.serialize_keras_object(self.network)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> NetworkWrapper:
+        """Makes the model that `get_config` described."""
+        return cls(
+            **{
+                name: keras.saving.deserialize_keras_object(part, custom_objects=custom_objects)
+                for name, part in config.items()
+            }
+        )

@@ -36,7 +36,6 @@ class Visit:
     """One training batch, as a weighting meets it.
 
     Attributes:
-        u: The signed meta-gradient, ⟨∇ℓ_i, v⟩, shape (n,).
         alignments: ⟨∇ℓ_i, d⟩ for every direction of the clean pass, each (n,); u first.
         losses: ℓ of the training examples, shape (n,).
         sample_weight: The user's own weights s, shape (n,), or None for ones.
@@ -46,7 +45,6 @@ class Visit:
         num_parameters: The number of trainable parameters of the network.
     """
 
-    u: tf.Tensor
     alignments: list[tf.Tensor]
     losses: tf.Tensor
     sample_weight: tf.Tensor | None
@@ -54,6 +52,11 @@ class Visit:
     rows: tf.Tensor | None
     times_seen: tf.Tensor | None
     num_parameters: int
+
+    @property
+    def u(self) -> tf.Tensor:
+        """The signed meta-gradient, ⟨∇ℓ_i, v⟩, shape (n,)."""
+        return self.alignments[0]
 
 
 class Weighting(RowState):
