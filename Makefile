@@ -12,11 +12,12 @@ INSTALL := $(RUN) -m pip install --quiet --quiet --disable-pip-version-check --r
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := $(PYTHON) $(if $(PYTHON),,python3.12 python3.13 python3.11 python3 python)
 
-.PHONY: help demo test report-check kill-test bench lint clean
+.PHONY: help demo test test-fast report-check kill-test bench lint clean
 
 help:
 	@echo 'make demo    train on digits with 40 % wrong labels, reweighted and plain (DEMO_FLAGS="--seed=1" adds flags)'
 	@echo 'make test    lint and run all tests (PYTEST_FLAGS="-k name" adds flags)'
+	@echo 'make test-fast  the same without tests that start processes, compile with XLA or are slow: while working'
 	@echo 'make report-check  run the demo and look at its report in a headless Chromium (screenshots: build/report-check)'
 	@echo 'make kill-test  kill a run 30 times, resume it each time and compare its end with a run that is left alone'
 	@echo 'make bench   measure what a step costs (BENCH_FLAGS="--parts=steps" adds flags; PyTorch beside it: requirements-bench.txt)'
@@ -28,6 +29,9 @@ demo: $(VENV)/.installed
 
 test: lint
 	@$(RUN) -m pytest $(PYTEST_FLAGS)
+
+test-fast: lint
+	@$(RUN) -m pytest -m 'not process and not xla and not slow' $(PYTEST_FLAGS)
 
 # The first line finds out whether there is a browser before minutes of training.
 report-check: $(VENV)/.installed-dev

@@ -82,6 +82,7 @@ def flags(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_faults_leave_the_last_checkpoint_and_one_line(flags, tmp_path, capsys):
     directory, table = tmp_path / "run", tmp_path / "table.csv"
 

@@ -10,6 +10,7 @@ PAGE = '<!DOCTYPE html><html lang="en"><head><link rel="icon" href="data:,"></he
 DOT = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(
     not any(map(shutil.which, report_check.BROWSERS)), reason="needs a Chromium or Chrome"
 )

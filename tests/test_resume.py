@@ -45,6 +45,7 @@ def undisturbed(tmp_path_factory):
     return directory
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_and_killed_ends_as_if_nothing_had_been(
     undisturbed, tmp_path, capsys
 ):
@@ -95,6 +96,7 @@ def _names(directory):
     return sorted(str(path) for path in paths if "tfevents" not in path.name)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_as_it_is(undisturbed, capsys):
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
     assert main.main(["--resume", f"--run_dir={undisturbed}"]) == 0

@@ -127,6 +127,7 @@ def everything(tmp_path_factory):
     return planned
 
 
+@pytest.mark.slow
 def test_every_method_runs_on_digits(everything):
     with (everything.directory / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}
@@ -168,6 +169,7 @@ def test_every_method_leaves_the_bare_network(everything):
     assert len(counts) == 1
 
 
+@pytest.mark.slow
 def test_the_same_flags_give_the_same_metrics(everything, tmp_path):
     # One method of each part that draws or estimates something.
     methods = ("l2rw", "random", "resample", "s_model_conf")
@@ -270,6 +272,7 @@ def test_runs_that_fail_are_told_and_the_others_are_shown(tmp_path, capsys):
     assert "gce-learning_rate=0.02-seed=1 failed: it went wrong." in page
 
 
+@pytest.mark.slow
 def test_a_learning_rate_that_fails_is_not_chosen(tmp_path):
     planned = _plan(tmp_path, "--methods=plain", "--seeds=0,1", "--learning_rates=1e25,0.02")
     assert compare(planned, _here(planned), "the command") == []

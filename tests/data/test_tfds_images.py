@@ -276,6 +276,7 @@ def test_cifar(tmp_path, name, num_classes):
     assert source.train.y.max() < num_classes
 
 
+@pytest.mark.slow
 def test_fashion_mnist_as_it_was_prepared():
     directory = os.environ.get("TFDS_DATA_DIR", "")
     if not os.path.isdir(os.path.join(directory, "fashion_mnist")):
@@ -314,6 +315,7 @@ def digest(directory: str) -> str:
     return result.hexdigest()
 
 
+@pytest.mark.process
 def test_two_processes_that_prepare_at_once_see_the_same_bytes(tmp_path):
     code = "import sys; from tests.data import test_tfds_images as t; print(t.digest(sys.argv[1]))"
     other = subprocess.Popen(

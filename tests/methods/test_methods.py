@@ -152,6 +152,7 @@ def test_the_adaptation_layer_starts_where_its_method_says(blobs):
     np.testing.assert_allclose(start["s_model_conf"], share, atol=5e-4)
 
 
+@pytest.mark.slow
 def test_the_confusion_is_that_of_the_first_half_of_the_epochs(blobs):
     rows = _train("s_model_conf").epochs
     assert [row["phase"] for row in rows] == ["first", "first", "main", "main"]
@@ -170,6 +171,7 @@ def test_two_phases_need_two_epochs(blobs):
         training.check(config, prepared_data.prepare(config))
 
 
+@pytest.mark.slow
 def test_fine_tuning_is_plain_training_on_the_clean_data(blobs):
     steps = 7
     trained = _train("plain")
@@ -219,6 +221,7 @@ def test_early_stopping_goes_back_with_the_network_alone(blobs, method):
     assert stopped.final["test_accuracy"] == pytest.approx(accuracy)
 
 
+@pytest.mark.slow
 def test_early_stopping_comes_before_fine_tuning(blobs):
     tuned = _train("plain", early_stopping=True, finetune_steps=1, **STOPPED)
     best = int(np.argmax([row["val_accuracy"] for row in tuned.epochs[:-1]]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import subprocess
 import sys
@@ -300,8 +301,13 @@ def sources(x, y, size):
     }
 
 
-@pytest.mark.parametrize("training_kind", sources(*data(4), 2))
-@pytest.mark.parametrize("clean_kind", sources(*data(4), 2))
+@pytest.mark.parametrize(
+    ("training_kind", "clean_kind"),
+    [
+        pytest.param(*kinds, marks=() if "arrays" in kinds else pytest.mark.slow)
+        for kinds in itertools.product(sources(*data(4), 2), repeat=2)
+    ],
+)
 def test_every_kind_of_data_on_either_side(training_kind, clean_kind):
     """One batch an epoch, so that order plays no part: all kinds give the same training."""
     (x, y), clean = data(20), data(6, seed=1)
@@ -412,6 +418,7 @@ def test_clean_batches_are_shuffled_batched_and_repeated():
     assert sizes_and_order(100)[0] == [12] * 6
 
 
+@pytest.mark.process
 def test_saving_and_loading_the_model_and_the_bare_network(tmp_path):
     """The model trains on after loading; plain Keras loads the network without this package."""
     (x, y), clean = data(20), data(6, seed=1)
@@ -459,6 +466,7 @@ def test_summary_evaluate_and_predict_are_those_of_the_network(capsys):
     assert model.count_params() == plain.count_params() == 67
 
 
+@pytest.mark.xla
 def test_training_under_xla_is_that_without():
     """`jit_compile=True` gives the same parameters after some steps, to rounding."""
     (x, y), clean = data(30), data(6, seed=1)
@@ -661,6 +669,7 @@ def test_run_eagerly_is_the_same_step():
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
 
 
+@pytest.mark.process
 def test_another_backend_is_refused_in_one_sentence():
     """Before Keras fails on a backend that is not installed."""
     script = (
@@ -694,6 +703,7 @@ def test_losses_that_lose_the_first_axis_are_refused_whatever_the_batch_size(los
         ).fit(x, x, batch_size=8, clean_data=(x[:6], x[:6]), clean_batch_size=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["in the clean gradient", "in the update"])
 def test_float16_recovers_from_overflow(fault):
     """The optimizer lowers its loss scale until the step fits, and training goes on."""
@@ -713,6 +723,7 @@ def test_float16_recovers_from_overflow(fault):
     assert np.isfinite(history.history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_float16_recovers_where_u_alone_overflows():
     """Weights from history stay finite then, and the optimizer has to see it all the same."""
     with half_precision():

@@ -49,7 +49,7 @@ def assert_same(record, expected):
         np.testing.assert_allclose(record[name], column, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.xla)])
 def test_repeated_ids_and_batches_of_any_size(jit_compile):
     """Also ids that are never seen, weights of 0, and a batch whose u is 0 throughout."""
     rng = np.random.default_rng(0)

@@ -186,6 +186,7 @@ def test_exactly_one_size_of_the_clean_data_is_settled(given_, expected):
     assert RunConfig(**given_).clean_counts == expected
 
 
+@pytest.mark.process
 def test_settings_are_known_without_the_heavy_libraries():
     code = (
         "import sys; from l2rw_tf.runs import config; config.from_arguments([]);"

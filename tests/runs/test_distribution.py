@@ -63,6 +63,7 @@ def test_flags_that_do_not_go_with_several_devices(flags):
         RunConfig(**flags, distribution="mirrored")
 
 
+@pytest.mark.process
 def test_a_lost_worker_ends_the_others_and_all_resume(tmp_path):
     """Of two processes of the program one is killed; only the first writes."""
     run_dir, homes = tmp_path / "run", [tmp_path / "0", tmp_path / "1"]

@@ -69,13 +69,14 @@ def _huge_input(x, y):
     return (x * 1e38).astype(np.float32), y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "spoil", "bad", "jit_compile"),
     [
         ("plain", _nan_input, (2,), False),
         ("reweighted", _nan_input, (0, 3), False),
         ("reweighted", _huge_input, (4, 5), False),
-        ("reweighted", _nan_input, (1,), True),
+        pytest.param("reweighted", _nan_input, (1,), True, marks=pytest.mark.xla),
     ],
 )
 def test_a_step_that_is_skipped_leaves_nothing(kind, spoil, bad, jit_compile):
@@ -93,6 +94,7 @@ def test_a_step_that_is_skipped_leaves_nothing(kind, spoil, bad, jit_compile):
         assert values == pytest.approx(expected[name], rel=tolerance, abs=0), name
 
 
+@pytest.mark.slow
 def test_good_steps_are_not_skipped():
     skip = SkipNonfinite(num_classes=3)
     model, logs = _train("reweighted", _data(), skip=skip)

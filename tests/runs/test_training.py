@@ -112,6 +112,7 @@ def test_the_rows_are_those_of_the_trained_network(blobs, method):
         assert trained.epochs[-1][f"{prefix}_accuracy"] == pytest.approx(accuracy)
 
 
+@pytest.mark.slow
 def test_reweighting_comes_out_ahead(blobs):
     settings = dataclasses.replace(
         SETTINGS, noise_ratio=0.6, epochs=15, learning_rate=0.02, lr_decay_epochs=()
@@ -153,13 +154,14 @@ def test_the_rate_decays_at_the_steps_of_the_epochs(decays):
         assert float(found) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
         {"steps_per_execution": 4},
         {"optimizer": "adam", "clipnorm": 1.0, "meta_variables": "head"},
         {"optimizer": "adamw", "meta_gradient": "finite_difference"},
-        {"jit_compile": "true", "clean_batch_size": 4},
+        pytest.param({"jit_compile": "true", "clean_batch_size": 4}, marks=pytest.mark.xla),
         {"dropout": 0.5, "validation_fraction": 0.0},
         {"balanced_clean": False, "clean_per_class": None, "num_clean": 7, "clean_in_train": True},
     ],
@@ -220,6 +222,7 @@ def test_a_network_that_does_not_fit_the_data_is_refused(blobs):
         training.build_network(settings, prepared_data.prepare(settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "settings", "steps"),
     [

@@ -67,6 +67,7 @@ class Interruption(keras.callbacks.Callback):
             raise InterruptedError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighting", ["paper", "history"])
 def test_backup_and_restore_ends_as_an_uninterrupted_fit(weighting, tmp_path):
     """With batch normalization, dropout, momentum, partial batches, and the examples' record."""

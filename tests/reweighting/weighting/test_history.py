@@ -53,6 +53,7 @@ class SlowHistory:
         return w
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("imbalanced", "jit_compile", "width"),
     [
