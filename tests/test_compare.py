@@ -44,7 +44,6 @@ def _read_until(process, text):
     raise AssertionError(f"{text!r} was not printed: {process.stderr.read()}")
 
 
-@pytest.mark.process
 def test_a_comparison_that_is_killed_goes_on_where_it_was(tmp_path):
     with _start(tmp_path) as process:
         _read_until(process, "[1/2] plain, seed 0: test")
@@ -74,7 +73,6 @@ def test_a_comparison_that_is_killed_goes_on_where_it_was(tmp_path):
     assert row["command"] == "python -m l2rw_tf.compare " + " ".join(SMALL)
 
 
-@pytest.mark.process
 def test_ctrl_c_ends_the_runs_too_and_gives_code_3(tmp_path):
     process = _start(tmp_path)
     _read_until(process, "2 runs")
@@ -130,7 +128,6 @@ def test_help_shows_the_flags_of_runs_too(capsys):
     assert max(map(len, shown.splitlines())) <= 100
 
 
-@pytest.mark.process
 def test_help_loads_nothing_heavy():
     code = (
         "import sys; from l2rw_tf import compare; done = compare.main(['--help']);"
