@@ -159,6 +159,7 @@ def _check_links_to_reports(everything):
     assert all("<!DOCTYPE html>" in path.read_text(encoding="utf-8") for path in reports)
 
 
+@pytest.mark.slow
 def test_every_method_leaves_the_bare_network(everything):
     counts = set()
     for planned_run in everything.runs.values():
