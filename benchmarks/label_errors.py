@@ -76,12 +76,10 @@ MEASURES = {
 COSTS = {"train_seconds": "training (s)", "processor_seconds": "processor (s)"}
 METHODS = {
     "audit": "audit, paper's weights",
-    "audit_history": "audit, weights from history (shifted), head",
+    "audit_history": "audit, weights from history",
     "cleanlab": f"cleanlab, {NUM_FOLDS} plain trainings",
 }
-METHOD_FLAGS = {
-    "audit_history": ("--weighting=history", "--history_shape=shifted", "--meta_variables=head")
-}
+METHOD_FLAGS = {"audit_history": ("--weighting=history",)}
 
 Row = dict[str, Any]
 

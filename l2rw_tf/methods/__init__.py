@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     SampleWeights = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
+# Where none are named.
+_META_VARIABLES = {"paper": "all", "history": "head"}
+
+
 def _bare_network(network: keras.Model, config: RunConfig, data: PreparedData) -> keras.Model:
     from l2rw_tf.reweighting.replicas import DistributedFunctional
 
@@ -33,21 +37,12 @@ def _bare_network(network: keras.Model, config: RunConfig, data: PreparedData) -
 
 def _reweighting(network: keras.Model, config: RunConfig, data: PreparedData) -> keras.Model:
     from l2rw_tf import ReweightingModel
-    from l2rw_tf.reweighting.weighting.history import HistoryWeighting
 
-    weighting = config.weighting
-    if weighting == "history":
-        weighting = HistoryWeighting(
-            smoothing=config.history_smoothing,
-            shape=config.history_shape,
-            margin=config.history_margin,
-            full_visits=config.history_full_visits,
-        )
     return ReweightingModel(
         network,
-        meta_variables=config.meta_variables,
+        meta_variables=config.meta_variables or _META_VARIABLES[config.weighting],
         meta_gradient=config.meta_gradient,
-        weighting=weighting,
+        weighting=config.weighting,
     )
 
 

@@ -22,7 +22,6 @@ _splits = functools.partial(setting, group="Splits")
 _network = functools.partial(setting, group="Network")
 _method = functools.partial(setting, group="Method")
 _training = functools.partial(setting, group="Training")
-_history = functools.partial(setting, group="Constants of --weighting=history")
 _execution = functools.partial(setting, group="Execution")
 _interruptions = functools.partial(setting, group="Interruptions")
 _output = functools.partial(setting, group="Output")
@@ -159,10 +158,10 @@ class RunConfig(Settings):
     with_plain: bool = _method(
         False, "Trains plainly too, on the same corrupted data from the same initial parameters."
     )
-    meta_variables: str = _method(
-        "all",
+    meta_variables: str | None = _method(
+        None,
         "The variables that the weights are derived through: all, or those of the last layer alone "
-        "(head), which is cheaper.",
+        "(head), which is cheaper. Default: all, and head with --weighting=history.",
         choices=("all", "head"),
     )
     weighting: str = _method(
@@ -227,28 +226,6 @@ class RunConfig(Settings):
         0,
         "Decides splits, corruption, initial parameters, order and augmentation.",
         at_least=0,
-    )
-
-    history_smoothing: float = _history(
-        0.7,
-        "Share of an example's smoothed meta-gradient that stays at a visit; 1: the mean of all "
-        "visits. The shape likeness has it for the record alone, and no margin or first visits.",
-        at_least=0,
-        at_most=1,
-    )
-    history_shape: str = _history(
-        "likeness",
-        "By how like the clean examples an example is (likeness); or by the smoothed "
-        "meta-gradient s alone: half of the weight to all that are not against the clean "
-        "examples, half in proportion to max(s, 0) (mixed); in proportion to max(s + margin, 0) "
-        "(shifted), max(s, 0) (rectified), 1 above -margin (equal), a sigmoid of 3 s.",
-        choices=("likeness", "mixed", "shifted", "rectified", "equal", "sigmoid"),
-    )
-    history_margin: float = _history(
-        1.0, "The margin, in units of the mean absolute meta-gradient of a batch.", at_least=0
-    )
-    history_full_visits: int = _history(
-        1, "First visits at which an example gets the weight 1.", at_least=0
     )
 
     distribution: str = _execution(
@@ -346,8 +323,6 @@ class RunConfig(Settings):
             raise UsageError(
                 "early_stopping needs held-out examples: validation_fraction must be above 0."
             )
-        if self.history_shape == "mixed" and self.history_margin == 0:
-            raise UsageError("history_margin must be above 0 for history_shape=mixed.")
         if self.distribution != distribution.NONE:
             self._check_distribution()
         if self.resume and not self.run_dir:

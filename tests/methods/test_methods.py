@@ -237,10 +237,20 @@ def test_batches_are_the_same_for_every_method_that_shuffles(blobs):
         assert [batch[1].numpy().tolist() for batch in itertools.islice(batches, 3)] == expected
 
 
-@pytest.mark.parametrize("weighting", ["paper", "history"])
-def test_the_weighting_is_the_settings(weighting, blobs):
-    config = dataclasses.replace(SETTINGS, weighting=weighting, history_smoothing=0.9)
+@pytest.mark.parametrize(
+    ("settings", "weighting", "meta_variables"),
+    [
+        ({}, "paper", "all"),
+        ({"meta_variables": "head"}, "paper", "head"),
+        ({"weighting": "history"}, "history", "head"),
+        ({"weighting": "history", "meta_variables": "all"}, "history", "all"),
+    ],
+    ids=str,
+)
+def test_weighting_and_meta_variables_are_the_settings(settings, weighting, meta_variables, blobs):
+    config = dataclasses.replace(SETTINGS, **settings)
     data = prepared_data.prepare(config)
     model = METHODS["l2rw"].model(training.build_network(config, data), config, data)
-    found = model.get_config()["weighting"]
-    assert found == "paper" if weighting == "paper" else found["smoothing"] == 0.9
+    found = model.get_config()
+    assert (found["weighting"] == "paper") == (weighting == "paper")
+    assert found["meta_variables"] == meta_variables

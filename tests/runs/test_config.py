@@ -114,7 +114,6 @@ def test_every_flag_has_a_help_text():
         (["--lr_decay_epochs=9,3"], ["lr_decay_epochs", "increase", "9.0,3.0"]),
         (["--lr_decay_epochs=3,3"], ["lr_decay_epochs", "increase"]),
         (["--lr_decay_epochs=-3"], ["lr_decay_epochs", "above 0", "-3"]),
-        (["--history_shape=mixed", "--history_margin=0"], ["history_margin", "above 0", "mixed"]),
         (["--clean_per_class=5", "--num_clean=9"], ["clean_per_class=5", "num_clean=9", "one of"]),
         (["--num_clean=0"], ["num_clean", "at least 1", "got 0"]),
         (["--imbalance_ratio=9"], ["imbalance_ratio=9", "imbalance_type", "two_class"]),
