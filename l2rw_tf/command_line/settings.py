@@ -13,7 +13,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from absl import flags
 
@@ -30,6 +30,7 @@ def setting(
     at_most: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    affects_result: bool = True,
 ) -> Any:
     """Declares one field of a `Settings` class.
 
@@ -42,15 +43,20 @@ def setting(
         at_most: Largest number.
         above: Number that it must be above.
         below: Number that it must be below.
+        affects_result: Whether it changes what is computed, for `differences`.
     """
     limits = {"at least": at_least, "at most": at_most, "above": above, "below": below}
     metadata = {
         "help": help_text,
         "group": group,
         "choices": tuple(choices),
+        "affects_result": affects_result,
         "limits": {words: limit for words, limit in limits.items() if limit is not None},
     }
     return dataclasses.field(default=default, metadata=metadata)
+
+
+_Part = TypeVar("_Part", bound="Settings")
 
 
 class Settings:
@@ -62,14 +68,27 @@ class Settings:
     """
 
     def __post_init__(self) -> None:
-        """Checks every field by itself, then the fields together."""
+        """Checks every field by itself, then the fields of each class together."""
         for field in dataclasses.fields(self):
             value = _checked(type(self), field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
-        self.check_together()
+        for kind in reversed(type(self).__mro__):
+            if "check_together" in vars(kind):
+                kind.check_together(self)
 
     def check_together(self) -> None:
-        """Checks what no field can know by itself; each field is in its own type by now."""
+        """Checks what no field can know by itself; each field is in its own type by now.
+
+        The `check_together` of every class that settings are composed of is called.
+        """
+
+    def part(self, kind: type[_Part]) -> _Part:
+        """Returns the settings of one of the classes that these are composed of.
+
+        Args:
+            kind: That class.
+        """
+        return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(kind)})
 
     def flag_lines(self) -> list[str]:
         """The flags that give these settings again, one `--name=value` each."""
@@ -78,6 +97,26 @@ class Settings:
             for field in dataclasses.fields(self)
             if getattr(self, field.name) is not None
         ]
+
+
+def differences(one: Settings, other: Settings) -> dict[str, tuple[str, str]]:
+    """Returns in what two settings of one class differ that changes what is computed.
+
+    Args:
+        one: The first.
+        other: The second.
+
+    Returns:
+        By the name of the field, both values as words.
+    """
+    found = {}
+    for field in dataclasses.fields(one):
+        values = getattr(one, field.name), getattr(other, field.name)
+        if field.metadata["affects_result"] and values[0] != values[1]:
+            found[field.name] = tuple(
+                "not given" if value is None else as_text(value) or "empty" for value in values
+            )
+    return found
 
 
 def from_arguments(arguments: Sequence[str], *kinds: type[Settings]) -> tuple[Settings, ...]:
@@ -175,13 +214,14 @@ def help_text(usage: str, *kinds: type[Settings]) -> str:
         *kinds: The classes whose fields are the flags.
     """
     wrap = functools.partial(textwrap.fill, width=100, initial_indent=" " * 6)
-    lines = [usage.rstrip()]
-    group = None
+    groups: dict[str, list[tuple[type[Settings], dataclasses.Field]]] = {}
     for kind in kinds:
         for field in dataclasses.fields(kind):
-            if field.metadata["group"] != group:
-                group = field.metadata["group"]
-                lines.append(f"\n{group}:")
+            groups.setdefault(field.metadata["group"], []).append((kind, field))
+    lines = [usage.rstrip()]
+    for group, fields in groups.items():
+        lines.append(f"\n{group}:")
+        for kind, field in fields:
             text = field.metadata["help"]
             if field.metadata["choices"]:
                 text += f" One of {', '.join(field.metadata['choices'])}."
