@@ -132,7 +132,7 @@ def _joined(first: Examples, second: Examples) -> Examples:
 
 def measure(method: str, settings: RunConfig) -> Row:
     """Trains, scores, and compares with the truth."""
-    data = prepared_data.prepare(settings)
+    data = prepared_data.prepare(settings, settings.seed)
     # Nothing is measured on the test data, which a training looks at after each epoch.
     splits = dataclasses.replace(data.splits, test=data.splits.test.take(np.arange(1)))
     data = dataclasses.replace(data, splits=splits)

@@ -36,7 +36,7 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     augment: Augmentation = "none",
-    with_positions: bool = False,
+    with_rows: bool = False,
     sampling: Sampling = "shuffled",
 ) -> tf.data.Dataset:
     """Returns endless random batches, each a function of the seed and of its step alone.
@@ -53,14 +53,14 @@ def training_batches(
             colour), cropped back at random to its size; the border is 4 pixels wide at 32x32, as in
             the paper, and in proportion (an eighth) at other sizes. `"crop_flip"`: mirrored with
             chance one half as well.
-        with_positions: Adds where the examples are among the given ones, counted from 0.
+        with_rows: Adds the examples' rows: their places among the given ones, counted from 0.
         sampling: `"shuffled"`: every epoch goes through all examples once, in an order of its own;
             its last batch may be smaller. `"balanced"`: a batch has as many examples of each class
             (by its given label; up to one, in turn), drawn at random with repetition; so RESAMPLE
             of Ren et al. 2018, section 4.1.
 
     Returns:
-        A data set of (x, y) or (x, y, positions): x float32 (batch, ...), y and positions int64
+        A data set of (x, y) or (x, y, rows): x float32 (batch, ...), y and rows int64
         (batch,). The batch size is part of the element's shape where every batch has as many
         examples.
 
@@ -82,7 +82,7 @@ def training_batches(
         if augment != "none":
             inputs = _crop(inputs, tf.random.fold_in(augmentation_seed, step), augment)
         labels = tf.gather(y, indices)
-        if with_positions:
+        if with_rows:
             return inputs, labels, tf.cast(indices, tf.int64)
         return inputs, labels
 
@@ -94,7 +94,7 @@ def training_batches(
 
 
 def _shuffled(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
-    """Returns (step, positions of its examples), every epoch through all examples once."""
+    """Returns (step, rows of its examples), every epoch through all examples once."""
     n = len(y)
     steps = steps_per_epoch(n, batch_size)
     order_seed = tensorflow_seed(seed, Stream.BATCHES)
@@ -118,7 +118,7 @@ def _shuffled(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.
 
 
 def _balanced(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
-    """Returns (step, positions of its examples), the classes that occur taking turns."""
+    """Returns (step, rows of its examples), the classes that occur taking turns."""
     counts = np.bincount(y)
     occurring = np.flatnonzero(counts)
     order_seed = tensorflow_seed(seed, Stream.BALANCED_BATCHES)
