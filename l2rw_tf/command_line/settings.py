@@ -199,10 +199,7 @@ def _define_flag(kind: type[Settings], field: dataclasses.Field, values: flags.F
         flag = flags.BooleanFlag(field.name, field.default, help_text)
         flag.parser = _BooleanParser()
     else:
-        parser = _PARSERS[value_type.base, value_type.item]()
-        if value_type.optional:
-            parser = _OptionalParser(parser)
-        flag = flags.Flag(parser, None, field.name, field.default, help_text)
+        flag = flags.Flag(_Parser(value_type), None, field.name, field.default, help_text)
     flags.DEFINE_flag(flag, values)
 
 
@@ -239,66 +236,27 @@ def help_text(usage: str, *kinds: type[Settings]) -> str:
     return "\n".join(lines)
 
 
-class _TextParser(flags.ArgumentParser):
-    """A text that config.cfg can hold on one line."""
+class _Parser(flags.ArgumentParser):
+    """Reads values of a field's type; an empty text can undo a flagfile's value if None is one."""
 
-    def parse(self, argument: Any) -> str:
-        return argument
-
-
-class _NumberParser(flags.ArgumentParser):
-    """A number; flags that were not given keep None."""
-
-    number: type = float
-    wanted = "a number"
+    def __init__(self, value_type: _Type) -> None:
+        self._type = value_type
 
     def parse(self, argument: Any) -> Any:
         if not isinstance(argument, str):
             return argument
+        if self._type.optional and not argument:
+            return None
         try:
-            return self.number(argument)
+            if self._type.item is None:
+                return self._type.base(argument)
+            parts = (part.strip() for part in argument.split(","))
+            return tuple(self._type.item(part) for part in parts if part)
         except ValueError:
-            raise ValueError(f"needs {self.wanted}") from None
-
-
-class _IntegerParser(_NumberParser):
-    number = int
-    wanted = "a whole number"
-
-
-class _SequenceParser(flags.ArgumentParser):
-    """Items with commas between them."""
-
-    item: type = str
-    wanted = "texts with commas between them"
-
-    def parse(self, argument: Any) -> tuple[Any, ...]:
-        if not isinstance(argument, str):
-            return tuple(argument)
-        try:
-            return tuple(self.item(part.strip()) for part in argument.split(",") if part.strip())
-        except ValueError:
-            raise ValueError(f"needs {self.wanted}") from None
-
-
-class _NumbersParser(_SequenceParser):
-    item = float
-    wanted = "numbers with commas between them, such as 89,133"
-
-
-class _IntegersParser(_SequenceParser):
-    item = int
-    wanted = "whole numbers with commas between them, such as 0,1,2"
-
-
-class _OptionalParser(flags.ArgumentParser):
-    """Lets an empty value stand for one that was not given, so that a flagfile's can be undone."""
-
-    def __init__(self, parser: flags.ArgumentParser) -> None:
-        self._parser = parser
-
-    def parse(self, argument: Any) -> Any:
-        return None if argument == "" else self._parser.parse(argument)
+            between = "" if self._type.item is None else " with commas between them"
+            raise ValueError(
+                f"needs {_WANTED[self._type.base, self._type.item]}{between}"
+            ) from None
 
 
 class _BooleanParser(flags.BooleanParser):
@@ -310,14 +268,6 @@ class _BooleanParser(flags.BooleanParser):
 
 
 _LARGEST_INTEGER = 2**31 - 1
-_PARSERS = {
-    (str, None): _TextParser,
-    (int, None): _IntegerParser,
-    (float, None): _NumberParser,
-    (tuple, str): _SequenceParser,
-    (tuple, int): _IntegersParser,
-    (tuple, float): _NumbersParser,
-}
 _WANTED = {
     (str, None): "a text",
     (bool, None): "true or false",
