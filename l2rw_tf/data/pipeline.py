@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -65,13 +65,9 @@ def training_batches(
         examples.
 
     Raises:
-        UsageError: No examples, or an argument out of range.
+        UsageError: No examples, or an augmentation of what is no image.
     """
-    _check(examples, batch_size, augment)
-    if sampling not in get_args(Sampling):
-        raise UsageError(
-            f"sampling must be one of {', '.join(get_args(Sampling))}, got {sampling!r}."
-        )
+    _check(examples, augment)
     augmentation_seed = tensorflow_seed(seed, Stream.AUGMENTATION)
     read = _reader(examples.x)
     with tf.device("CPU:0"):
@@ -86,7 +82,7 @@ def training_batches(
             return inputs, labels, tf.cast(indices, tf.int64)
         return inputs, labels
 
-    indices = _shuffled if sampling == "shuffled" else _balanced
+    indices = {"shuffled": _shuffled, "balanced": _balanced}[sampling]
     dataset = indices(examples.y, batch_size, seed, start_step)
     batches = dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
     # Known to be endless, it is not read in search of its end.
@@ -153,9 +149,9 @@ def evaluation_batches(
         A finite data set of (x, y): x float32 (batch, ...), y int64 (batch,).
 
     Raises:
-        UsageError: No examples, or a batch size below 1.
+        UsageError: No examples.
     """
-    _check(examples, batch_size, "none")
+    _check(examples, "none")
     n = len(examples)
     read = _reader(examples.x)
     with tf.device("CPU:0"):
@@ -183,16 +179,10 @@ def _reader(x: np.ndarray | StoredImages) -> Callable[[tf.Tensor], tf.Tensor]:
     return read
 
 
-def _check(examples: Examples, batch_size: int, augment: str) -> None:
+def _check(examples: Examples, augment: str) -> None:
     """Refuses what gives no batches."""
     if not len(examples):
         raise UsageError("there are no examples to make batches of.")
-    if batch_size < 1:
-        raise UsageError(f"batch_size must be at least 1, got {batch_size}.")
-    if augment not in get_args(Augmentation):
-        raise UsageError(
-            f"augment must be one of {', '.join(get_args(Augmentation))}, got {augment!r}."
-        )
     if augment != "none" and examples.x.ndim != 4:
         raise UsageError(f"augment={augment!r} is for images; for tables it must be 'none'.")
 

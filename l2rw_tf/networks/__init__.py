@@ -125,10 +125,6 @@ def get(
         raise UsageError(f"input_shape must have sizes of at least 1, got {input_shape}.")
     if num_classes < 2:
         raise UsageError(f"num_classes must be at least 2, got {num_classes}.")
-    if not weight_decay >= 0:
-        raise UsageError(f"weight_decay must be at least 0, got {weight_decay}.")
-    if dropout is not None and not 0 <= dropout < 1:
-        raise UsageError(f"dropout must lie between 0 and 1 (1 excluded), got {dropout}.")
 
     # These import Keras.
     from l2rw_tf.networks.weights import Weights

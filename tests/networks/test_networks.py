@@ -193,9 +193,6 @@ def test_gradients_reach_every_variable():
         ({"name": "mlp", "input_shape": (0,)}, r"sizes of at least 1, got \(0,\)"),
         ({"name": "mlp", "input_shape": ()}, r"sizes of at least 1, got \(\)"),
         ({"name": "mlp", "num_classes": 1}, "num_classes must be at least 2, got 1"),
-        ({"name": "mlp", "weight_decay": -1.0}, "weight_decay must be at least 0, got -1.0"),
-        ({"name": "mlp", "weight_decay": float("nan")}, "weight_decay must be at least 0, got nan"),
-        ({"name": "mlp", "dropout": 1.0}, "dropout must lie between 0 and 1 .* got 1.0"),
         (
             {"name": "resnet8", "dropout": 0.5},
             "'resnet8' has no dropout; set dropout to 0, got 0.5",
