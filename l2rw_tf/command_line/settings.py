@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import operator
 import textwrap
 import types
 import typing
@@ -268,6 +269,12 @@ class _BooleanParser(flags.BooleanParser):
 
 
 _LARGEST_INTEGER = 2**31 - 1
+_HOLDS = {
+    "at least": operator.ge,
+    "at most": operator.le,
+    "above": operator.gt,
+    "below": operator.lt,
+}
 _WANTED = {
     (str, None): "a text",
     (bool, None): "true or false",
@@ -350,15 +357,9 @@ def _check_text(field: dataclasses.Field, value: str) -> None:
 
 def _check_number(field: dataclasses.Field, value: float) -> None:
     limits = field.metadata["limits"]
-    holds = {
-        "at least": lambda limit: value >= limit,
-        "at most": lambda limit: value <= limit,
-        "above": lambda limit: value > limit,
-        "below": lambda limit: value < limit,
-    }
     if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
         raise UsageError(f"{field.name} must be at most {_LARGEST_INTEGER}, got {value}.")
-    if math.isfinite(value) and all(holds[words](limit) for words, limit in limits.items()):
+    if math.isfinite(value) and all(_HOLDS[words](value, limit) for words, limit in limits.items()):
         return
     if {"at least", "at most"} <= set(limits):
         possible = f"lie between {limits['at least']:g} and {limits['at most']:g}"

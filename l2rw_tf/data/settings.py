@@ -142,6 +142,5 @@ class DataSettings(Settings):
     @property
     def clean_counts(self) -> dict[str, int | None]:
         """The size of the clean data as `split` takes it: exactly one of the two is a number."""
-        if self.clean_per_class is None and self.num_clean is None:
-            return {"clean_per_class": DEFAULT_CLEAN_PER_CLASS, "num_clean": None}
-        return {"clean_per_class": self.clean_per_class, "num_clean": self.num_clean}
+        by_default = DEFAULT_CLEAN_PER_CLASS if self.num_clean is None else None
+        return {"clean_per_class": self.clean_per_class or by_default, "num_clean": self.num_clean}

@@ -20,28 +20,25 @@ class Entry(NamedTuple):
     Attributes:
         title: What tables and figures call it.
         summary: What it does, for `--help`.
-        file: The file that has it.
+        file: The file that has it, if that is not of its name.
     """
 
     title: str
     summary: str
-    file: str
+    file: str = ""
 
 
 METHODS = {
-    "l2rw": Entry(
-        "reweighted", "examples are reweighted by the clean data (Ren et al. 2018)", "l2rw"
-    ),
-    "plain": Entry("plain", "ordinary training", "plain"),
+    "l2rw": Entry("reweighted", "examples are reweighted by the clean data (Ren et al. 2018)"),
+    "plain": Entry("plain", "ordinary training"),
     "random": Entry(
         "random weights", "rectified Gaussian weights, drawn anew for each batch", "random_weights"
     ),
-    "proportion": Entry("proportion", "classes weighted by their inverse frequency", "proportion"),
-    "resample": Entry("resampling", "class-balanced batches, drawn with repetition", "resample"),
+    "proportion": Entry("proportion", "classes weighted by their inverse frequency"),
+    "resample": Entry("resampling", "class-balanced batches, drawn with repetition"),
     "hard_mining": Entry(
         "hard mining",
         "of the largest class only the hardest examples of a batch, as many as others have",
-        "hard_mining",
     ),
     "reed_soft": Entry(
         "bootstrapping, soft",
@@ -53,9 +50,7 @@ METHODS = {
         "20 % of the target is the class predicted (Reed et al. 2014)",
         "bootstrapping",
     ),
-    "s_model": Entry(
-        "S-model", "a noise adaptation layer on top (Goldberger and Ben-Reuven 2017)", "s_model"
-    ),
+    "s_model": Entry("S-model", "a noise adaptation layer on top (Goldberger and Ben-Reuven 2017)"),
     "s_model_conf": Entry(
         "S-model + confusion",
         "the same after half of the epochs trained plainly, started from their confusion matrix",
@@ -64,13 +59,11 @@ METHODS = {
     "weighted": Entry(
         "weighted (oracle)",
         "classes weighted by their true size over that of the labels given, which an oracle knows",
-        "weighted",
     ),
-    "clean_only": Entry("clean only", "ordinary training on the clean data alone", "clean_only"),
+    "clean_only": Entry("clean only", "ordinary training on the clean data alone"),
     "gce": Entry(
         "generalized cross-entropy",
         "a loss between cross-entropy and absolute error (Zhang and Sabuncu 2018)",
-        "gce",
     ),
 }
 
@@ -81,4 +74,4 @@ def get(name: str) -> Method:
     Args:
         name: Its name in `METHODS`.
     """
-    return getattr(importlib.import_module(f"{__name__}.{METHODS[name].file}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{METHODS[name].file or name}"), name)
