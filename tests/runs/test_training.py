@@ -11,7 +11,6 @@ import tensorflow as tf
 from l2rw_tf.data import pipeline, prepared_data
 from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.runs import phases, training
-from l2rw_tf.runs.batches import augmentation
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.epoch_record import COLUMNS
 
@@ -131,31 +130,6 @@ def test_the_same_seed_gives_the_same_rows(blobs):
 
 
 @pytest.mark.parametrize(
-    ("max_steps", "expected"), [(None, (6, 3)), (4, (4, 1)), (6, (6, 1)), (13, (6, 2))]
-)
-def test_the_length_is_whole_epochs_within_max_steps(max_steps, expected):
-    settings = dataclasses.replace(SETTINGS, max_steps=max_steps)
-    assert phases.length(settings, 111) == expected
-
-
-@pytest.mark.parametrize(
-    ("asked", "steps", "expected"), [(1, 6, 1), (4, 6, 3), (6, 6, 6), (100, 6, 6), (10, 13, 1)]
-)
-def test_executions_divide_the_epoch(asked, steps, expected):
-    assert phases.steps_per_execution(asked, steps) == expected
-
-
-@pytest.mark.parametrize("decays", [(), (1,), (1, 2.5), (0.5, 2, 2.5)])
-def test_the_rate_decays_at_the_steps_of_the_epochs(decays):
-    settings = dataclasses.replace(SETTINGS, lr_decay_epochs=decays)
-    schedule = phases.schedule(settings, STEPS_AN_EPOCH)
-    for step in range(3 * STEPS_AN_EPOCH):
-        expected = 0.1 * 0.5 ** sum(step >= epoch * STEPS_AN_EPOCH for epoch in decays)
-        found = schedule(step) if callable(schedule) else schedule
-        assert float(found) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
     "settings",
     [
         {"steps_per_execution": 4},
@@ -200,17 +174,6 @@ def test_a_training_that_diverges_is_ended(blobs, method):
         _train(method, settings)
     assert 1 <= caught.value.step < 50 * STEPS_AN_EPOCH
     assert str(caught.value.step) in str(caught.value)
-
-
-def test_images_are_augmented_by_their_colour(blobs):
-    assert augmentation("auto", blobs) == "none"
-    for channels, expected in ((1, "none"), (3, "crop_flip")):
-        images = dataclasses.replace(
-            blobs.train, x=np.zeros((len(blobs.train), 8, 8, channels), np.uint8)
-        )
-        source = dataclasses.replace(blobs, kind="image", train=images)
-        assert augmentation("auto", source) == expected
-        assert augmentation("crop", source) == "crop"
 
 
 def test_a_network_that_does_not_fit_the_data_is_refused(blobs):
