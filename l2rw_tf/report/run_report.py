@@ -11,7 +11,7 @@ import numpy as np
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.methods import METHODS
 from l2rw_tf.report import page as report
-from l2rw_tf.runs import progress
+from l2rw_tf.runs import words
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.example_table import class_logits
 from l2rw_tf.runs.run_directory import RunDirectory
@@ -44,7 +44,7 @@ def write(
             report.Report(
                 heading=heading,
                 summary=METHODS[config.method].summary,
-                noise=progress.noise_in_words(config, None),
+                noise=words.noise_in_words(config, None),
                 trainings={
                     method: report.ReportedTraining(
                         METHODS[method].title, trained.epochs, results, _confusion(trained, data)

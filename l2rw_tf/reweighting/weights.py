@@ -1,13 +1,7 @@
-"""From the meta-gradient to example weights: step 3 of the method (equations 6 to 9).
-
-Below it, the other weightings that the paper compares with.
-"""
+"""From the meta-gradient to example weights: step 3 of the method (equations 6 to 9)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.reweighting.replicas import mean_over_examples, sum_over_replicas
@@ -67,39 +61,3 @@ def zero_weight_share(weights: tf.Tensor) -> tf.Tensor:
         weights: Example weights, shape (N,).
     """
     return mean_over_examples(tf.cast(tf.equal(weights, 0), weights.dtype))
-
-
-def random_weights(batch_size: tf.Tensor | int, seed: tf.Tensor | tuple[int, int]) -> tf.Tensor:
-    """Returns the weights of the paper's random baseline: rectified Gaussian, normalized.
-
-    Ren et al. 2018, section 4.1: w_i = max(z_i, 0) / Σ_k max(z_k, 0) with z_i ~ N(0, 1).
-
-    Args:
-        batch_size: N.
-        seed: Two integers; the same ones give the same weights.
-
-    Returns:
-        w, float32, shape (N,): not negative, with sum 1 (or 0 throughout, as for a batch of one
-        whose z is negative).
-    """
-    return normalize(tf.random.stateless_normal([batch_size], seed, alg="philox"))
-
-
-def class_weights(counts: Sequence[float], wanted: Sequence[float] | None = None) -> np.ndarray:
-    """Returns a weight for each class with which it counts for as many examples as it should.
-
-    The weight of class c is wanted_c / counts_c, 0 for a class without examples. By default every
-    class that has examples is to count for as many: n / (C counts_c), the inverse frequency.
-
-    Args:
-        counts: How many examples each class has, (classes,).
-        wanted: For how many each class is to count, (classes,), with the same sum.
-
-    Returns:
-        (classes,) float32; their mean over the examples is 1.
-    """
-    counts = np.asarray(counts, np.float64)
-    if wanted is None:
-        wanted = counts.sum() / np.count_nonzero(counts)
-    weights = np.divide(wanted, counts, out=np.zeros_like(counts), where=counts > 0)
-    return weights.astype(np.float32)

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import functools
 import importlib.metadata
 import json
 import os
 import platform
-import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from l2rw_tf import __version__, networks
-from l2rw_tf.command_line import program
+import keras
+import tensorflow as tf
+
+from l2rw_tf import __version__
+from l2rw_tf.command_line import program, settings
+from l2rw_tf.data import prepared_data
+from l2rw_tf.data.prepared_data import PreparedData
+from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
 from l2rw_tf.methods import METHODS
 from l2rw_tf.runs import config as config_module
-from l2rw_tf.runs import distribution
-from l2rw_tf.runs.config import RunConfig
+from l2rw_tf.runs import distribution, epoch_record, events, training, words
+from l2rw_tf.runs.config import ExecutionSettings, RunConfig, TrainingSettings
 from l2rw_tf.runs.distribution import Worker
+from l2rw_tf.runs.phases import steps_of_epochs
+from l2rw_tf.runs.progress import Progress
 from l2rw_tf.runs.resume.checkpoints import Checkpoints
+from l2rw_tf.runs.resume.journal import Journal
 from l2rw_tf.runs.run_directory import RunDirectory, check_vacant
+from l2rw_tf.runs.training import Training
 
 _VERSIONED = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
-_TITLES = {name: method.title for name, method in METHODS.items()}
+_TITLES = {name: entry.title for name, entry in METHODS.items()}
 
 
 def run(config: RunConfig) -> dict[str, Any]:
@@ -47,7 +55,6 @@ def run(config: RunConfig) -> dict[str, Any]:
         OSError: If a file of the run directory cannot be written.
     """
     with contextlib.ExitStack() as scope:
-        # What needs no TensorFlow to be found wrong is found before it is loaded.
         worker = distribution.this_worker(config.distribution)
         directory = RunDirectory.of_run(config.run_dir) if config.resume else None
         if directory is not None:
@@ -59,52 +66,64 @@ def run(config: RunConfig) -> dict[str, Any]:
                 scope.enter_context(directory.locked())
         elif worker.is_chief:
             check_vacant(config.run_dir)
-        if config.network != "auto":
-            networks.validate_name(config.network)
-        scope.enter_context(_tensorflow_set_up(config, worker))
+        scope.enter_context(_tensorflow_set_up(config.part(ExecutionSettings), worker))
         return _run(config, directory, worker)
 
 
 def _check_flags(config: RunConfig, directory: RunDirectory) -> None:
-    """Refuses to go on with a run that was given other flags."""
-    differences = config_module.differences(
-        config, config_module.from_arguments(directory.read_flags())
-    )
-    if differences:
+    """Refuses to resume a run with other flags than it was given."""
+    found = settings.differences(config_module.from_arguments(directory.read_flags()), config)
+    if found:
+        flags = (f"{name} ({there} there, {here} here)" for name, (there, here) in found.items())
         raise UsageError(
-            f"run_dir={directory.path} holds a run with other flags: {', '.join(differences)}. "
-            "Leave them out to go on with it (--resume_learning_rate changes its learning rate), "
-            "or name another directory."
+            f"run_dir={directory.path} holds a run with other flags: {', '.join(flags)}. Leave "
+            "them out to resume it (--resume_learning_rate changes its learning rate), or name "
+            "another directory."
         )
 
 
-def _run(config: RunConfig, directory: RunDirectory | None, worker: Worker) -> dict[str, Any]:
-    from l2rw_tf.data import prepared_data
-    from l2rw_tf.runs import progress, training
-
+@contextlib.contextmanager
+def _tensorflow_set_up(settings: ExecutionSettings, worker: Worker) -> Iterator[None]:
+    """Applies the settings that are global in TensorFlow and Keras."""
+    deterministic = settings.deterministic == "true"
+    if settings.deterministic == "auto":
+        deterministic = not tf.config.list_physical_devices("GPU")
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings.dtype_policy)
     try:
-        data = prepared_data.prepare(config)
+        with distribution.scope(settings.distribution, worker):
+            yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _run(config: RunConfig, directory: RunDirectory | None, worker: Worker) -> dict[str, Any]:
+    try:
+        data = prepared_data.prepare(config.part(DataSettings), config.seed)
     except UsageError as error:
         if directory is None:
             raise
         # It could be used when the run began.
         raise RunFailed(f"{error} The run in {directory.path} is as it was.") from error
     if data.unavailable:
-        print(progress.fallback_banner(config.dataset, data.source.name, data.unavailable))
+        print(words.fallback_banner(config.dataset, data.source.name, data.unavailable))
     # In advance, so that a mistake leaves no directory behind.
     training.check(config, data)
     if not worker.is_chief:
         return _train_beside_chief(config, data, directory)
     if directory is not None:
         return _train(config, data, directory, _checkpoints(config, directory))
-    directory = RunDirectory.create(config.run_dir, f"{_name(config, data)}-seed{config.seed}")
+    name = config.name or words.name_of_run(config, data, config.method)
+    directory = RunDirectory.create(config.run_dir, f"{name}-seed{config.seed}")
     with directory.locked():
         directory.write_flags(config.flag_lines())
         return _train(config, data, directory, _checkpoints(config, directory))
 
 
 def _train_beside_chief(
-    config: RunConfig, data: Any, directory: RunDirectory | None
+    config: RunConfig, data: PreparedData, directory: RunDirectory | None
 ) -> dict[str, Any]:
     """Does all that the chief does, step by step with it, and leaves nothing."""
     with (
@@ -122,56 +141,75 @@ def _checkpoints(config: RunConfig, directory: RunDirectory, writes: bool = True
 
 
 def _train(
-    config: RunConfig, data: Any, directory: RunDirectory, checkpoints: Checkpoints
+    config: RunConfig, data: PreparedData, directory: RunDirectory, checkpoints: Checkpoints
 ) -> dict[str, Any]:
-    """Begins or goes on with the trainings, and writes down what came of them."""
-    from l2rw_tf.runs.resume import journal as journals
-
-    directory.write_text("config.cfg", _config_text(config, data))
-    heading = _heading(config, data)
-    _introduce(config, data, heading)
-    journal = journals.Journal(checkpoints, config, data)
-    _tell(journal, directory)
+    """Begins or resumes the trainings, and writes down what came of them."""
+    journal = Journal(checkpoints, config, data)
+    directory.write_text("config.cfg", _config_text(journal, data))
+    heading = words.heading(config, data, config.seed)
+    sizes = ", ".join(f"{size:,} {name}" for name, size in _sizes(data).items())
+    print(f"{heading}\n{sizes} examples; {_device()}", flush=True)
+    _tell(journal)
     try:
         trainings = _trainings(journal, data, directory)
-        return _write_results(config, data, directory, trainings, heading)
+        return _write_results(journal, data, directory, trainings, heading)
     except program.Stopped as stopped:
-        stopped.outcome = _how_to_go_on(directory, checkpoints, "")
+        stopped.outcome = _how_to_resume(directory, checkpoints, "")
         raise
     except TrainingDiverged as error:
         smaller = f" --resume_learning_rate={journal.config.learning_rate / 3:.2g}"
         raise TrainingDiverged(
-            f"{error} {_how_to_go_on(directory, checkpoints, smaller)}", error.step
+            f"{error} {_how_to_resume(directory, checkpoints, smaller)}", error.step
         ) from error
 
 
-def _tell(journal: Any, directory: RunDirectory) -> None:
-    """Says where the run goes on, and what stood in the way."""
+def _config_text(journal: Journal, data: PreparedData) -> str:
+    """The flagfile that repeats the run, with the data set that was really used."""
+    lines = [
+        "# Repeats this run, into a new directory (--run_dir=DIR names one):",
+        "#   python -m l2rw_tf.main --flagfile=THIS_FILE",
+    ]
+    lines += [
+        f"# But for the learning rate, which was another up to step {one.after_step} of the "
+        f"{_TITLES[one.method]} training, and {one.learning_rate:g} from there on."
+        for one in journal.new_rates
+        if one.after_step
+    ]
+    dataset = journal.config.dataset
+    if data.unavailable:
+        lines.append(f"# {dataset} was asked for and was not available.")
+        dataset = journal.config.fallback_dataset
+    repeated = dataclasses.replace(journal.config, dataset=dataset, fallback_dataset="")
+    return "\n".join([*lines, "", *repeated.flag_lines(), ""])
+
+
+def _tell(journal: Journal) -> None:
+    """Says where the run resumes, and what stood in the way."""
     for sentence in journal.damaged:
-        print(f"l2rw: {sentence}; the one before it is looked for.", file=sys.stderr)
+        print(f"l2rw: {sentence}", file=sys.stderr)
     if journal.saved:
-        print(f"goes on from step {journal.saved.step} of the run", flush=True)
+        print(f"resumes from step {journal.saved.step} of the run", flush=True)
     elif journal.damaged:
         print("l2rw: there is no whole checkpoint: the run begins anew.", file=sys.stderr)
 
 
-def _how_to_go_on(directory: RunDirectory, checkpoints: Checkpoints, flags: str) -> str:
+def _how_to_resume(directory: RunDirectory, checkpoints: Checkpoints, flags: str) -> str:
     if not checkpoints.writes:
         return "The first worker says where the run is saved."
     flags = f"--resume --run_dir={directory.path}{flags}"
     if checkpoints.newest_path is None:
         return f"There is no checkpoint yet: {flags} begins anew."
-    return f"The run is saved in {checkpoints.newest_path}: {flags} goes on from there."
+    return f"The run is saved in {checkpoints.newest_path}: {flags} resumes it."
 
 
-def _trainings(journal: Any, data: Any, directory: RunDirectory) -> dict[str, Any]:
+def _trainings(
+    journal: Journal, data: PreparedData, directory: RunDirectory
+) -> dict[str, Training]:
     """Does the trainings of the run that are not finished yet.
 
     Returns:
         All of them by method, the run's own last.
     """
-    from l2rw_tf.runs import epoch_record, progress, training
-
     config = journal.config
     rows = journal.rows
     write_rows = functools.partial(directory.write_table, "metrics.csv", epoch_record.COLUMNS, rows)
@@ -181,42 +219,47 @@ def _trainings(journal: Any, data: Any, directory: RunDirectory) -> dict[str, An
     for method in [*(["plain"] if with_plain else []), config.method]:
         if method in journal.finished:
             continue
-        display = progress.Progress(_TITLES[method], config.progress, sys.stdout)
+        steps = steps_of_epochs(method, config.part(TrainingSettings), len(data.splits.train))
+        display = Progress(_TITLES[method], steps, config.progress, sys.stdout)
         listeners = [rows.append, lambda row: write_rows(), display.show]
-        with (
-            _events(config, directory.path / "tensorboard" / method, listeners),
-            program.stop_signal.held_back(),
-        ):
-            journal.finished[method] = training.train(
-                method,
-                config,
-                data,
-                listeners=listeners,
-                callbacks=[display],
-                save=functools.partial(journal.save, method),
-                saved=journal.saved_of(method),
+        with contextlib.ExitStack() as scope:
+            if config.tensorboard:
+                path = directory.path / "tensorboard" / method
+                listeners.append(scope.enter_context(events.writing(path)))
+            scope.enter_context(program.stop_signal.held_back())
+            journal.finish(
+                training.train(
+                    method,
+                    config,
+                    data,
+                    listeners=listeners,
+                    callbacks=[display],
+                    save=functools.partial(journal.save, method),
+                    saved=journal.saved_of(method),
+                )
             )
     return journal.finished
 
 
 def _write_results(
-    config: RunConfig,
-    data: Any,
+    journal: Journal,
+    data: PreparedData,
     directory: RunDirectory,
-    trainings: dict[str, Any],
+    trainings: dict[str, Training],
     heading: str,
 ) -> dict[str, Any]:
     """Writes what a run is made for, from its finished trainings."""
     from l2rw_tf import quality as audit
     from l2rw_tf.report import figures, run_report
-    from l2rw_tf.runs import example_table, progress
+    from l2rw_tf.runs import example_table
 
+    config = journal.config
     directory.save_network("model.keras", trainings[config.method].network)
     table = audit.with_quality(example_table.example_table(data, trainings[config.method]))
     directory.write_columns("examples.csv", audit.ranked(table))
     curves = {method: trained.epochs for method, trained in reversed(trainings.items())}
     directory.save_figure("accuracy.png", figures.accuracy_curves(curves, _TITLES, heading))
-    found = {method: _results(config, data, trained) for method, trained in trainings.items()}
+    found = {method: _results(journal, data, trained) for method, trained in trainings.items()}
     results = dict(found[config.method])
     if config.with_plain:
         results["plain"] = found["plain"]
@@ -230,105 +273,12 @@ def _write_results(
     )
     # Last, so that a directory with results.json is a finished run.
     directory.write_json("results.json", results)
-    closing = progress.closing_table(list(found.values()), _TITLES)
+    closing = words.closing_table(list(found.values()), _TITLES)
     print(f"\n{heading}\n\n{closing}\n\nresults: {directory.path}")
     return results
 
 
-@contextlib.contextmanager
-def _tensorflow_set_up(config: RunConfig, worker: Worker) -> Iterator[None]:
-    """Applies the settings that are global in TensorFlow and Keras."""
-    import keras
-    import tensorflow as tf
-
-    deterministic = config.deterministic == "true"
-    if config.deterministic == "auto":
-        deterministic = not tf.config.list_physical_devices("GPU")
-    if deterministic:
-        tf.config.experimental.enable_op_determinism()
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.dtype_policy)
-    try:
-        with distribution.scope(config.distribution, worker):
-            yield
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
-@contextlib.contextmanager
-def _events(config: RunConfig, path: Path, listeners: list[Any]) -> Iterator[None]:
-    """Adds a listener that writes TensorBoard events, where they are wanted."""
-    if not config.tensorboard:
-        yield
-        return
-    import tensorflow as tf
-
-    @contextlib.contextmanager
-    def named_errors() -> Iterator[None]:
-        # TensorFlow's error of a full disk is that of a full memory, and names no file.
-        try:
-            yield
-        except tf.errors.OpError as error:
-            reason = re.split(r"\n| \[Op:", str(error))[0].split("; ")[-1]
-            raise OSError(errno.EIO, reason, str(path)) from error
-
-    def write(row: dict[str, Any]) -> None:
-        with named_errors(), writer.as_default(step=row["epoch"]):
-            for name, value in row.items():
-                if name not in ("method", "epoch", "phase", "step"):
-                    tf.summary.scalar(name, value)
-            writer.flush()
-
-    with named_errors():
-        writer = tf.summary.create_file_writer(str(path))
-    listeners.append(write)
-    try:
-        yield
-    finally:
-        # What is written is on the disk already, row by row.
-        with contextlib.suppress(tf.errors.OpError):
-            writer.close()
-
-
-def _name(config: RunConfig, data: Any) -> str:
-    """NAME in runs/NAME-seedS."""
-    if config.name:
-        return config.name
-    dataset = re.sub(r"[^\w.-]+", "_", Path(data.source.name).stem) or "data"
-    return "-".join([dataset, config.noise_type, config.method])
-
-
-def _config_text(config: RunConfig, data: Any) -> str:
-    """The flagfile that repeats the run, with the data set that was really used."""
-    lines = [
-        "# Repeats this run, into a new directory (--run_dir=DIR names one):",
-        "#   python -m l2rw_tf.main --flagfile=THIS_FILE",
-    ]
-    dataset = config.dataset
-    if data.unavailable:
-        dataset = config.fallback_dataset
-        lines.append(f"# {config.dataset} was asked for and was not to be had.")
-    repeated = dataclasses.replace(config, dataset=dataset, fallback_dataset="")
-    return "\n".join([*lines, "", *repeated.flag_lines(), ""])
-
-
-def _heading(config: RunConfig, data: Any) -> str:
-    from l2rw_tf.runs import progress
-
-    name = data.source.name
-    if config.classes:
-        name += f" ({', '.join(data.source.class_names)})"
-    uneven = progress.classes_in_words(config)
-    noise = progress.noise_in_words(config, data.wrong_label_share)
-    return ", ".join(part for part in (name, uneven, noise, f"seed {config.seed}") if part)
-
-
-def _introduce(config: RunConfig, data: Any, heading: str) -> None:
-    sizes = ", ".join(f"{size:,} {name}" for name, size in _sizes(data).items())
-    print(f"{heading}\n{sizes} examples; {_device()}", flush=True)
-
-
-def _sizes(data: Any) -> dict[str, int]:
+def _sizes(data: PreparedData) -> dict[str, int]:
     return {
         "training": len(data.splits.train),
         "clean": len(data.splits.clean),
@@ -338,8 +288,6 @@ def _sizes(data: Any) -> dict[str, int]:
 
 
 def _device() -> str:
-    import tensorflow as tf
-
     replicas = distribution.in_words()
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
@@ -349,8 +297,9 @@ def _device() -> str:
     return f"{replicas}CPU: {cores} cores"
 
 
-def _results(config: RunConfig, data: Any, trained: Any) -> dict[str, Any]:
+def _results(journal: Journal, data: PreparedData, trained: Training) -> dict[str, Any]:
     """What results.json holds of one training."""
+    config = journal.config
     final, last = trained.final, trained.epochs[-1]
     return {
         "dataset": data.source.name,
@@ -366,6 +315,7 @@ def _results(config: RunConfig, data: Any, trained: Any) -> dict[str, Any]:
         "step_seconds": trained.step_seconds,
         "epochs": len(trained.epochs),
         "steps": trained.steps,
+        "new_learning_rates": [dataclasses.asdict(one) for one in journal.new_rates],
         "skipped_steps": trained.skipped_steps,
         "network": config.network,
         "parameters": trained.network.count_params(),

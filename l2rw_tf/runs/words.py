@@ -1,0 +1,114 @@
+"""Sentences about a run: its heading, the banner of the fallback, the closing table."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from l2rw_tf.data.prepared_data import PreparedData
+from l2rw_tf.data.settings import DataSettings
+
+_WIDTH = 80
+
+
+def heading(settings: DataSettings, data: PreparedData, seed: int) -> str:
+    """Returns the data, what was done to them and the seed.
+
+    Args:
+        settings: What was asked for.
+        data: What was made of it.
+        seed: The run's.
+    """
+    name = data.source.name
+    if settings.classes:
+        name += f" ({', '.join(data.source.class_names)})"
+    imbalance = classes_in_words(settings)
+    noise = noise_in_words(settings, data.wrong_label_share)
+    return ", ".join(part for part in (name, imbalance, noise, f"seed {seed}") if part)
+
+
+def name_of_run(settings: DataSettings, data: PreparedData, method: str) -> str:
+    """Returns the name of a run that was given none: made of data, noise and method."""
+    dataset = re.sub(r"[^\w.-]+", "_", Path(data.source.name).stem) or "data"
+    return "-".join([dataset, settings.noise_type, method])
+
+
+def fallback_banner(asked: str, used: str, reason: str) -> str:
+    """The lines that say that another data set is used than was asked for.
+
+    Args:
+        asked: The data set that was asked for.
+        used: The one that is used.
+        reason: Why, and how to get the other.
+    """
+    inside = [
+        "",
+        f"{asked} IS NOT AVAILABLE: THIS RUN USES {used} INSTEAD",
+        "",
+        *textwrap.wrap(reason, _WIDTH - 8),
+        "",
+        f"Every result of this run is one on {used}, not on {asked}.",
+        "",
+    ]
+    edge = "#" * _WIDTH
+    return "\n".join([edge, *(f"#   {line:{_WIDTH - 8}}   #" for line in inside), edge])
+
+
+def closing_table(results: Sequence[Mapping[str, object]], titles: Mapping[str, str]) -> str:
+    """The table of a finished run.
+
+    Args:
+        results: For each training what results.json has of it.
+        titles: What each method is called.
+    """
+    head = ("", "test accuracy", "test loss", "training", "one step")
+    rows = [
+        (
+            titles[result["method"]],
+            percent(result["test_accuracy"]),
+            f"{result['test_loss']:.4f}",
+            f"{result['train_seconds']:.1f} s",
+            f"{result['step_seconds'] * 1000:.1f} ms",
+        )
+        for result in results
+    ]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = []
+    for first, *others in (head, *rows):
+        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("   ".join([f"{first:{widths[0]}}", *cells]).rstrip())
+    return "\n".join(lines)
+
+
+def noise_in_words(settings: DataSettings, wrong_label_share: float | None) -> str:
+    """What was done to the labels, for headings.
+
+    Args:
+        settings: What was asked for.
+        wrong_label_share: The fraction of training labels that are wrong, if it is known.
+    """
+    if settings.noise_type == "none":
+        return "labels as they are"
+    words = f"{settings.noise_type} flip of {settings.noise_ratio:.4g} of the labels"
+    if wrong_label_share is not None:
+        words += f" ({percent(wrong_label_share).strip()} wrong)"
+    return words
+
+
+def classes_in_words(settings: DataSettings) -> str:
+    """What was done to the sizes of the classes, for headings; empty if nothing was.
+
+    Args:
+        settings: What was asked for.
+    """
+    if settings.imbalance_type == "none":
+        return ""
+    words = f"classes {settings.imbalance_ratio:.4g}:1"
+    return words if settings.imbalance_type == "two_class" else f"{words}, long-tailed"
+
+
+def percent(fraction: float) -> str:
+    """Returns "36.0 %", as wide as "100.0 %"."""
+    return f"{100 * fraction:5.1f} %"
