@@ -42,9 +42,10 @@ def main(arguments: Sequence[str]) -> int:
 def _train(arguments: Sequence[str]) -> None:
     settings = config.from_arguments(arguments, run_directory.flags_of_run)
     _prepare_tensorflow()
+    from l2rw_tf.report import run_report
     from l2rw_tf.runs import run
 
-    run.run(settings)
+    run.run(settings, run_report.write)
 
 
 def _prepare_tensorflow() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from l2rw_tf import __main__, audit
+from l2rw_tf.runs import results
+from l2rw_tf.runs.run_directory import RunDirectory
+from tests import made_up
 
 HEADER = (
     "id,given_label,true_label,mean_loss,mean_u,suggested_label,given_probability,label_quality"
@@ -18,8 +19,7 @@ ROWS = ["7,0,1,3,-1,1,0.1,9", "3,1,1,,,1,0.9,9", "5,1,0,2,-2,0,0.2,9", "4,0,0,0.
 def run_dir(tmp_path):
     directory = tmp_path / "run"
     directory.mkdir()
-    results = {"class_names": ["cat", "dog"], "method": "l2rw"}
-    (directory / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    results.write(RunDirectory(directory), made_up.run_results())
     write_examples(directory, HEADER, *ROWS)
     return directory
 
@@ -73,6 +73,7 @@ def _results(text):
         (_without("examples.csv"), "examples.csv cannot be used: no such file"),
         (_results('{"class_names": ["cat"'), "results.json cannot be used"),
         (_results('{"method": "l2rw"}'), "results.json cannot be used"),
+        (_results('{"last_epoch": 5}'), "results.json cannot be used"),
         (_results("[]"), "results.json cannot be used"),
         (_examples(), "examples.csv cannot be used"),
         (_examples(HEADER, ROWS[0], "3,1,1"), "line 3 has 3 of 8 cells"),

@@ -6,11 +6,11 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
-from l2rw_tf.comparison import jobs
+from l2rw_tf.comparison import figure, jobs
 from l2rw_tf.comparison import table as comparison_table
 from l2rw_tf.comparison.plan import Cell, Plan, Run, choose_rates
 from l2rw_tf.errors import UsageError
-from l2rw_tf.report import figures
+from l2rw_tf.runs.results import RunResults, percent
 from l2rw_tf.runs.run_directory import RunDirectory
 
 
@@ -44,8 +44,8 @@ def compare(plan: Plan, start: Callable[[Run], jobs.Job], command: str) -> list[
     work_off(plan.runs_after_trials(rates))
     found = _write_tables(plan, rates, command, progress.failures)
     if found:
-        figure = figures.comparison(plan, found, command)
-        RunDirectory(plan.directory).save_figure("comparison.png", figure)
+        drawn = figure.figure(plan, found, command)
+        RunDirectory(plan.directory).save_figure("comparison.png", drawn)
         print(f"\n{comparison_table.table(found)}")
     print(f"\nresults: {plan.directory}/results.md", flush=True)
     return _incomplete(plan, found, progress.failures)
@@ -58,7 +58,7 @@ def _write_tables(
     found = comparison_table.rows(plan, rates)
     notes = [f"{name} failed: {reason}" for name, reason in failures.items()]
     directory = RunDirectory(plan.directory)
-    directory.write_text("results.csv", comparison_table.as_csv(plan, found, command))
+    directory.write_table("results.csv", *comparison_table.cells(plan, found, command))
     directory.write_text("results.md", comparison_table.as_markdown(plan, found, command, notes))
     return found
 
@@ -99,7 +99,7 @@ class _Progress:
         if result is None:
             return False
         self._left[run.cell] -= 1
-        self._seconds[run.cell.variant].append(result["train_seconds"])
+        self._seconds[run.cell.variant].append(result.train_seconds)
         print(f"{self._head(run)}: kept, {_outcome(result)}", flush=True)
         return True
 
@@ -140,8 +140,8 @@ class _Progress:
         return f"; about {_duration(seconds / self._plan.comparison.jobs)} left"
 
 
-def _outcome(result: dict) -> str:
-    return f"test {100 * result['test_accuracy']:.1f} %"
+def _outcome(result: RunResults) -> str:
+    return f"test {percent(result.test_accuracy)}"
 
 
 def _duration(seconds: float) -> str:

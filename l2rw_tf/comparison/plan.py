@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import difflib
 import itertools
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,10 @@ from typing import Any
 from l2rw_tf.command_line.settings import Settings, as_text, setting
 from l2rw_tf.errors import UsageError
 from l2rw_tf.methods import METHODS
-from l2rw_tf.runs import config
+from l2rw_tf.runs import config, results
 from l2rw_tf.runs.config import RunConfig
+from l2rw_tf.runs.results import RunResults
+from l2rw_tf.runs.run_directory import RunDirectory
 
 _GROUP = "Comparison"
 
@@ -196,15 +196,14 @@ class Plan:
         """How many runs a row of the table takes, trials included."""
         return len(self.learning_rates[cell]) + len(self.comparison.seeds) - 1
 
-    def result(self, run: Run) -> dict[str, Any] | None:
-        """What results.json holds of a run, or None if it is not finished."""
-        path = self.run_directory(run) / "results.json"
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            try:
-                return json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise UsageError(f"{path} is damaged: remove {path.parent}.") from error
-        return None
+    def result(self, run: Run) -> RunResults | None:
+        """The results of a run, or None if it is not finished.
+
+        Raises:
+            UsageError: If its results.json is damaged.
+        """
+        directory = RunDirectory(self.run_directory(run))
+        return results.read(directory.path) if directory.is_finished else None
 
     def run_directory(self, run: Run) -> Path:
         """Where a run's files are."""
@@ -264,7 +263,7 @@ def check_finished(planned: Plan) -> None:
             continue
         path = planned.run_directory(run) / "config.cfg"
         found = config.from_arguments([f"--flagfile={path}"])
-        found = dataclasses.replace(found, dataset=result["requested_dataset"])
+        found = dataclasses.replace(found, dataset=result.requested_dataset)
         for field in dataclasses.fields(RunConfig):
             there, here = getattr(found, field.name), getattr(run.config, field.name)
             if there != here and field.name not in _WITHOUT_EFFECT:
@@ -291,7 +290,7 @@ def choose_rates(planned: Plan) -> dict[Cell, float]:
         for rate in grid:
             result = planned.result(planned.runs[cell, rate, planned.comparison.seeds[0]])
             if result is not None:
-                accuracies[rate] = result["validation_accuracy"]
+                accuracies[rate] = result.validation_accuracy
         if accuracies:
             rates[cell] = max(accuracies, key=lambda rate: accuracies[rate])
     return rates

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import statistics
 import urllib.parse
 from collections.abc import Sequence
 from typing import Any
 
 from l2rw_tf.comparison.plan import Cell, Plan
+from l2rw_tf.runs.results import RunResults
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Row:
         chosen: Test accuracy at the epoch that the held-out labels chose; None without them.
         steps: Training steps of a run.
         step_seconds: Mean over the seeds of a run's median time of a step.
-        results: What results.json holds of each run.
+        results: Those of each run.
     """
 
     cell: Cell
@@ -53,7 +52,7 @@ class Row:
     chosen: Statistic | None
     steps: int
     step_seconds: float
-    results: tuple[dict[str, Any], ...]
+    results: tuple[RunResults, ...]
 
 
 def rows(planned: Plan, rates: dict[Cell, float]) -> list[Row]:
@@ -78,26 +77,24 @@ def rows(planned: Plan, rates: dict[Cell, float]) -> list[Row]:
     return found
 
 
-def _row(
-    cell: Cell, rate: float, seeds: tuple[int, ...], results: tuple[dict[str, Any], ...]
-) -> Row:
-    accuracies = tuple(result["test_accuracy"] for result in results)
-    chosen = [result["chosen_by_validation"] for result in results]
+def _row(cell: Cell, rate: float, seeds: tuple[int, ...], results: tuple[RunResults, ...]) -> Row:
+    accuracies = tuple(result.test_accuracy for result in results)
+    chosen = [result.chosen_by_validation for result in results]
     return Row(
         cell=cell,
         learning_rate=rate,
         seeds=seeds,
         accuracies=accuracies,
         accuracy=Statistic.of(accuracies),
-        chosen=Statistic.of([choice["test_accuracy"] for choice in chosen if choice]),
-        steps=max(result["steps"] for result in results),
-        step_seconds=statistics.fmean(result["step_seconds"] for result in results),
+        chosen=Statistic.of([choice.test_accuracy for choice in chosen if choice]),
+        steps=max(result.steps for result in results),
+        step_seconds=statistics.fmean(result.step_seconds for result in results),
         results=results,
     )
 
 
-def as_csv(planned: Plan, found: Sequence[Row], command: str) -> str:
-    """The table as CSV: fractions and seconds with all their digits.
+def cells(planned: Plan, found: Sequence[Row], command: str) -> tuple[list[str], list[list[Any]]]:
+    """The columns of results.csv and the cells of its rows: fractions and seconds in full.
 
     Args:
         planned: The comparison.
@@ -105,40 +102,35 @@ def as_csv(planned: Plan, found: Sequence[Row], command: str) -> str:
         command: The command line that makes it, repeated in the last column.
     """
     flag, _ = planned.comparison.swept
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
+    columns = [
+        "method",
+        *([flag] if flag else []),
+        "test_accuracy_mean",
+        "test_accuracy_std",
+        "chosen_test_accuracy_mean",
+        "chosen_test_accuracy_std",
+        "seeds",
+        "learning_rate",
+        "steps",
+        "step_seconds",
+        "dataset",
+        "command",
+    ]
+    return columns, [
         [
-            "method",
-            *([flag] if flag else []),
-            "test_accuracy_mean",
-            "test_accuracy_std",
-            "chosen_test_accuracy_mean",
-            "chosen_test_accuracy_std",
-            "seeds",
-            "learning_rate",
-            "steps",
-            "step_seconds",
-            "dataset",
-            "command",
+            row.cell.variant,
+            *([row.cell.value] if flag else []),
+            *_numbers(row.accuracy),
+            *_numbers(row.chosen),
+            " ".join(map(str, row.seeds)),
+            row.learning_rate,
+            row.steps,
+            row.step_seconds,
+            row.results[0].dataset,
+            command,
         ]
-    )
-    for row in found:
-        writer.writerow(
-            [
-                row.cell.variant,
-                *([row.cell.value] if flag else []),
-                *_numbers(row.accuracy),
-                *_numbers(row.chosen),
-                " ".join(map(str, row.seeds)),
-                row.learning_rate,
-                row.steps,
-                row.step_seconds,
-                row.results[0]["dataset"],
-                command,
-            ]
-        )
-    return text.getvalue()
+        for row in found
+    ]
 
 
 def as_markdown(planned: Plan, found: Sequence[Row], command: str, notes: Sequence[str]) -> str:
@@ -251,29 +243,29 @@ def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 def _description(planned: Plan, found: Sequence[Row]) -> str:
     """What was compared, in sentences."""
     first = found[0].results[0]
-    datasets = sorted({result["dataset"] for row in found for result in row.results})
+    datasets = sorted({result.dataset for row in found for result in row.results})
     classes = ""
     if any(run.config.classes for run in planned.runs.values()):
-        classes = f" ({', '.join(first['class_names'])})"
-    sizes = ", ".join(f"{size:,} {name}" for name, size in first["examples"].items())
+        classes = f" ({', '.join(first.class_names)})"
+    sizes = ", ".join(f"{size:,} {name}" for name, size in first.examples.items())
     sentences = [f"{', '.join(datasets)}{classes}: {sizes} examples."]
-    if first["dataset"] != first["requested_dataset"]:
-        sentences.append(f"**{first['requested_dataset']} was not to be had.**")
+    if first.dataset != first.requested_dataset:
+        sentences.append(f"**{first.requested_dataset} was not to be had.**")
     if planned.comparison.learning_rates:
         sentences.append(
             f"Learning rates from {_listed(planned.comparison.learning_rates)}, chosen for each "
             "row by the first seed's accuracy on the held-out labels."
         )
     noisy = any(
-        choice and choice["validation_labels"] == "corrupted"
+        choice and choice.validation_labels == "corrupted"
         for row in found
-        for choice in (result["chosen_by_validation"] for result in row.results)
+        for choice in (result.chosen_by_validation for result in row.results)
     )
     state = "as noisy as those trained on" if noisy else "as given"
     sentences.append(
         f"Test accuracy of the trained network, mean ± standard deviation over seeds "
         f"{_listed(planned.comparison.seeds)}; beside it at the epoch that the held-out labels "
-        f"({state}) chose. Device: {first['device']}."
+        f"({state}) chose. Device: {first.device}."
     )
     return " ".join(sentences)
 

@@ -9,6 +9,8 @@ from typing import Any, TextIO
 
 import keras
 
+from l2rw_tf.runs.results import TrainingResults, percent
+
 _LINES_A_TRAINING = 12
 _LONGEST_SILENCE_SECONDS = 30.0
 _WIDTH = 80
@@ -74,11 +76,11 @@ class Progress(keras.callbacks.Callback):
     def _line(self, row: Mapping[str, Any]) -> str:
         parts = [
             f"{self._head()}  loss {row['loss']:7.4f}",
-            f"training {_percent(row['accuracy'])}",
+            f"training {percent(row['accuracy']):>6}",
         ]
         if "val_accuracy" in row:
-            parts.append(f"held-out {_percent(row['val_accuracy'])}")
-        parts.append(f"test {_percent(row['test_accuracy'])}")
+            parts.append(f"held-out {percent(row['val_accuracy']):>6}")
+        parts.append(f"test {percent(row['test_accuracy']):>6}")
         parts.append(f"{row['seconds']:5.1f} s")
         return "  ".join(parts)
 
@@ -109,21 +111,21 @@ def fallback_banner(asked: str, used: str, reason: str) -> str:
     return "\n".join([edge, *(f"#   {line:{_WIDTH - 8}}   #" for line in inside), edge])
 
 
-def closing_table(results: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
+def closing_table(results: Sequence[TrainingResults], titles: Mapping[str, str]) -> str:
     """The table of a finished run.
 
     Args:
-        results: For each training what results.json has of it.
+        results: Of each training.
         titles: What each method is called.
     """
     head = ("", "test accuracy", "test loss", "training", "one step")
     rows = [
         (
-            titles[result["method"]],
-            _percent(result["test_accuracy"]),
-            f"{result['test_loss']:.4f}",
-            f"{result['train_seconds']:.1f} s",
-            f"{result['step_seconds'] * 1000:.1f} ms",
+            titles[result.method],
+            percent(result.test_accuracy),
+            f"{result.test_loss:.4f}",
+            f"{result.train_seconds:.1f} s",
+            f"{result.step_seconds * 1000:.1f} ms",
         )
         for result in results
     ]
@@ -146,7 +148,7 @@ def noise_in_words(config: Any, wrong_label_share: float | None) -> str:
         return "labels as they are"
     words = f"{config.noise_type} flip of {config.noise_ratio:.4g} of the labels"
     if wrong_label_share is not None:
-        words += f" ({_percent(wrong_label_share).strip()} wrong)"
+        words += f" ({percent(wrong_label_share)} wrong)"
     return words
 
 
@@ -160,7 +162,3 @@ def classes_in_words(config: Any) -> str:
         return ""
     words = f"classes {config.imbalance_ratio:.4g}:1"
     return words if config.imbalance_type == "two_class" else f"{words}, long-tailed"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:5.1f} %"

@@ -6,37 +6,38 @@ import contextlib
 import dataclasses
 import errno
 import functools
-import importlib.metadata
-import json
 import os
-import platform
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from l2rw_tf import __version__, networks
+from l2rw_tf import networks
 from l2rw_tf.command_line import program
 from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
 from l2rw_tf.methods import METHODS
 from l2rw_tf.runs import config as config_module
-from l2rw_tf.runs import distribution
+from l2rw_tf.runs import distribution, results
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.distribution import Worker
+from l2rw_tf.runs.results import RunResults
 from l2rw_tf.runs.resume.checkpoints import Checkpoints
 from l2rw_tf.runs.run_directory import RunDirectory, check_vacant
 
-_VERSIONED = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
+if TYPE_CHECKING:
+    from l2rw_tf.runs.outcome import Report
+
 _TITLES = {name: method.title for name, method in METHODS.items()}
 
 
-def run(config: RunConfig) -> dict[str, Any]:
+def run(config: RunConfig, report: Report | None = None) -> RunResults:
     """Trains, evaluates and fills a run directory; shows progress on standard output.
 
     Args:
         config: The settings.
+        report: Writes the report of the finished run, if there is to be one.
 
     Returns:
         What results.json holds.
@@ -54,7 +55,7 @@ def run(config: RunConfig) -> dict[str, Any]:
             _check_flags(config, directory)
             if directory.is_finished:
                 print(f"{directory.path} holds a finished run: nothing is left to do.")
-                return json.loads((directory.path / "results.json").read_text(encoding="utf-8"))
+                return results.read(directory.path)
             if worker.is_chief:
                 scope.enter_context(directory.locked())
         elif worker.is_chief:
@@ -62,7 +63,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         if config.network != "auto":
             networks.validate_name(config.network)
         scope.enter_context(_tensorflow_set_up(config, worker))
-        return _run(config, directory, worker)
+        return _run(config, directory, worker, report)
 
 
 def _check_flags(config: RunConfig, directory: RunDirectory) -> None:
@@ -78,7 +79,9 @@ def _check_flags(config: RunConfig, directory: RunDirectory) -> None:
         )
 
 
-def _run(config: RunConfig, directory: RunDirectory | None, worker: Worker) -> dict[str, Any]:
+def _run(
+    config: RunConfig, directory: RunDirectory | None, worker: Worker, report: Report | None
+) -> RunResults:
     from l2rw_tf.data import prepared_data
     from l2rw_tf.runs import progress, training
 
@@ -96,16 +99,14 @@ def _run(config: RunConfig, directory: RunDirectory | None, worker: Worker) -> d
     if not worker.is_chief:
         return _train_beside_chief(config, data, directory)
     if directory is not None:
-        return _train(config, data, directory, _checkpoints(config, directory))
+        return _train(config, data, directory, _checkpoints(config, directory), report)
     directory = RunDirectory.create(config.run_dir, f"{_name(config, data)}-seed{config.seed}")
     with directory.locked():
         directory.write_flags(config.flag_lines())
-        return _train(config, data, directory, _checkpoints(config, directory))
+        return _train(config, data, directory, _checkpoints(config, directory), report)
 
 
-def _train_beside_chief(
-    config: RunConfig, data: Any, directory: RunDirectory | None
-) -> dict[str, Any]:
+def _train_beside_chief(config: RunConfig, data: Any, directory: RunDirectory | None) -> RunResults:
     """Does all that the chief does, step by step with it, and leaves nothing."""
     with (
         tempfile.TemporaryDirectory(prefix="l2rw-") as temporary,
@@ -114,7 +115,7 @@ def _train_beside_chief(
     ):
         own = RunDirectory(Path(temporary))
         checkpoints = _checkpoints(config, directory or own, writes=False)
-        return _train(config, data, own, checkpoints)
+        return _train(config, data, own, checkpoints, report=None)
 
 
 def _checkpoints(config: RunConfig, directory: RunDirectory, writes: bool = True) -> Checkpoints:
@@ -122,9 +123,14 @@ def _checkpoints(config: RunConfig, directory: RunDirectory, writes: bool = True
 
 
 def _train(
-    config: RunConfig, data: Any, directory: RunDirectory, checkpoints: Checkpoints
-) -> dict[str, Any]:
+    config: RunConfig,
+    data: Any,
+    directory: RunDirectory,
+    checkpoints: Checkpoints,
+    report: Report | None,
+) -> RunResults:
     """Begins or goes on with the trainings, and writes down what came of them."""
+    from l2rw_tf.runs import outcome, progress
     from l2rw_tf.runs.resume import journal as journals
 
     directory.write_text("config.cfg", _config_text(config, data))
@@ -134,7 +140,10 @@ def _train(
     _tell(journal, directory)
     try:
         trainings = _trainings(journal, data, directory)
-        return _write_results(config, data, directory, trainings, heading)
+        found = outcome.write(config, data, directory, trainings, heading, report)
+        closing = progress.closing_table(list(found.trainings.values()), _TITLES)
+        print(f"\n{heading}\n\n{closing}\n\nresults: {directory.path}")
+        return found
     except program.Stopped as stopped:
         stopped.outcome = _how_to_go_on(directory, checkpoints, "")
         raise
@@ -170,11 +179,11 @@ def _trainings(journal: Any, data: Any, directory: RunDirectory) -> dict[str, An
     Returns:
         All of them by method, the run's own last.
     """
-    from l2rw_tf.runs import epoch_record, progress, training
+    from l2rw_tf.runs import progress, tables, training
 
     config = journal.config
     rows = journal.rows
-    write_rows = functools.partial(directory.write_table, "metrics.csv", epoch_record.COLUMNS, rows)
+    write_rows = functools.partial(tables.write_metrics, directory, rows)
     if rows:
         write_rows()
     with_plain = config.with_plain and config.method != "plain"
@@ -197,42 +206,6 @@ def _trainings(journal: Any, data: Any, directory: RunDirectory) -> dict[str, An
                 saved=journal.saved_of(method),
             )
     return journal.finished
-
-
-def _write_results(
-    config: RunConfig,
-    data: Any,
-    directory: RunDirectory,
-    trainings: dict[str, Any],
-    heading: str,
-) -> dict[str, Any]:
-    """Writes what a run is made for, from its finished trainings."""
-    from l2rw_tf import quality as audit
-    from l2rw_tf.report import figures, run_report
-    from l2rw_tf.runs import example_table, progress
-
-    directory.save_network("model.keras", trainings[config.method].network)
-    table = audit.with_quality(example_table.example_table(data, trainings[config.method]))
-    directory.write_columns("examples.csv", audit.ranked(table))
-    curves = {method: trained.epochs for method, trained in reversed(trainings.items())}
-    directory.save_figure("accuracy.png", figures.accuracy_curves(curves, _TITLES, heading))
-    found = {method: _results(config, data, trained) for method, trained in trainings.items()}
-    results = dict(found[config.method])
-    if config.with_plain:
-        results["plain"] = found["plain"]
-    run_report.write(
-        directory,
-        config,
-        data,
-        heading,
-        {method: (trained, found[method]) for method, trained in trainings.items()},
-        table,
-    )
-    # Last, so that a directory with results.json is a finished run.
-    directory.write_json("results.json", results)
-    closing = progress.closing_table(list(found.values()), _TITLES)
-    print(f"\n{heading}\n\n{closing}\n\nresults: {directory.path}")
-    return results
 
 
 @contextlib.contextmanager
@@ -324,76 +297,7 @@ def _heading(config: RunConfig, data: Any) -> str:
 
 
 def _introduce(config: RunConfig, data: Any, heading: str) -> None:
-    sizes = ", ".join(f"{size:,} {name}" for name, size in _sizes(data).items())
-    print(f"{heading}\n{sizes} examples; {_device()}", flush=True)
+    from l2rw_tf.runs import outcome
 
-
-def _sizes(data: Any) -> dict[str, int]:
-    return {
-        "training": len(data.splits.train),
-        "clean": len(data.splits.clean),
-        "validation": len(data.splits.validation),
-        "test": len(data.splits.test),
-    }
-
-
-def _device() -> str:
-    import tensorflow as tf
-
-    replicas = distribution.in_words()
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        return f"{replicas}GPU: {details.get('device_name', gpus[0].name)}"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{replicas}CPU: {cores} cores"
-
-
-def _results(config: RunConfig, data: Any, trained: Any) -> dict[str, Any]:
-    """What results.json holds of one training."""
-    final, last = trained.final, trained.epochs[-1]
-    return {
-        "dataset": data.source.name,
-        "requested_dataset": config.dataset,
-        "method": trained.method,
-        "seed": config.seed,
-        "test_accuracy": final["test_accuracy"],
-        "test_loss": final["test_loss"],
-        "validation_accuracy": final.get("val_accuracy"),
-        "last_epoch": {"epoch": last["epoch"], "test_accuracy": last["test_accuracy"]},
-        "chosen_by_validation": _chosen(config, trained.epochs),
-        "train_seconds": trained.train_seconds,
-        "step_seconds": trained.step_seconds,
-        "epochs": len(trained.epochs),
-        "steps": trained.steps,
-        "skipped_steps": trained.skipped_steps,
-        "network": config.network,
-        "parameters": trained.network.count_params(),
-        "noise_type": config.noise_type,
-        "noise_ratio": config.noise_ratio,
-        "wrong_label_share": data.wrong_label_share,
-        "imbalance_type": config.imbalance_type,
-        "imbalance_ratio": config.imbalance_ratio,
-        "class_names": list(data.source.class_names),
-        "training_class_counts": data.training_class_counts,
-        "examples": _sizes(data),
-        "device": _device(),
-        "versions": {
-            "l2rw_tf": __version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _VERSIONED},
-        },
-    }
-
-
-def _chosen(config: RunConfig, epochs: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The epoch that the held-out labels would have chosen, the first of equally good ones."""
-    if "val_accuracy" not in epochs[-1]:
-        return None
-    best = max(epochs, key=lambda row: row["val_accuracy"])
-    return {
-        "epoch": best["epoch"],
-        "validation_accuracy": best["val_accuracy"],
-        "test_accuracy": best["test_accuracy"],
-        "validation_labels": "corrupted" if config.noise_type != "none" else "as given",
-    }
+    sizes = ", ".join(f"{size:,} {name}" for name, size in outcome.sizes(data).items())
+    print(f"{heading}\n{sizes} examples; {outcome.device()}", flush=True)

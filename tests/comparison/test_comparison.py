@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import re
 import statistics
 import urllib.parse
@@ -16,8 +15,12 @@ from l2rw_tf.comparison.comparison import compare
 from l2rw_tf.comparison.plan import ComparisonConfig, check_finished, plan
 from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.methods import METHODS
-from l2rw_tf.runs import run
+from l2rw_tf.report import run_report
+from l2rw_tf.runs import results as results_module
+from l2rw_tf.runs import run, tables
 from l2rw_tf.runs.config import RunConfig
+from l2rw_tf.runs.run_directory import RunDirectory
+from tests import made_up
 
 SMALL = [
     "--network=mlp",
@@ -62,7 +65,7 @@ def _here(planned, started=None):
             started.append(planned_run.name)
         directory = str(planned.run_directory(planned_run))
         try:
-            run.run(dataclasses.replace(planned_run.config, run_dir=directory))
+            run.run(dataclasses.replace(planned_run.config, run_dir=directory), run_report.write)
         except TrainingDiverged as error:
             return _Ended(1, str(error))
         return _Ended(0)
@@ -83,38 +86,20 @@ def _pretended(planned, results, started=None):
         directory.mkdir(parents=True)
         text = "\n".join(planned_run.config.flag_lines())
         (directory / "config.cfg").write_text(text, encoding="utf-8")
-        (directory / "results.json").write_text(json.dumps(result), encoding="utf-8")
+        results_module.write(RunDirectory(directory), result)
         return _Ended(0)
 
     return start
 
 
-def _result(accuracy, validation=0.5, **others):
-    return {
-        "dataset": "digits",
-        "requested_dataset": "digits",
-        "class_names": ["a", "b"],
-        "examples": {"training": 10},
-        "noise_type": "background",
-        "noise_ratio": 0.4,
-        "imbalance_type": "none",
-        "device": "CPU",
-        "test_accuracy": accuracy,
-        "validation_accuracy": validation,
-        "chosen_by_validation": {
-            "test_accuracy": accuracy + 0.01,
-            "validation_labels": "corrupted",
-        },
-        "steps": 14,
-        "step_seconds": 0.002,
-        "train_seconds": 1.0,
-        **others,
-    }
+def _result(accuracy, **others):
+    chosen = made_up.chosen_epoch(accuracy + 0.01)
+    return made_up.run_results(test_accuracy=accuracy, chosen_by_validation=chosen, **others)
 
 
-def _metrics(planned, name):
-    with (planned.directory / "runs" / name / "metrics.csv").open(encoding="utf-8") as file:
-        return [{**row, "seconds": ""} for row in csv.DictReader(file)]
+def _metrics(planned, planned_run):
+    rows = tables.read_metrics(planned.run_directory(planned_run))
+    return [row | {"seconds": None} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -134,16 +119,16 @@ def test_every_method_runs_on_digits(everything):
     for planned_run in everything.runs.values():
         result = everything.result(planned_run)
         row = rows[planned_run.cell.variant]
-        assert result["method"] == planned_run.cell.variant and result["seed"] == 3
-        assert float(row["test_accuracy_mean"]) == result["test_accuracy"]
+        assert result.method == planned_run.cell.variant and result.seed == 3
+        assert float(row["test_accuracy_mean"]) == result.test_accuracy
         assert row["test_accuracy_std"] == "" and row["seeds"] == "3"
-        assert int(row["steps"]) == result["steps"] == 14
+        assert int(row["steps"]) == result.steps == 14
         assert row["command"] == "the command"
-        chosen = result["chosen_by_validation"]
-        assert float(row["chosen_test_accuracy_mean"]) == chosen["test_accuracy"]
-        assert chosen["validation_labels"] == "corrupted"
-        last = _metrics(everything, planned_run.name)[-1]
-        assert float(last["test_accuracy"]) == result["last_epoch"]["test_accuracy"]
+        chosen = result.chosen_by_validation
+        assert float(row["chosen_test_accuracy_mean"]) == chosen.test_accuracy
+        assert chosen.validation_labels == "corrupted"
+        last = _metrics(everything, planned_run)[-1]
+        assert last["test_accuracy"] == result.last_epoch.test_accuracy
     figure = everything.directory / "figures" / "comparison.png"
     assert figure.read_bytes().startswith(b"\x89PNG")
     _check_links_to_reports(everything)
@@ -174,7 +159,7 @@ def test_the_same_flags_give_the_same_metrics(everything, tmp_path):
     again = _plan(tmp_path, f"--methods={','.join(methods)}", "--seeds=3")
     compare(again, _here(again), "the command")
     for planned_run in again.runs.values():
-        assert _metrics(again, planned_run.name) == _metrics(everything, planned_run.name)
+        assert _metrics(again, planned_run) == _metrics(everything, planned_run)
 
 
 def test_a_table_of_seeds_and_variants(tmp_path, capsys):
@@ -194,7 +179,7 @@ def test_a_table_of_seeds_and_variants(tmp_path, capsys):
     assert "as noisy as those trained on" in page
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"6 runs, 1 at a time: {tmp_path}"
-    assert printed[1] == "[1/6] plain, seed 0: test 50.0 %, 0 s; about 0 s left"
+    assert printed[1] == "[1/6] plain, seed 0: test 50.0%, 0 s; about 0 s left"
     assert printed[6].startswith("[6/6]") and "left" not in printed[6]
 
 
@@ -222,7 +207,7 @@ def test_learning_rates_are_chosen_by_the_held_out_labels_of_the_first_seed(tmp_
     def results(planned_run):
         chosen = planned_run.learning_rate == best[planned_run.cell.variant]
         # The test data would have chosen another.
-        return _result(0.1 if chosen else 0.9, validation=0.7 if chosen else 0.2)
+        return _result(0.1 if chosen else 0.9, validation_accuracy=0.7 if chosen else 0.2)
 
     started = []
     compare(planned, _pretended(planned, results, started), "the command")
@@ -300,7 +285,7 @@ def test_a_damaged_result_is_named(tmp_path):
     compare(planned, _pretended(planned, lambda planned_run: _result(0.5)), "the command")
     (path,) = tmp_path.glob("runs/*/results.json")
     path.write_text("{", encoding="utf-8")
-    with pytest.raises(UsageError, match="results.json is damaged: remove"):
+    with pytest.raises(UsageError, match="results.json cannot be used"):
         check_finished(planned)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from l2rw_tf.runs import progress
 from l2rw_tf.runs.config import RunConfig
+from tests import made_up
 
 ROW = {"loss": 0.5, "accuracy": 0.9, "test_accuracy": 0.8, "seconds": 1.0}
 
@@ -33,7 +34,7 @@ def test_nobody_watching_gets_a_few_whole_lines(epochs):
     assert "\r" not in shown and "\033" not in shown
     assert len(lines) <= 25 and len(lines) >= min(epochs, 12)
     assert f" {epochs}/{epochs} " in lines[-1]
-    assert "test  80.0 %" in lines[-1]
+    assert "test  80.0%" in lines[-1]
 
 
 def test_a_terminal_gets_a_line_an_epoch():
@@ -59,7 +60,7 @@ def test_held_out_accuracy_is_shown_where_there_is_one():
     display.set_params({"epochs": 1})
     display.on_epoch_begin(0)
     display.show({**ROW, "epoch": 1, "val_accuracy": 0.123})
-    assert "held-out  12.3 %" in stream.getvalue()
+    assert "held-out  12.3%" in stream.getvalue()
 
 
 def test_the_banner_names_both_data_sets_and_the_reason():
@@ -71,20 +72,14 @@ def test_the_banner_names_both_data_sets_and_the_reason():
 
 def test_the_closing_table_is_aligned():
     results = [
-        {
-            "method": method,
-            "test_accuracy": accuracy,
-            "test_loss": 1.5,
-            "train_seconds": 12.34,
-            "step_seconds": 0.0123,
-        }
+        made_up.run_results(method=method, test_accuracy=accuracy)
         for method, accuracy in (("plain", 0.6), ("l2rw", 0.96944))
     ]
     table = progress.closing_table(results, {"plain": "plain", "l2rw": "reweighted"})
     lines = table.splitlines()
     assert len({len(line) for line in lines}) == 1
-    assert lines[1].split() == ["plain", "60.0", "%", "1.5000", "12.3", "s", "12.3", "ms"]
-    assert lines[2].startswith("reweighted") and "96.9 %" in lines[2]
+    assert lines[1].split() == ["plain", "60.0%", "1.2500", "12.3", "s", "12.3", "ms"]
+    assert lines[2].startswith("reweighted") and "96.9%" in lines[2]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +89,7 @@ def test_the_closing_table_is_aligned():
         (
             {"noise_type": "pair", "noise_ratio": 0.4},
             0.36,
-            "pair flip of 0.4 of the labels (36.0 % wrong)",
+            "pair flip of 0.4 of the labels (36.0% wrong)",
         ),
     ],
 )
