@@ -30,9 +30,9 @@ SETTINGS = RunConfig(
 
 
 def _files(directory):
-    """Names of the files, checkpoints aside."""
+    """Names of the files, checkpoints and lock aside."""
     files = [str(path.relative_to(directory)) for path in directory.rglob("*.*")]
-    return sorted(name for name in files if not name.startswith("checkpoints"))
+    return sorted(name for name in files if not name.startswith(("checkpoints", ".lock")))
 
 
 @pytest.fixture
