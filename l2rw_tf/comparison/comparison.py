@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from l2rw_tf.comparison import figure, jobs
 from l2rw_tf.comparison import table as comparison_table
@@ -14,12 +14,12 @@ from l2rw_tf.runs.results import RunResults, percent
 from l2rw_tf.runs.run_directory import RunDirectory
 
 
-def compare(plan: Plan, start: Callable[[Run], jobs.Job], command: str) -> list[str]:
+def compare(plan: Plan, execute: jobs.Execute, command: str) -> list[str]:
     """Does the runs that are not finished yet, and writes results.md, results.csv and the figure.
 
     Args:
         plan: The comparison.
-        start: Starts a run.
+        execute: Does a run.
         command: The command line, repeated in table and figure.
 
     Returns:
@@ -31,17 +31,17 @@ def compare(plan: Plan, start: Callable[[Run], jobs.Job], command: str) -> list[
     progress = _Progress(plan)
     print(f"{progress.total} runs, {plan.comparison.jobs} at a time: {plan.directory}", flush=True)
 
-    def finished(run: Run, job: jobs.Job, seconds: float) -> None:
-        progress.add(run, job, seconds)
+    def finished(run: Run, ended: jobs.Ended) -> None:
+        progress.add(run, ended)
         _write_tables(plan, choose_rates(plan), command, progress.failures)
 
-    def work_off(runs: Sequence[Run]) -> None:
+    def run_all(runs: Sequence[Run]) -> None:
         waiting = [run for run in runs if not progress.keeps(run)]
-        jobs.work_off(waiting, start, plan.comparison.jobs, finished)
+        jobs.run_all(waiting, execute, plan.comparison.jobs, finished)
 
-    work_off(plan.trials())
+    run_all(plan.trials())
     rates = choose_rates(plan)
-    work_off(plan.runs_after_trials(rates))
+    run_all(plan.runs_after_trials(rates))
     found = _write_tables(plan, rates, command, progress.failures)
     if found:
         drawn = figure.figure(plan, found, command)
@@ -103,20 +103,23 @@ class _Progress:
         print(f"{self._head(run)}: kept, {_outcome(result)}", flush=True)
         return True
 
-    def add(self, run: Run, job: jobs.Job, seconds: float) -> None:
-        """Shows a run that has ended."""
-        result = self._plan.result(run) if job.exit_code() == 0 else None
+    def add(self, run: Run, ended: jobs.Ended) -> None:
+        """Shows a run that has ended.
+
+        Raises:
+            UsageError: If it could not use its settings or data.
+        """
+        result = self._plan.result(run) if ended.exit_code == 0 else None
         self._left[run.cell] -= 1
         if result is not None:
-            self._seconds[run.cell.variant].append(seconds)
+            self._seconds[run.cell.variant].append(ended.seconds)
             outcome = _outcome(result)
+        elif ended.exit_code == 2:
+            raise UsageError(f"{run.name}: {ended.complaint}")
         else:
-            reason = job.complaint()
-            if job.exit_code() == 2:
-                raise UsageError(f"{run.name}: {reason}")
-            self.failures[run.name] = reason
-            outcome = f"failed: {reason}"
-        print(f"{self._head(run)}: {outcome}, {_duration(seconds)}{self._rest()}", flush=True)
+            self.failures[run.name] = ended.complaint
+            outcome = f"failed: {ended.complaint}"
+        print(f"{self._head(run)}: {outcome}, {_duration(ended.seconds)}{self._rest()}", flush=True)
 
     def _head(self, run: Run) -> str:
         done = self.total - self._left.total()

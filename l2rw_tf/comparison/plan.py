@@ -7,7 +7,6 @@ import difflib
 import itertools
 import re
 from pathlib import Path
-from typing import Any
 
 from l2rw_tf.command_line.settings import Settings, as_text, setting
 from l2rw_tf.errors import UsageError
@@ -15,13 +14,12 @@ from l2rw_tf.methods import METHODS
 from l2rw_tf.runs import config, results
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.results import RunResults
-from l2rw_tf.runs.run_directory import RunDirectory
+from l2rw_tf.runs.run_directory import RunDirectory, check_vacant
 
 _GROUP = "Comparison"
 
-# Flags that a comparison sets itself or that do not change what a run finds.
+# Flags that a comparison sets itself.
 _OWN_FLAGS = ("method", "seed", "run_dir", "name", "with_plain")
-_WITHOUT_EFFECT = ("run_dir", "name", "data_dir", "tensorboard", "progress", "fallback_dataset")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -251,26 +249,32 @@ def plan(comparison: ComparisonConfig, base: RunConfig) -> Plan:
     return Plan(comparison, directory, tuple(cells), grid, runs)
 
 
-def check_finished(planned: Plan) -> None:
-    """Refuses finished runs of other settings, which must not stand in one table with these.
+def check_directories(planned: Plan) -> None:
+    """Refuses directories of other runs, which must not stand in one table with these.
 
     Raises:
-        UsageError: Naming the run and the first flag that differs.
+        UsageError: Naming the run and the flags that differ.
     """
     for run in planned.runs.values():
-        result = planned.result(run)
-        if result is None:
+        directory = RunDirectory(planned.run_directory(run))
+        if directory.is_finished:
+            found = config.from_arguments([f"--flagfile={directory.path / 'config.cfg'}"])
+            # What was asked for; config.cfg has the data set that was used.
+            found = dataclasses.replace(
+                found,
+                dataset=planned.result(run).requested_dataset,
+                fallback_dataset=run.config.fallback_dataset,
+            )
+        elif directory.is_begun:
+            found = config.from_arguments(directory.read_flags())
+        else:
+            check_vacant(str(directory.path))
             continue
-        path = planned.run_directory(run) / "config.cfg"
-        found = config.from_arguments([f"--flagfile={path}"])
-        found = dataclasses.replace(found, dataset=result.requested_dataset)
-        for field in dataclasses.fields(RunConfig):
-            there, here = getattr(found, field.name), getattr(run.config, field.name)
-            if there != here and field.name not in _WITHOUT_EFFECT:
-                raise UsageError(
-                    f"compare_dir={planned.directory} holds the run {run.name} with {field.name}="
-                    f"{_shown(there)}, now it is {_shown(here)}: name another directory."
-                )
+        if differences := config.differences(run.config, found):
+            raise UsageError(
+                f"compare_dir={planned.directory} holds the run {run.name} with other flags: "
+                f"{', '.join(differences)}. Name another directory."
+            )
 
 
 def choose_rates(planned: Plan) -> dict[Cell, float]:
@@ -279,6 +283,9 @@ def choose_rates(planned: Plan) -> dict[Cell, float]:
     A trial is judged by its accuracy on the held-out labels when it ended (where they are corrupted
     like those trained on, by corrupted ones); the test data has no say. Cells whose trials all
     failed are left out.
+
+    Raises:
+        UsageError: If a trial has no held-out examples.
     """
     rates = {}
     for cell in planned.cells:
@@ -288,9 +295,15 @@ def choose_rates(planned: Plan) -> dict[Cell, float]:
             continue
         accuracies = {}
         for rate in grid:
-            result = planned.result(planned.runs[cell, rate, planned.comparison.seeds[0]])
-            if result is not None:
-                accuracies[rate] = result.validation_accuracy
+            run = planned.runs[cell, rate, planned.comparison.seeds[0]]
+            if (result := planned.result(run)) is None:
+                continue
+            if result.validation_accuracy is None:
+                raise UsageError(
+                    f"learning_rates are chosen on held-out examples, and {run.name} has none: "
+                    f"validation_fraction={run.config.validation_fraction:g} is too small."
+                )
+            accuracies[rate] = result.validation_accuracy
         if accuracies:
             rates[cell] = max(accuracies, key=lambda rate: accuracies[rate])
     return rates
@@ -307,7 +320,3 @@ def _default_name(base: RunConfig) -> str:
         return base.name
     dataset = re.sub(r"[^\w.-]+", "_", Path(base.dataset).stem) or "data"
     return f"{dataset}-{base.noise_type}"
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else as_text(value)

@@ -71,11 +71,17 @@ class RunDirectory:
         Args:
             run_dir: Its path.
         """
-        return cls(Path(run_dir)) if (Path(run_dir) / _FLAGS).is_file() else None
+        directory = cls(Path(run_dir))
+        return directory if directory.is_begun else None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it holds a run, which can be resumed if it is not finished."""
+        return (self.path / _FLAGS).is_file()
 
     @property
     def is_finished(self) -> bool:
-        """Whether its run is."""
+        """Whether its run is finished."""
         return (self.path / "results.json").exists()
 
     def write_flags(self, lines: Sequence[str]) -> None:

@@ -12,7 +12,8 @@ import pytest
 from l2rw_tf.command_line import settings
 from l2rw_tf.comparison import table as comparison_table
 from l2rw_tf.comparison.comparison import compare
-from l2rw_tf.comparison.plan import ComparisonConfig, check_finished, plan
+from l2rw_tf.comparison.jobs import Ended, run_all
+from l2rw_tf.comparison.plan import ComparisonConfig, check_directories, choose_rates, plan
 from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.methods import METHODS
 from l2rw_tf.report import run_report
@@ -41,55 +42,37 @@ def _plan(directory, *arguments):
     return plan(*settings.from_arguments(flags, ComparisonConfig, RunConfig))
 
 
-class _Ended:
-    """A run that was done here, not in a process of its own."""
+def _here(planned):
+    """Does runs in this process."""
 
-    def __init__(self, code, complaint=""):
-        self._code, self._complaint = code, complaint
-
-    def exit_code(self):
-        return self._code
-
-    def complaint(self):
-        return self._complaint
-
-    def stop(self):
-        raise AssertionError("nothing is left to stop")
-
-
-def _here(planned, started=None):
-    """Starts runs in this process and notes their names."""
-
-    def start(planned_run):
-        if started is not None:
-            started.append(planned_run.name)
+    def execute(planned_run, stopping):
         directory = str(planned.run_directory(planned_run))
         try:
             run.run(dataclasses.replace(planned_run.config, run_dir=directory), run_report.write)
         except TrainingDiverged as error:
-            return _Ended(1, str(error))
-        return _Ended(0)
+            return Ended(1, str(error))
+        return Ended(0)
 
-    return start
+    return execute
 
 
 def _pretended(planned, results, started=None):
     """Writes results instead of training: what `results` gives for a run, or its exit code."""
 
-    def start(planned_run):
+    def execute(planned_run, stopping):
         if started is not None:
             started.append(planned_run.name)
         result = results(planned_run)
         if isinstance(result, int):
-            return _Ended(result, "it went wrong.")
+            return Ended(result, "it went wrong.")
         directory = planned.run_directory(planned_run)
         directory.mkdir(parents=True)
         text = "\n".join(planned_run.config.flag_lines())
         (directory / "config.cfg").write_text(text, encoding="utf-8")
         results_module.write(RunDirectory(directory), result)
-        return _Ended(0)
+        return Ended(0)
 
-    return start
+    return execute
 
 
 def _result(accuracy, **others):
@@ -236,7 +219,7 @@ def test_finished_runs_are_kept_and_unfinished_ones_done(tmp_path):
     assert table.count("\n") == 3
     done = started[:2]
 
-    check_finished(planned)
+    check_directories(planned)
     again = []
     compare(planned, _pretended(planned, lambda planned_run: _result(0.5), again), "the command")
     assert sorted(done + again) == sorted(run.name for run in planned.runs.values())
@@ -272,12 +255,65 @@ def test_data_that_cannot_be_used_ends_the_comparison(tmp_path):
     assert len(started) == 1
 
 
+def test_held_out_examples_are_needed_to_choose_a_learning_rate(tmp_path):
+    """Which a small validation_fraction does not give."""
+    planned = _plan(tmp_path, "--seeds=0", "--learning_rates=0.1,0.01")
+    started = []
+    results = _pretended(
+        planned, lambda planned_run: _result(0.5, validation_accuracy=None), started
+    )
+    with pytest.raises(UsageError, match="validation_fraction=0.1 is too small"):
+        compare(planned, results, "the command")
+    assert len(started) == 1
+    with pytest.raises(UsageError, match="held-out"):
+        choose_rates(planned)
+
+
 def test_runs_of_other_settings_are_not_mixed_in(tmp_path):
     planned = _plan(tmp_path, "--methods=plain")
     compare(planned, _pretended(planned, lambda planned_run: _result(0.5)), "the command")
-    check_finished(_plan(tmp_path, "--methods=gce,plain", "--seeds=0,7", "--tensorboard"))
-    with pytest.raises(UsageError, match="plain-.*-seed=0 with epochs=2, now it is 3: name"):
-        check_finished(_plan(tmp_path, "--methods=plain", "--epochs=3"))
+    harmless = ("--tensorboard", "--keep_checkpoints=1", "--checkpoint_minutes=5")
+    check_directories(_plan(tmp_path, "--methods=gce,plain", "--seeds=0,7", *harmless))
+    check_directories(_plan(tmp_path, "--methods=plain", "--fallback_dataset=mnist"))
+    with pytest.raises(UsageError, match=r"plain-.*-seed=0 .* epochs \(2 there, 3 here\)"):
+        check_directories(_plan(tmp_path, "--methods=plain", "--epochs=3"))
+
+
+def test_unfinished_runs_that_cannot_be_resumed_are_told_before_any_is_begun(tmp_path):
+    planned = _plan(tmp_path, "--methods=plain", "--seeds=0,1")
+    first, second = planned.runs.values()
+    directory = RunDirectory(planned.run_directory(second))
+    directory.write_flags([*second.config.flag_lines(), "--clipnorm=1"])
+    with pytest.raises(UsageError, match=f"{re.escape(second.name)} .* clipnorm"):
+        check_directories(planned)
+    directory.write_flags(second.config.flag_lines())
+    check_directories(planned)
+    stranger = planned.run_directory(first)
+    stranger.mkdir()
+    (stranger / "thesis.tex").touch()
+    with pytest.raises(UsageError, match=f"{re.escape(str(stranger))} holds files"):
+        check_directories(planned)
+
+
+def test_runs_are_stopped_whatever_happens(tmp_path):
+    """No more are begun than at a time, and those begun are told to stop and waited for."""
+    planned = _plan(tmp_path, "--seeds=0,1,2,3")
+    started, stopped = [], []
+
+    def execute(planned_run, stopping):
+        started.append(planned_run.name)
+        if len(started) == 2:
+            return Ended(0)
+        assert stopping.wait(60)
+        stopped.append(planned_run.name)
+        return Ended(3)
+
+    def finished(planned_run, ended):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all(list(planned.runs.values()), execute, 2, finished)
+    assert len(started) == 2 and stopped == started[:1]
 
 
 def test_a_damaged_result_is_named(tmp_path):
@@ -286,7 +322,7 @@ def test_a_damaged_result_is_named(tmp_path):
     (path,) = tmp_path.glob("runs/*/results.json")
     path.write_text("{", encoding="utf-8")
     with pytest.raises(UsageError, match="results.json cannot be used"):
-        check_finished(planned)
+        check_directories(planned)
 
 
 @pytest.mark.parametrize(
