@@ -43,7 +43,7 @@ def test_an_audit_in_words(run_dir, tmp_path, capsys):
     assert keep.read_text(encoding="utf-8").split() == ["3", "4"]
     before = {path.name: path.read_bytes() for path in run_dir.iterdir()}
     assert audit.main(arguments[1:]) == 2
-    assert "exists already: name a new file" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert before == {path.name: path.read_bytes() for path in run_dir.iterdir()}
 
 
@@ -69,8 +69,8 @@ def _results(text):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_without("results.json"), "holds no finished run: there is no results.json"),
-        (_without("examples.csv"), "examples.csv cannot be used: no such file"),
+        (_without("results.json"), "holds no finished run"),
+        (_without("examples.csv"), "examples.csv cannot be used"),
         (_results('{"class_names": ["cat"'), "results.json cannot be used"),
         (_results('{"method": "l2rw"}'), "results.json cannot be used"),
         (_results('{"last_epoch": 5}'), "results.json cannot be used"),
@@ -79,7 +79,7 @@ def _results(text):
         (_examples(HEADER, ROWS[0], "3,1,1"), "line 3 has 3 of 8 cells"),
         (
             _examples(HEADER, ROWS[0].replace("0.1", "much")),
-            "line 2 has 'much' in column given_pro",
+            "line 2 has 'much'",
         ),
         (_examples(HEADER, ROWS[0].replace("7,", "x,")), "line 2 has 'x' in column id"),
         (_examples(HEADER.replace("suggested", "other"), *ROWS), "has no column suggested_label"),
@@ -98,9 +98,9 @@ def test_a_damaged_run_directory_is_one_line(damage, message, run_dir, capsys):
     ("flags", "message"),
     [
         ([], "run_dir is empty"),
-        (["--run_dir=nowhere"], "run_dir=nowhere is not a directory"),
-        (["--run_dir=.", "--threshold=2"], "threshold must lie between 0 and 1"),
-        (["--run_dir=.", "--threshold=0.1", "--expected_noise=0.1"], "were both given"),
+        (["--run_dir=nowhere"], "run_dir=nowhere"),
+        (["--run_dir=.", "--threshold=2"], "threshold"),
+        (["--run_dir=.", "--threshold=0.1", "--expected_noise=0.1"], "expected_noise=0.1"),
     ],
 )
 def test_mistakes_in_flags_are_one_line(flags, message, capsys):

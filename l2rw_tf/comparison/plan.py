@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import re
 from pathlib import Path
 
-from l2rw_tf.command_line.settings import Settings, as_text, setting
+from l2rw_tf.command_line.settings import Settings, as_text, setting, suggestion
 from l2rw_tf.errors import UsageError
 from l2rw_tf.methods import METHODS
 from l2rw_tf.runs import config, results
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.results import RunResults
-from l2rw_tf.runs.run_directory import RunDirectory, check_vacant
+from l2rw_tf.runs.run_directory import RunDirectory, check_vacant, name_of_data
 
 _GROUP = "Comparison"
 
@@ -71,11 +70,9 @@ class ComparisonConfig(Settings):
         flag, values = self.swept
         names = [field.name for field in dataclasses.fields(RunConfig)]
         if flag not in names:
-            nearest = difflib.get_close_matches(flag, names, n=1)
-            suggestion = f" (did you mean {nearest[0]}?)" if nearest else ""
             raise UsageError(
                 f"sweep must be FLAG=VALUE,VALUE,... with a flag of a run, got "
-                f"{self.sweep!r}{suggestion}."
+                f"{self.sweep!r}{suggestion(flag, names)}."
             )
         self._refuse_own_flag("sweep", flag)
         if not values or len(set(values)) < len(values):
@@ -104,10 +101,9 @@ class ComparisonConfig(Settings):
         """
         method, *flags = variant.split(":")
         if method not in METHODS:
-            nearest = difflib.get_close_matches(method, METHODS, n=1)
-            suggestion = f" (did you mean {nearest[0]}?)" if nearest else ""
             raise UsageError(
-                f"methods must be among {', '.join(METHODS)}, got {method!r}{suggestion}."
+                f"methods must be among {', '.join(METHODS)}, got {method!r}"
+                f"{suggestion(method, METHODS)}."
             )
         for flag in flags:
             name = flag.partition("=")[0]
@@ -318,5 +314,4 @@ def _name(cell: Cell, flag: str, rate: float, seed: int) -> str:
 def _default_name(base: RunConfig) -> str:
     if base.name:
         return base.name
-    dataset = re.sub(r"[^\w.-]+", "_", Path(base.dataset).stem) or "data"
-    return f"{dataset}-{base.noise_type}"
+    return f"{name_of_data(base.dataset)}-{base.noise_type}"

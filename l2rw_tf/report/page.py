@@ -17,7 +17,7 @@ from l2rw_tf import quality
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.methods import METHODS
 from l2rw_tf.report import pictures
-from l2rw_tf.runs import progress
+from l2rw_tf.runs import words
 from l2rw_tf.runs.results import RunResults, percent
 
 # Of a class and in all: a page of more pictures is slow to open and nobody looks at them.
@@ -101,7 +101,7 @@ def page(report: Report) -> str:
         dataset=Path(results.dataset).name,
         method=METHODS[results.method],
         plain=results.plain if results.method != "plain" else None,
-        noise=progress.noise_in_words(results, None),
+        noise=words.noise_in_words(results, None),
         pictures=_pictures(report),
         measurements=_measurements(report),
         classes=_classes(report),

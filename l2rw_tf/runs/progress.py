@@ -135,30 +135,3 @@ def closing_table(results: Sequence[TrainingResults], titles: Mapping[str, str])
         cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("   ".join([f"{first:{widths[0]}}", *cells]).rstrip())
     return "\n".join(lines)
-
-
-def noise_in_words(config: Any, wrong_label_share: float | None) -> str:
-    """What was done to the labels, for headings.
-
-    Args:
-        config: The run's `RunConfig`.
-        wrong_label_share: The share of training labels that are wrong, where it is known.
-    """
-    if config.noise_type == "none":
-        return "labels as they are"
-    words = f"{config.noise_type} flip of {config.noise_ratio:.4g} of the labels"
-    if wrong_label_share is not None:
-        words += f" ({percent(wrong_label_share)} wrong)"
-    return words
-
-
-def classes_in_words(config: Any) -> str:
-    """What was done to the sizes of the classes, for headings; empty where nothing was.
-
-    Args:
-        config: The run's `RunConfig`.
-    """
-    if config.imbalance_type == "none":
-        return ""
-    words = f"classes {config.imbalance_ratio:.4g}:1"
-    return words if config.imbalance_type == "two_class" else f"{words}, long-tailed"

@@ -46,30 +46,21 @@ class TrainingResults:
     Attributes:
         dataset: What was trained on.
         requested_dataset: What --dataset asked for.
-        method: The method's name in `METHODS`.
-        seed: Of the run.
-        test_accuracy: Of the network as it was saved.
-        test_loss: Its cross-entropy on the test data.
+        method, seed, network, noise_type, noise_ratio, imbalance_type, imbalance_ratio: The flags.
+        test_accuracy, test_loss: Of the network as it was saved; the loss is the cross-entropy.
         validation_accuracy: The same network's on the held-out labels, or None if there are none.
         last_epoch: The network when training ended.
         chosen_by_validation: The epoch that held-out labels choose, or None if there are none.
         train_seconds: Time spent on training steps.
         step_seconds: Median time of a step.
-        epochs: Epochs of all phases.
-        steps: Steps of all phases.
+        epochs, steps: Of all phases.
         skipped_steps: Steps dropped because they met NaN or infinity.
-        network: As --network gave it.
         parameters: Number of the network's parameters.
-        noise_type: How labels were corrupted.
-        noise_ratio: The fraction of labels that this chose.
         wrong_label_share: The fraction of training labels that are wrong, or None if unknown.
-        imbalance_type: How classes were made imbalanced.
-        imbalance_ratio: Size of the largest class divided by that of the smallest.
         class_names: By label.
         training_class_counts: Training examples by given label.
         examples: Number of examples by part: training, clean, validation, test.
-        device: What it was trained on.
-        versions: By package.
+        device, versions: What it was trained on and with.
         heading: Data, noise and seed in words.
         test_confusion: Test examples by true (rows) and predicted class.
     """

@@ -19,12 +19,12 @@ from l2rw_tf.command_line import program
 from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
 from l2rw_tf.methods import METHODS
 from l2rw_tf.runs import config as config_module
-from l2rw_tf.runs import distribution, results
+from l2rw_tf.runs import distribution, results, words
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.distribution import Worker
 from l2rw_tf.runs.results import RunResults
 from l2rw_tf.runs.resume.checkpoints import Checkpoints
-from l2rw_tf.runs.run_directory import RunDirectory, check_vacant
+from l2rw_tf.runs.run_directory import RunDirectory, check_vacant, name_of_data
 
 if TYPE_CHECKING:
     from l2rw_tf.runs.outcome import Report
@@ -267,8 +267,7 @@ def _name(config: RunConfig, data: Any) -> str:
     """NAME in runs/NAME-seedS."""
     if config.name:
         return config.name
-    dataset = re.sub(r"[^\w.-]+", "_", Path(data.source.name).stem) or "data"
-    return "-".join([dataset, config.noise_type, config.method])
+    return "-".join([name_of_data(data.source.name), config.noise_type, config.method])
 
 
 def _config_text(config: RunConfig, data: Any) -> str:
@@ -286,13 +285,11 @@ def _config_text(config: RunConfig, data: Any) -> str:
 
 
 def _heading(config: RunConfig, data: Any) -> str:
-    from l2rw_tf.runs import progress
-
     name = data.source.name
     if config.classes:
         name += f" ({', '.join(data.source.class_names)})"
-    uneven = progress.classes_in_words(config)
-    noise = progress.noise_in_words(config, data.wrong_label_share)
+    uneven = words.classes_in_words(config)
+    noise = words.noise_in_words(config, data.wrong_label_share)
     return ", ".join(part for part in (name, uneven, noise, f"seed {config.seed}") if part)
 
 

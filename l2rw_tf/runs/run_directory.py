@@ -204,6 +204,11 @@ def check_vacant(run_dir: str) -> None:
     )
 
 
+def name_of_data(dataset: str) -> str:
+    """Returns what stands for a data set, which may be a path, in the name of a directory."""
+    return re.sub(r"[^\w.-]+", "_", Path(dataset).stem) or "data"
+
+
 def _counts(path: Path) -> bool:
     """Whether there is more to a path than what a run leaves that was killed as it began."""
     return not (path.is_dir() or path.name == lock.NAME or path.name.startswith(_UNFINISHED))

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from l2rw_tf.runs import progress
+from l2rw_tf.runs import progress, words
 from l2rw_tf.runs.config import RunConfig
 from tests import made_up
 
@@ -94,4 +94,4 @@ def test_the_closing_table_is_aligned():
     ],
 )
 def test_the_noise_is_put_into_words(settings, share, expected):
-    assert progress.noise_in_words(RunConfig(**settings), share) == expected
+    assert words.noise_in_words(RunConfig(**settings), share) == expected
