@@ -66,7 +66,7 @@ def _write_tables(
 def _incomplete(
     plan: Plan, found: Sequence[comparison_table.Row], failures: dict[str, str]
 ) -> list[str]:
-    seeds = {row.cell: row.seeds for row in found}
+    seeds = {row.cell: row.results for row in found}
     sentences = []
     for cell in plan.cells:
         there, wanted = len(seeds.get(cell, ())), len(plan.comparison.seeds)

@@ -118,7 +118,7 @@ def _draw_points(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def _title(plan: Plan, rows: Sequence[Row]) -> str:
-    result, swept = rows[0].results[0], plan.comparison.swept[0]
+    result, swept = rows[0].first, plan.comparison.swept[0]
     title = result.dataset
     if any(run.config.classes for run in plan.runs.values()):
         title += f" ({', '.join(result.class_names)})"

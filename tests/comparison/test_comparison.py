@@ -242,7 +242,7 @@ def test_a_learning_rate_that_fails_is_not_chosen(tmp_path):
     planned = _plan(tmp_path, "--methods=plain", "--seeds=0,1", "--learning_rates=1e25,0.02")
     assert compare(planned, _here(planned), "the command") == []
     (row,) = comparison_table.rows(planned, {planned.cells[0]: 0.02})
-    assert row.seeds == (0, 1)
+    assert list(row.results) == [0, 1]
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "learning_rate=1e+25-seed=0 failed: The plain training stopped at step 2" in page
 

@@ -8,23 +8,18 @@ import pytest
 from l2rw_tf.command_line import settings
 from l2rw_tf.comparison import figure
 from l2rw_tf.comparison.plan import Cell, ComparisonConfig, plan
-from l2rw_tf.comparison.table import Row, Statistic
+from l2rw_tf.comparison.table import Row
 from l2rw_tf.runs.config import RunConfig
 from tests import made_up
 
 
 def _row(variant, value, accuracies, chosen=None):
-    return Row(
-        cell=Cell(variant, value),
-        learning_rate=0.1,
-        seeds=tuple(range(len(accuracies))),
-        accuracies=tuple(accuracies),
-        accuracy=Statistic.of(accuracies),
-        chosen=chosen and Statistic.of([chosen]),
-        steps=10,
-        step_seconds=0.1,
-        results=(made_up.run_results(),),
-    )
+    epoch = None if chosen is None else made_up.chosen_epoch(chosen)
+    results = {
+        seed: made_up.run_results(test_accuracy=accuracy, chosen_by_validation=epoch)
+        for seed, accuracy in enumerate(accuracies)
+    }
+    return Row(Cell(variant, value), 0.1, results)
 
 
 def _axes(rows, *flags):
