@@ -76,12 +76,10 @@ MEASURES = {
 COSTS = {"train_seconds": "training (s)", "processor_seconds": "processor (s)"}
 METHODS = {
     "audit": "audit, paper's weights",
-    "audit_history": "audit, weights from history (shifted), head",
+    "audit_history": "audit, weights from history",
     "cleanlab": f"cleanlab, {NUM_FOLDS} plain trainings",
 }
-METHOD_FLAGS = {
-    "audit_history": ("--weighting=history", "--history_shape=shifted", "--meta_variables=head")
-}
+METHOD_FLAGS = {"audit_history": ("--weighting=history",)}
 
 Row = dict[str, Any]
 
@@ -134,7 +132,7 @@ def _joined(first: Examples, second: Examples) -> Examples:
 
 def measure(method: str, settings: RunConfig) -> Row:
     """Trains, scores, and compares with the truth."""
-    data = prepared_data.prepare(settings)
+    data = prepared_data.prepare(settings, settings.seed)
     # Nothing is measured on the test data, which a training looks at after each epoch.
     splits = dataclasses.replace(data.splits, test=data.splits.test.take(np.arange(1)))
     data = dataclasses.replace(data, splits=splits)

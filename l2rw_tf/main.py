@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from l2rw_tf.command_line import program
+from l2rw_tf.command_line import program, settings
 from l2rw_tf.errors import UsageError
 from l2rw_tf.runs import config, run_directory
 
@@ -34,18 +34,19 @@ def main(arguments: Sequence[str]) -> int:
     return program.run(
         arguments,
         _train,
-        help_text=lambda: config.help_text(USAGE),
+        help_text=lambda: settings.help_text(USAGE, config.RunConfig),
         when_stopped="nothing was trained yet.",
     )
 
 
 def _train(arguments: Sequence[str]) -> None:
-    settings = config.from_arguments(arguments, run_directory.flags_of_run)
+    given = config.from_arguments(arguments, run_directory.flags_of_run)
     _prepare_tensorflow()
+    # They import TensorFlow.
     from l2rw_tf.report import run_report
     from l2rw_tf.runs import run
 
-    run.run(settings, run_report.write)
+    run.run(given, run_report.write)
 
 
 def _prepare_tensorflow() -> None:

@@ -93,7 +93,7 @@ def test_a_signal_ends_a_run_with_code_3(tmp_path):
             break
     process.send_signal(signal.SIGTERM)
     code, _, complaints = _finish(process)
-    saved = r"runs/small-seed7/checkpoints/step-\d+: --resume --run_dir=runs/small-seed7 goes on"
+    saved = r"runs/small-seed7/checkpoints/step-\d+: --resume --run_dir=runs/small-seed7 resumes it"
     assert code == 3 and complaints.count("\n") == 1
     assert re.match(f"l2rw: stopped by SIGTERM: The run is saved in {saved}", complaints)
     assert not (tmp_path / "runs" / "small-seed7" / "results.json").exists()
@@ -191,8 +191,8 @@ def test_signals_end_with_code_3(number, translated, capsys, monkeypatch):
 def test_a_second_signal_ends_the_process_at_once(tmp_path):
     code = (
         "import os, signal\n"
-        "os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'\n"
         "from l2rw_tf import main\n"
+        "main._prepare_tensorflow()\n"
         "from l2rw_tf.runs import run\n"
         "def stubborn(*arguments):\n"
         "    try:\n"

@@ -52,7 +52,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_been(undist
             assert ended.returncode == 3
             assert ended.stderr == (
                 f"l2rw: stopped by SIGTERM: The run is saved in {directory}/checkpoints/"
-                f"step-0000000002: --resume --run_dir={directory} goes on from there.\n"
+                f"step-0000000002: --resume --run_dir={directory} resumes it.\n"
             )
         else:
             assert (ended.returncode, ended.stderr) == (-signal.SIGKILL, "")

@@ -13,7 +13,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from absl import flags
 
@@ -30,6 +30,7 @@ def setting(
     at_most: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    affects_result: bool = True,
 ) -> Any:
     """Declares one field of a `Settings` class.
 
@@ -42,15 +43,20 @@ def setting(
         at_most: Largest number.
         above: Number that it must be above.
         below: Number that it must be below.
+        affects_result: Whether it changes what is computed, for `differences`.
     """
     limits = {"at least": at_least, "at most": at_most, "above": above, "below": below}
     metadata = {
         "help": help_text,
         "group": group,
         "choices": tuple(choices),
+        "affects_result": affects_result,
         "limits": {words: limit for words, limit in limits.items() if limit is not None},
     }
     return dataclasses.field(default=default, metadata=metadata)
+
+
+_Part = TypeVar("_Part", bound="Settings")
 
 
 class Settings:
@@ -62,14 +68,27 @@ class Settings:
     """
 
     def __post_init__(self) -> None:
-        """Checks every field by itself, then the fields together."""
+        """Checks every field by itself, then the fields of each class together."""
         for field in dataclasses.fields(self):
             value = _checked(type(self), field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
-        self.check_together()
+        for kind in reversed(type(self).__mro__):
+            if "check_together" in vars(kind):
+                kind.check_together(self)
 
     def check_together(self) -> None:
-        """Checks what no field can know by itself; each field is in its own type by now."""
+        """Checks what no field can know by itself; each field is in its own type by now.
+
+        The `check_together` of every class that settings are composed of is called.
+        """
+
+    def part(self, kind: type[_Part]) -> _Part:
+        """Returns the settings of one of the classes that these are composed of.
+
+        Args:
+            kind: That class.
+        """
+        return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(kind)})
 
     def flag_lines(self) -> list[str]:
         """The flags that give these settings again, one `--name=value` each."""
@@ -78,6 +97,26 @@ class Settings:
             for field in dataclasses.fields(self)
             if getattr(self, field.name) is not None
         ]
+
+
+def differences(one: Settings, other: Settings) -> dict[str, tuple[str, str]]:
+    """Returns in what two settings of one class differ that changes what is computed.
+
+    Args:
+        one: The first.
+        other: The second.
+
+    Returns:
+        By the name of the field, both values as words.
+    """
+    found = {}
+    for field in dataclasses.fields(one):
+        values = getattr(one, field.name), getattr(other, field.name)
+        if field.metadata["affects_result"] and values[0] != values[1]:
+            found[field.name] = tuple(
+                "not given" if value is None else as_text(value) or "empty" for value in values
+            )
+    return found
 
 
 def from_arguments(arguments: Sequence[str], *kinds: type[Settings]) -> tuple[Settings, ...]:
@@ -160,10 +199,7 @@ def _define_flag(kind: type[Settings], field: dataclasses.Field, values: flags.F
         flag = flags.BooleanFlag(field.name, field.default, help_text)
         flag.parser = _BooleanParser()
     else:
-        parser = _PARSERS[value_type.base, value_type.item]()
-        if value_type.optional:
-            parser = _OptionalParser(parser)
-        flag = flags.Flag(parser, None, field.name, field.default, help_text)
+        flag = flags.Flag(_Parser(value_type), None, field.name, field.default, help_text)
     flags.DEFINE_flag(flag, values)
 
 
@@ -175,13 +211,14 @@ def help_text(usage: str, *kinds: type[Settings]) -> str:
         *kinds: The classes whose fields are the flags.
     """
     wrap = functools.partial(textwrap.fill, width=100, initial_indent=" " * 6)
-    lines = [usage.rstrip()]
-    group = None
+    groups: dict[str, list[tuple[type[Settings], dataclasses.Field]]] = {}
     for kind in kinds:
         for field in dataclasses.fields(kind):
-            if field.metadata["group"] != group:
-                group = field.metadata["group"]
-                lines.append(f"\n{group}:")
+            groups.setdefault(field.metadata["group"], []).append((kind, field))
+    lines = [usage.rstrip()]
+    for group, fields in groups.items():
+        lines.append(f"\n{group}:")
+        for kind, field in fields:
             text = field.metadata["help"]
             if field.metadata["choices"]:
                 text += f" One of {', '.join(field.metadata['choices'])}."
@@ -199,66 +236,27 @@ def help_text(usage: str, *kinds: type[Settings]) -> str:
     return "\n".join(lines)
 
 
-class _TextParser(flags.ArgumentParser):
-    """A text that config.cfg can hold on one line."""
+class _Parser(flags.ArgumentParser):
+    """Reads values of a field's type; an empty text can undo a flagfile's value if None is one."""
 
-    def parse(self, argument: Any) -> str:
-        return argument
-
-
-class _NumberParser(flags.ArgumentParser):
-    """A number; flags that were not given keep None."""
-
-    number: type = float
-    wanted = "a number"
+    def __init__(self, value_type: _Type) -> None:
+        self._type = value_type
 
     def parse(self, argument: Any) -> Any:
         if not isinstance(argument, str):
             return argument
+        if self._type.optional and not argument:
+            return None
         try:
-            return self.number(argument)
+            if self._type.item is None:
+                return self._type.base(argument)
+            parts = (part.strip() for part in argument.split(","))
+            return tuple(self._type.item(part) for part in parts if part)
         except ValueError:
-            raise ValueError(f"needs {self.wanted}") from None
-
-
-class _IntegerParser(_NumberParser):
-    number = int
-    wanted = "a whole number"
-
-
-class _SequenceParser(flags.ArgumentParser):
-    """Items with commas between them."""
-
-    item: type = str
-    wanted = "texts with commas between them"
-
-    def parse(self, argument: Any) -> tuple[Any, ...]:
-        if not isinstance(argument, str):
-            return tuple(argument)
-        try:
-            return tuple(self.item(part.strip()) for part in argument.split(",") if part.strip())
-        except ValueError:
-            raise ValueError(f"needs {self.wanted}") from None
-
-
-class _NumbersParser(_SequenceParser):
-    item = float
-    wanted = "numbers with commas between them, such as 89,133"
-
-
-class _IntegersParser(_SequenceParser):
-    item = int
-    wanted = "whole numbers with commas between them, such as 0,1,2"
-
-
-class _OptionalParser(flags.ArgumentParser):
-    """Lets an empty value stand for one that was not given, so that a flagfile's can be undone."""
-
-    def __init__(self, parser: flags.ArgumentParser) -> None:
-        self._parser = parser
-
-    def parse(self, argument: Any) -> Any:
-        return None if argument == "" else self._parser.parse(argument)
+            between = "" if self._type.item is None else " with commas between them"
+            raise ValueError(
+                f"needs {_WANTED[self._type.base, self._type.item]}{between}"
+            ) from None
 
 
 class _BooleanParser(flags.BooleanParser):
@@ -270,14 +268,6 @@ class _BooleanParser(flags.BooleanParser):
 
 
 _LARGEST_INTEGER = 2**31 - 1
-_PARSERS = {
-    (str, None): _TextParser,
-    (int, None): _IntegerParser,
-    (float, None): _NumberParser,
-    (tuple, str): _SequenceParser,
-    (tuple, int): _IntegersParser,
-    (tuple, float): _NumbersParser,
-}
 _WANTED = {
     (str, None): "a text",
     (bool, None): "true or false",

@@ -7,7 +7,7 @@ import itertools
 import re
 from pathlib import Path
 
-from l2rw_tf.command_line.settings import Settings, as_text, setting, suggestion
+from l2rw_tf.command_line.settings import Settings, as_text, differences, setting, suggestion
 from l2rw_tf.errors import UsageError
 from l2rw_tf.methods import METHODS
 from l2rw_tf.runs import config, results
@@ -266,10 +266,11 @@ def check_directories(planned: Plan) -> None:
         else:
             check_vacant(str(directory.path))
             continue
-        if differences := config.differences(run.config, found):
+        if differing := differences(found, run.config):
+            flags = (f"{name} ({a} there, {b} here)" for name, (a, b) in differing.items())
             raise UsageError(
                 f"compare_dir={planned.directory} holds the run {run.name} with other flags: "
-                f"{', '.join(differences)}. Name another directory."
+                f"{', '.join(flags)}. Name another directory."
             )
 
 

@@ -22,6 +22,16 @@ _TEST_NAMES = ("test", "validation", "val")
 _GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L")
 
 
+def can_read(dataset: str) -> bool:
+    """Whether a name is that of a folder; "digits" is always the embedded data set."""
+    return dataset != "digits" and os.path.isdir(os.path.expanduser(dataset))
+
+
+def read(dataset: str, *, image_size: int | None, **others: object) -> Source:
+    """Reads a folder; see `load`."""
+    return load(dataset, image_size)
+
+
 def load(path: str, image_size: int | None = None) -> Source:
     """Reads a folder of images.
 

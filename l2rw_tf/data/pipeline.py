@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -36,7 +36,7 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     augment: Augmentation = "none",
-    with_positions: bool = False,
+    with_rows: bool = False,
     sampling: Sampling = "shuffled",
 ) -> tf.data.Dataset:
     """Returns endless random batches, each a function of the seed and of its step alone.
@@ -53,25 +53,21 @@ def training_batches(
             colour), cropped back at random to its size; the border is 4 pixels wide at 32x32, as in
             the paper, and in proportion (an eighth) at other sizes. `"crop_flip"`: mirrored with
             chance one half as well.
-        with_positions: Adds where the examples are among the given ones, counted from 0.
+        with_rows: Adds the examples' rows: their places among the given ones, counted from 0.
         sampling: `"shuffled"`: every epoch goes through all examples once, in an order of its own;
             its last batch may be smaller. `"balanced"`: a batch has as many examples of each class
             (by its given label; up to one, in turn), drawn at random with repetition; so RESAMPLE
             of Ren et al. 2018, section 4.1.
 
     Returns:
-        A data set of (x, y) or (x, y, positions): x float32 (batch, ...), y and positions int64
+        A data set of (x, y) or (x, y, rows): x float32 (batch, ...), y and rows int64
         (batch,). The batch size is part of the element's shape where every batch has as many
         examples.
 
     Raises:
-        UsageError: No examples, or an argument out of range.
+        UsageError: No examples, or an augmentation of what is no image.
     """
-    _check(examples, batch_size, augment)
-    if sampling not in get_args(Sampling):
-        raise UsageError(
-            f"sampling must be one of {', '.join(get_args(Sampling))}, got {sampling!r}."
-        )
+    _check(examples, augment)
     augmentation_seed = tensorflow_seed(seed, Stream.AUGMENTATION)
     read = _reader(examples.x)
     with tf.device("CPU:0"):
@@ -82,11 +78,11 @@ def training_batches(
         if augment != "none":
             inputs = _crop(inputs, tf.random.fold_in(augmentation_seed, step), augment)
         labels = tf.gather(y, indices)
-        if with_positions:
+        if with_rows:
             return inputs, labels, tf.cast(indices, tf.int64)
         return inputs, labels
 
-    indices = _shuffled if sampling == "shuffled" else _balanced
+    indices = {"shuffled": _shuffled, "balanced": _balanced}[sampling]
     dataset = indices(examples.y, batch_size, seed, start_step)
     batches = dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
     # Known to be endless, it is not read in search of its end.
@@ -94,7 +90,7 @@ def training_batches(
 
 
 def _shuffled(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
-    """Returns (step, positions of its examples), every epoch through all examples once."""
+    """Returns (step, rows of its examples), every epoch through all examples once."""
     n = len(y)
     steps = steps_per_epoch(n, batch_size)
     order_seed = tensorflow_seed(seed, Stream.BATCHES)
@@ -118,7 +114,7 @@ def _shuffled(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.
 
 
 def _balanced(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
-    """Returns (step, positions of its examples), the classes that occur taking turns."""
+    """Returns (step, rows of its examples), the classes that occur taking turns."""
     counts = np.bincount(y)
     occurring = np.flatnonzero(counts)
     order_seed = tensorflow_seed(seed, Stream.BALANCED_BATCHES)
@@ -153,9 +149,9 @@ def evaluation_batches(
         A finite data set of (x, y): x float32 (batch, ...), y int64 (batch,).
 
     Raises:
-        UsageError: No examples, or a batch size below 1.
+        UsageError: No examples.
     """
-    _check(examples, batch_size, "none")
+    _check(examples, "none")
     n = len(examples)
     read = _reader(examples.x)
     with tf.device("CPU:0"):
@@ -183,16 +179,10 @@ def _reader(x: np.ndarray | StoredImages) -> Callable[[tf.Tensor], tf.Tensor]:
     return read
 
 
-def _check(examples: Examples, batch_size: int, augment: str) -> None:
+def _check(examples: Examples, augment: str) -> None:
     """Refuses what gives no batches."""
     if not len(examples):
         raise UsageError("there are no examples to make batches of.")
-    if batch_size < 1:
-        raise UsageError(f"batch_size must be at least 1, got {batch_size}.")
-    if augment not in get_args(Augmentation):
-        raise UsageError(
-            f"augment must be one of {', '.join(get_args(Augmentation))}, got {augment!r}."
-        )
     if augment != "none" and examples.x.ndim != 4:
         raise UsageError(f"augment={augment!r} is for images; for tables it must be 'none'.")
 

@@ -9,8 +9,8 @@ import numpy as np
 from l2rw_tf.data import corruption, sources, splits
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.preprocessing import Preprocessing
+from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import DataUnavailable, UsageError
-from l2rw_tf.runs.config import RunConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +19,8 @@ class PreparedData:
 
     Attributes:
         source: The data set really read.
-        splits: Training, clean, validation and test examples; the first and the third are uneven
-            and their labels corrupted as asked for.
+        splits: Training, clean, validation and test examples; the first and the third are as
+            imbalanced and as corrupted as asked for.
         preprocessing: Standardization by the training inputs.
         unavailable: Why the data set that was asked for was not read, or None where it was.
     """
@@ -43,27 +43,31 @@ class PreparedData:
         return counts.tolist()
 
 
-def prepare(config: RunConfig) -> PreparedData:
-    """Reads the data set or the fallback, splits it and makes it uneven and wrong by the seed.
+def prepare(settings: DataSettings, seed: int) -> PreparedData:
+    """Reads the data set or the fallback, splits it and makes it imbalanced and wrong by the seed.
+
+    Args:
+        settings: What to read, and what to make of it.
+        seed: Decides splits, imbalance and noise.
 
     Raises:
-        DataUnavailable: If the data set is not to be had and there is no fallback.
+        DataUnavailable: If the data set is not available and there is no fallback.
         UsageError: If the data, or what is asked of it, cannot be used.
     """
-    source, unavailable = _load(config)
+    source, unavailable = _load(settings)
     parts = splits.split(
         source,
-        **config.clean_counts,
-        validation_fraction=config.validation_fraction,
-        test_fraction=config.test_fraction,
-        seed=config.seed,
-        clean_in_train=config.clean_in_train,
-        balanced_clean=config.balanced_clean,
+        **settings.clean_counts,
+        validation_fraction=settings.validation_fraction,
+        test_fraction=settings.test_fraction,
+        seed=seed,
+        clean_in_train=settings.clean_in_train,
+        balanced_clean=settings.balanced_clean,
     )
     parts = dataclasses.replace(
         parts,
-        train=_spoil(parts.train, "train", source, config),
-        validation=_spoil(parts.validation, "validation", source, config),
+        train=_spoil(parts.train, "train", source, settings, seed),
+        validation=_spoil(parts.validation, "validation", source, settings, seed),
     )
     return PreparedData(
         source=source,
@@ -73,57 +77,57 @@ def prepare(config: RunConfig) -> PreparedData:
     )
 
 
-def _load(config: RunConfig) -> tuple[Source, str | None]:
+def _load(settings: DataSettings) -> tuple[Source, str | None]:
     """Returns the source, and why it is the fallback where it is."""
     try:
-        return _source(config.dataset, config), None
+        return _source(settings.dataset, settings), None
     except DataUnavailable as error:
-        if not config.fallback_dataset:
+        if not settings.fallback_dataset:
             raise
-        return _source(config.fallback_dataset, config), str(error)
+        return _source(settings.fallback_dataset, settings), str(error)
 
 
-def _source(dataset: str, config: RunConfig) -> Source:
+def _source(dataset: str, settings: DataSettings) -> Source:
     source = sources.load(
         dataset,
-        data_dir=config.data_dir or None,
-        label_column=config.label_column,
-        image_size=config.image_size,
+        data_dir=settings.data_dir or None,
+        label_column=settings.label_column,
+        image_size=settings.image_size,
     )
-    return sources.select_classes(source, config.classes) if config.classes else source
+    return sources.select_classes(source, settings.classes) if settings.classes else source
 
 
 def _spoil(
-    examples: Examples, part: corruption.Part, source: Source, config: RunConfig
+    examples: Examples, part: corruption.Part, source: Source, settings: DataSettings, seed: int
 ) -> Examples:
     """Leaves examples out and makes labels wrong, in this order, as asked for."""
     if part == "train" or len(examples):
-        examples = _make_uneven(examples, part, source, config)
+        examples = _make_uneven(examples, part, source, settings, seed)
     return corruption.corrupt(
         examples,
-        noise_type=config.noise_type,
-        noise_ratio=config.noise_ratio,
+        noise_type=settings.noise_type,
+        noise_ratio=settings.noise_ratio,
         num_classes=source.num_classes,
-        seed=config.seed,
-        background_class=config.background_class,
-        flip_may_keep=config.flip_may_keep,
+        seed=seed,
+        background_class=settings.background_class,
+        flip_may_keep=settings.flip_may_keep,
         part=part,
     )
 
 
 def _make_uneven(
-    examples: Examples, part: corruption.Part, source: Source, config: RunConfig
+    examples: Examples, part: corruption.Part, source: Source, settings: DataSettings, seed: int
 ) -> Examples:
-    """Makes the classes as uneven as asked for; validation examples stay as many as they can."""
+    """Makes the classes as imbalanced as asked for; as many validation examples stay as can."""
     try:
         return corruption.imbalance(
             examples,
-            imbalance_type=config.imbalance_type,
+            imbalance_type=settings.imbalance_type,
             num_classes=source.num_classes,
-            seed=config.seed,
-            imbalance_ratio=config.imbalance_ratio,
-            num_examples=config.num_examples if part == "train" else None,
-            dominating_class=config.dominating_class,
+            seed=seed,
+            imbalance_ratio=settings.imbalance_ratio,
+            num_examples=settings.num_examples if part == "train" else None,
+            dominating_class=settings.dominating_class,
             part=part,
         )
     except UsageError as error:

@@ -1,16 +1,24 @@
-"""Data sets by name or by path."""
+"""Data sets by name or by path.
+
+A reader is a file here with two functions, and a line in `READERS`: `can_read(dataset)` says
+whether a name is one of its own, and `read(dataset, **options)` returns a `Source`; it names those
+of the options of `load` that it has a use for.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 from collections.abc import Sequence
 
 import numpy as np
 
-from l2rw_tf.data import folder, tables
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.errors import UsageError
+
+# Asked in this order; the last one is slow to import.
+READERS = ("tables", "folder", "tfds_images")
 
 
 def load(
@@ -40,27 +48,20 @@ def load(
 
     Raises:
         UsageError: There is no such data set, or its files are broken.
-        DataUnavailable: It is neither on this machine nor to be had from the network.
+        DataUnavailable: It is neither on this machine nor available from the network.
     """
-    path = os.path.expanduser(dataset)
-    if dataset != "digits":
-        if path.lower().endswith(".csv"):
-            return tables.load_csv(dataset, label_column)
-        if path.lower().endswith(".npz"):
-            return tables.load_npz(dataset, label_column)
-        if os.path.isdir(path):
-            return folder.load(dataset, image_size)
-        if os.path.exists(path):
-            raise UsageError(
-                f"dataset {dataset!r} is a file, but neither a .csv nor a .npz file; give one of "
-                "these, a folder of images, or the name of a data set."
+    for name in READERS:
+        reader = importlib.import_module(f"l2rw_tf.data.{name}")
+        if reader.can_read(dataset):
+            return reader.read(
+                dataset, data_dir=data_dir, label_column=label_column, image_size=image_size
             )
-        if dataset.startswith((".", "~", os.sep)):
-            raise UsageError(f"dataset {dataset!r}: there is no such folder or file.")
-
-    from l2rw_tf.data import tfds_images
-
-    return tfds_images.load(dataset, data_dir, image_size)
+    if os.path.exists(os.path.expanduser(dataset)):
+        raise UsageError(
+            f"dataset {dataset!r} is a file, but neither a .csv nor a .npz file; give one of "
+            "these, a folder of images, or the name of a data set."
+        )
+    raise UsageError(f"dataset {dataset!r}: there is no such folder or file.")
 
 
 def select_classes(source: Source, classes: Sequence[str | int]) -> Source:

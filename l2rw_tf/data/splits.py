@@ -51,8 +51,8 @@ def split(
             given.
         num_clean: Clean examples in all. Where it is no multiple of the number of classes, a random
             choice of classes has one more than the others.
-        validation_fraction: Share of the source's training part that is held out.
-        test_fraction: Share taken for testing where the source has no test part; else not used.
+        validation_fraction: Fraction of the source's training part that is held out.
+        test_fraction: Fraction taken for testing if the source has no test part; else not used.
         seed: At least 0.
         clean_in_train: Leaves the clean examples in the training part as well.
         balanced_clean: Takes as many clean examples of each class; otherwise they come as they
@@ -62,20 +62,8 @@ def split(
         The four parts.
 
     Raises:
-        UsageError: More is asked for than there is, or an argument is out of range.
+        UsageError: More is asked for than there is.
     """
-    if (clean_per_class is None) == (num_clean is None):
-        raise UsageError("give either clean_per_class or num_clean, and only one of them.")
-    for name, count in (("clean_per_class", clean_per_class), ("num_clean", num_clean)):
-        if count is not None and count < 0:
-            raise UsageError(f"{name} must be at least 0, got {count}.")
-    for name, fraction in (
-        ("validation_fraction", validation_fraction),
-        ("test_fraction", test_fraction),
-    ):
-        if not 0 <= fraction < 1:
-            raise UsageError(f"{name} must lie between 0 and 1 (1 excluded), got {fraction}.")
-
     data, test = source.train, source.test
     if test is None:
         data, test = _split_test(data, test_fraction, seed)

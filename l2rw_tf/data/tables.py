@@ -18,6 +18,17 @@ from l2rw_tf.errors import UsageError
 _LARGEST = float(np.finfo(np.float32).max)
 
 
+def can_read(dataset: str) -> bool:
+    """Whether a name is that of a file of this kind, whether there is one or not."""
+    return dataset.lower().endswith((".csv", ".npz"))
+
+
+def read(dataset: str, *, label_column: str, **others: object) -> Source:
+    """Reads a file; see `load_csv` and `load_npz`."""
+    load = load_csv if dataset.lower().endswith(".csv") else load_npz
+    return load(dataset, label_column)
+
+
 def load_csv(path: str, label_column: str = "label") -> Source:
     """Reads a CSV file: a line of column names, then a row for each example.
 

@@ -28,6 +28,17 @@ NETWORK_SECONDS = 30.0
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_.\-]+)?(:\d+\.\d+\.\d+)?")
 
 
+def can_read(dataset: str) -> bool:
+    """Whether a name can be that of a data set: it is no path."""
+    is_path = dataset.startswith((".", "~", os.sep)) or os.path.exists(dataset)
+    return dataset == "digits" or not is_path
+
+
+def read(dataset: str, *, data_dir: str | None, image_size: int | None, **others: object) -> Source:
+    """Reads a data set; see `load`."""
+    return load(dataset, data_dir, image_size)
+
+
 def load(
     name: str,
     data_dir: str | None = None,

@@ -1,9 +1,15 @@
-"""The networks of the paper's experiments, by name, for any input size and number of classes."""
+"""The networks of the paper's experiments, by name, for any input size and number of classes.
+
+A new one is a file here with a function `build`, and a line in `FAMILIES`. Keras is imported when a
+network is built, so that a mistyped name is answered at once.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from l2rw_tf.errors import UsageError
@@ -11,15 +17,56 @@ from l2rw_tf.errors import UsageError
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["get", "names_help", "validate_name"]
 
-_RESNET = re.compile(r"resnet(\d+)")
-_WIDE_RESNET = re.compile(r"wrn(\d+)_(\d+)")
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """The networks that one file builds, told apart by the numbers in their names.
+
+    Attributes:
+        pattern: Regular expression of the names; its groups are the numbers, which `build` takes
+            first.
+        names: The names in words.
+        mistake: Is given the numbers, and says what is wrong with them; empty if nothing is.
+        takes_tables: Whether inputs may be rows of a table as well as images.
+    """
+
+    pattern: str
+    names: str
+    mistake: Callable[..., str] = lambda *numbers: ""
+    takes_tables: bool = False
+
+
+def _mistake_of_depth(of: str, smallest: int, depth: int) -> str:
+    if depth >= smallest and depth % 6 == smallest % 6:
+        return ""
+    depths = ", ".join(str(smallest + 6 * n) for n in range(4))
+    return f"the depth of {of} is 6n+{smallest % 6} ({depths}, ...), got {depth}."
+
+
+def _mistake_of_wide_resnet(depth: int, width: int) -> str:
+    if width < 1:
+        return f"the width of a wide ResNet must be at least 1, got {width}."
+    return _mistake_of_depth("a wide ResNet", 10, depth)
+
+
+# By the file that builds them.
+FAMILIES = {
+    "lenet": Family("lenet", "lenet"),
+    "mlp": Family("mlp", "mlp", takes_tables=True),
+    "resnet": Family(
+        r"resnet(\d+)",
+        "resnet8, resnet20, resnet32 (any depth 6n+2)",
+        lambda depth: _mistake_of_depth("a ResNet", 8, depth),
+    ),
+    "wide_resnet": Family(
+        r"wrn(\d+)_(\d+)", "wrn28_10 (wrnD_K, D = 6n+4)", _mistake_of_wide_resnet
+    ),
+}
 
 
 def names_help() -> str:
     """Returns the names that `get` knows, in words, for messages and for the help of a flag."""
-    return "lenet, mlp, resnet8, resnet20, resnet32 (any depth 6n+2), wrn28_10 (wrnD_K, D = 6n+4)"
+    return ", ".join(family.names for family in FAMILIES.values())
 
 
 def validate_name(name: str) -> None:
@@ -31,29 +78,7 @@ def validate_name(name: str) -> None:
     Raises:
         UsageError: There is no such network; the sentence lists those that there are.
     """
-    if name in ("lenet", "mlp"):
-        return
-    resnet, wide = _RESNET.fullmatch(name), _WIDE_RESNET.fullmatch(name)
-    if resnet:
-        depth = int(resnet[1])
-        if depth < 8 or depth % 6 != 2:
-            raise UsageError(
-                f"network {name!r}: the depth of a ResNet is 6n+2 (8, 14, 20, 26, 32, ...), "
-                f"got {depth}."
-            )
-    elif wide:
-        depth, width = int(wide[1]), int(wide[2])
-        if depth < 10 or depth % 6 != 4:
-            raise UsageError(
-                f"network {name!r}: the depth of a wide ResNet is 6n+4 (10, 16, 22, 28, ...), "
-                f"got {depth}."
-            )
-        if width < 1:
-            raise UsageError(
-                f"network {name!r}: the width of a wide ResNet must be at least 1, got {width}."
-            )
-    else:
-        raise UsageError(f"network {name!r} is not known; possible are {names_help()}.")
+    _find(name)
 
 
 def get(
@@ -76,7 +101,7 @@ def get(
         num_classes: Number of logits.
         weight_decay: The papers' λ in the penalty λ · ½‖θ‖² on the kernels of convolutions and
             dense layers, that is Keras's `L2(λ/2)`.
-        dropout: Share of units dropped in training; None takes the network's own, 0.3 for a wide
+        dropout: Fraction of units dropped in training; None takes the network's own, 0.3 for a wide
             ResNet as in the paper and 0 for the others. A ResNet has none.
         seed: Makes the initial weights and dropout reproducible by themselves; with None they
             come from Keras's global seed (`keras.utils.set_random_seed`).
@@ -89,9 +114,9 @@ def get(
     Raises:
         UsageError: An unknown name, or an argument that does not fit the network.
     """
-    validate_name(name)
+    file, numbers = _find(name)
     input_shape = tuple(int(size) for size in input_shape)
-    if name != "mlp" and len(input_shape) != 3:
+    if not FAMILIES[file].takes_tables and len(input_shape) != 3:
         raise UsageError(
             f"network {name!r} takes images (height, width, channels), but the inputs have the "
             f"shape {input_shape}; network 'mlp' takes rows of a table."
@@ -100,25 +125,25 @@ def get(
         raise UsageError(f"input_shape must have sizes of at least 1, got {input_shape}.")
     if num_classes < 2:
         raise UsageError(f"num_classes must be at least 2, got {num_classes}.")
-    if not weight_decay >= 0:
-        raise UsageError(f"weight_decay must be at least 0, got {weight_decay}.")
-    if dropout is not None and not 0 <= dropout < 1:
-        raise UsageError(f"dropout must lie between 0 and 1 (1 excluded), got {dropout}.")
 
-    from l2rw_tf.networks import lenet, mlp, resnet, wide_resnet
+    # These import Keras.
     from l2rw_tf.networks.weights import Weights
 
-    weights = Weights(weight_decay, seed, sync_batch_norm)
-    if name == "lenet":
-        return lenet.lenet(input_shape, num_classes, weights, dropout or 0.0)
-    if name == "mlp":
-        return mlp.mlp(input_shape, num_classes, weights, dropout or 0.0)
-    if match := _RESNET.fullmatch(name):
-        if dropout:
-            raise UsageError(f"network {name!r} has no dropout; set dropout to 0, got {dropout}.")
-        return resnet.resnet(int(match[1]), input_shape, num_classes, weights)
-    match = _WIDE_RESNET.fullmatch(name)
-    rate = 0.3 if dropout is None else dropout
-    return wide_resnet.wide_resnet(
-        int(match[1]), int(match[2]), input_shape, num_classes, weights, rate
+    return importlib.import_module(f"{__name__}.{file}").build(
+        *numbers,
+        input_shape=input_shape,
+        num_classes=num_classes,
+        weights=Weights(weight_decay, seed, sync_batch_norm),
+        dropout=dropout,
     )
+
+
+def _find(name: str) -> tuple[str, list[int]]:
+    """Returns the file that builds a network, and the numbers in its name."""
+    for file, family in FAMILIES.items():
+        if match := re.fullmatch(family.pattern, name):
+            numbers = [int(number) for number in match.groups()]
+            if mistake := family.mistake(*numbers):
+                raise UsageError(f"network {name!r}: {mistake}")
+            return file, numbers
+    raise UsageError(f"network {name!r} is not known; possible are {names_help()}.")

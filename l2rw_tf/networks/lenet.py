@@ -10,8 +10,8 @@ from keras import layers
 from l2rw_tf.networks.weights import Weights
 
 
-def lenet(
-    input_shape: tuple[int, int, int], num_classes: int, weights: Weights, dropout: float = 0.0
+def build(
+    input_shape: tuple[int, int, int], num_classes: int, weights: Weights, dropout: float | None
 ) -> keras.Model:
     """Three 5x5 convolutions with max pooling (16, 32, 64 channels), 100 hidden units, logits.
 
@@ -23,7 +23,7 @@ def lenet(
         input_shape: (height, width, channels).
         num_classes: Number of logits.
         weights: Start and decay of the kernels.
-        dropout: Share of the hidden units dropped in training.
+        dropout: Fraction of the hidden units dropped in training; None: 0.
 
     Returns:
         A functional model to logits (batch, num_classes).

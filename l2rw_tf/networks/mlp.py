@@ -10,11 +10,11 @@ from keras import layers
 from l2rw_tf.networks.weights import Weights
 
 
-def mlp(
+def build(
     input_shape: Sequence[int],
     num_classes: int,
     weights: Weights,
-    dropout: float = 0.0,
+    dropout: float | None,
     hidden_units: Sequence[int] = (128, 128),
 ) -> keras.Model:
     """Hidden layers with ReLU, then logits; inputs of any rank are flattened.
@@ -23,7 +23,7 @@ def mlp(
         input_shape: Shape of one input, (features,) for a row of a table.
         num_classes: Number of logits.
         weights: Start and decay of the kernels.
-        dropout: Share of each hidden layer's units dropped in training.
+        dropout: Fraction of each hidden layer's units dropped in training; None: 0.
         hidden_units: Width of each hidden layer.
 
     Returns:

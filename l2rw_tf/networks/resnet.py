@@ -5,11 +5,16 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from l2rw_tf.errors import UsageError
 from l2rw_tf.networks.weights import Weights
 
 
-def resnet(
-    depth: int, input_shape: tuple[int, int, int], num_classes: int, weights: Weights
+def build(
+    depth: int,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    weights: Weights,
+    dropout: float | None,
 ) -> keras.Model:
     """Three stages of n blocks with 16, 32 and 64 channels; depth = 6n + 2.
 
@@ -21,10 +26,18 @@ def resnet(
         input_shape: (height, width, channels).
         num_classes: Number of logits.
         weights: Start and decay of the kernels.
+        dropout: A ResNet has none: None or 0.
 
     Returns:
         A functional model to logits (batch, num_classes).
+
+    Raises:
+        UsageError: If dropout is asked for.
     """
+    if dropout:
+        raise UsageError(
+            f"network 'resnet{depth}' has no dropout; set dropout to 0, got {dropout}."
+        )
     blocks_per_stage = (depth - 2) // 6
     inputs = keras.Input(input_shape)
     x = layers.ReLU()(_convolution(inputs, 16, 1, weights))

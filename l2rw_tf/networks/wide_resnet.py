@@ -8,13 +8,13 @@ from keras import layers
 from l2rw_tf.networks.weights import Weights
 
 
-def wide_resnet(
+def build(
     depth: int,
     width: int,
     input_shape: tuple[int, int, int],
     num_classes: int,
     weights: Weights,
-    dropout: float = 0.0,
+    dropout: float | None,
 ) -> keras.Model:
     """WRN-depth-width: three stages of n blocks with 16k, 32k and 64k channels; depth = 6n + 4.
 
@@ -28,11 +28,12 @@ def wide_resnet(
         input_shape: (height, width, channels).
         num_classes: Number of logits.
         weights: Start and decay of the kernels.
-        dropout: Share of a block's inner channels' values dropped in training.
+        dropout: Fraction of a block's inner channels' values dropped in training; None: 0.3.
 
     Returns:
         A functional model to logits (batch, num_classes).
     """
+    dropout = 0.3 if dropout is None else dropout
     blocks_per_stage = (depth - 4) // 6
     inputs = keras.Input(input_shape)
     x = _convolution(inputs, 16, 3, 1, weights)

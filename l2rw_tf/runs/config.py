@@ -1,6 +1,7 @@
 """The settings of a run: one table that gives the flags, their checks, their help and config.cfg.
 
-TensorFlow is not imported here, so that `--help` and a mistyped flag answer at once.
+It is composed of the settings that each room takes. TensorFlow is not imported here, so that
+`--help` and a mistyped flag answer at once.
 """
 
 from __future__ import annotations
@@ -11,189 +12,41 @@ from collections.abc import Callable, Sequence
 
 from l2rw_tf.command_line import settings
 from l2rw_tf.command_line.settings import Settings, as_text, setting
+from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import UsageError
 from l2rw_tf.methods import METHODS
-from l2rw_tf.runs import distribution
+from l2rw_tf.methods.settings import MethodSettings
+from l2rw_tf.networks.settings import NetworkSettings
 
-_data = functools.partial(setting, group="Data")
-_imbalance = functools.partial(setting, group="Uneven classes")
-_labels = functools.partial(setting, group="Wrong labels")
-_splits = functools.partial(setting, group="Splits")
-_network = functools.partial(setting, group="Network")
 _method = functools.partial(setting, group="Method")
 _training = functools.partial(setting, group="Training")
-_history = functools.partial(setting, group="Constants of --weighting=history")
 _execution = functools.partial(setting, group="Execution")
 _interruptions = functools.partial(setting, group="Interruptions")
 _output = functools.partial(setting, group="Output")
 
-DEFAULT_CLEAN_PER_CLASS = 10
+DISTRIBUTIONS = NONE, MIRRORED, MULTI_WORKER = ("none", "mirrored", "multi_worker")
 
 # Where a run goes and whether it is a new one are no part of what it does.
 _OF_ONE_START = ("run_dir", "resume", "resume_learning_rate")
 
-# Nor do these change what it computes.
-_HARMLESS = (
-    *_OF_ONE_START,
-    *("on_nonfinite", "data_dir", "name", "tensorboard", "progress"),
-    *("checkpoint_minutes", "keep_checkpoints"),
-    # But for the last digits.
-    "distribution",
-)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunConfig(Settings):
-    """Everything that decides what a run does: each field is a flag of the same name."""
-
-    dataset: str = _data(
-        "digits",
-        "What to train on: digits (embedded), the name of an image classification data set of "
-        "TensorFlow Datasets (mnist, fashion_mnist, cifar10, cifar100, ...), a folder of images "
-        "with one sub-folder a class, or a .csv or .npz file of numeric features.",
-    )
-    fallback_dataset: str = _data(
-        "",
-        "Trained on instead where --dataset is neither on this machine nor to be had. Empty: that "
-        "is an error.",
-    )
-    data_dir: str = _data(
-        "",
-        "Where data prepared by TensorFlow Datasets lies. Empty: TFDS_DATA_DIR, or the directory "
-        "that TensorFlow Datasets uses by itself.",
-    )
-    label_column: str = _data("label", "The column or array that holds the labels of a file.")
-    image_size: int | None = _data(
-        None,
-        "Height and width in pixels that all images are scaled to. Default: as they are, which has "
-        "to be one size.",
-        at_least=1,
-    )
-    classes: tuple[str, ...] = _data(
-        (),
-        "The only classes to take, by number or by name, such as 4,9; they are numbered anew from "
-        "0 in this order. Empty: all.",
-    )
-
-    imbalance_type: str = _imbalance(
-        "none",
-        "How training and validation examples are left out until classes are uneven: one of two "
-        "classes dominates (two_class), or class sizes fall geometrically (long_tailed).",
-        choices=("none", "two_class", "long_tailed"),
-    )
-    imbalance_ratio: float = _imbalance(
-        1.0,
-        "Size of the largest class divided by that of the smallest; a proportion p of two classes "
-        "is p / (1 - p).",
-        at_least=1,
-    )
-    dominating_class: int = _imbalance(
-        0, "The larger class of two, numbered as --classes orders them.", at_least=0, at_most=1
-    )
-    num_examples: int | None = _imbalance(
-        None, "Training examples that are left in all. Default: as many as can be.", at_least=1
-    )
-
-    noise_type: str = _labels(
-        "none",
-        "How labels of the training and validation data are made wrong: to any other class "
-        "(uniform), to one class (background), to the next class (pair), or not at all (none: data "
-        "whose labels are wrong already).",
-        choices=("none", "uniform", "background", "pair"),
-    )
-    noise_ratio: float = _labels(
-        0.0, "The share of labels that --noise_type chooses.", at_least=0, at_most=1
-    )
-    background_class: int = _labels(
-        0, "The class that background noise turns labels into.", at_least=0
-    )
-    flip_may_keep: bool = _labels(
-        False, "Lets uniform noise draw the true class too, as the paper's published code does."
-    )
-
-    clean_per_class: int | None = _splits(
-        None,
-        "Clean examples of each class, held out of the training data. "
-        f"Default: {DEFAULT_CLEAN_PER_CLASS}, where --num_clean is not given either.",
-        at_least=1,
-    )
-    num_clean: int | None = _splits(
-        None, "Clean examples in all; an alternative to --clean_per_class.", at_least=1
-    )
-    balanced_clean: bool = _splits(
-        True, "Balances the --num_clean clean examples over the classes."
-    )
-    clean_in_train: bool = _splits(
-        False, "Leaves the clean examples in the training data too, where they may be corrupted."
-    )
-    validation_fraction: float = _splits(
-        0.1,
-        "Share of the training data held out for validation; its labels are corrupted like those "
-        "that are trained on. 0: no validation.",
-        at_least=0,
-        below=1,
-    )
-    test_fraction: float = _splits(
-        0.25, "Share of the data held out for testing where it has no test data.", above=0, below=1
-    )
-
-    network: str = _network(
-        "auto",
-        "lenet, resnet20 (32, 44, 56, ...), wrn28_10 (and other depths and widths) or mlp; auto: "
-        "resnet20 for images, mlp for tables.",
-    )
-    dropout: float | None = _network(
-        None, "Share of units dropped. Default: the network's own.", at_least=0, below=1
-    )
-    weight_decay: float = _network(
-        2e-4,
-        "Weight decay on half the squared norm of the kernels; with --optimizer=adamw AdamW's own.",
-        at_least=0,
-    )
+class MethodChoice(Settings):
+    """Which trainings a run consists of."""
 
     method: str = _method(
         "l2rw",
-        "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items()) + ".",
+        "; ".join(f"{name}: {entry.summary}" for name, entry in METHODS.items()) + ".",
         choices=tuple(METHODS),
     )
     with_plain: bool = _method(
         False, "Trains plainly too, on the same corrupted data from the same initial parameters."
     )
-    meta_variables: str = _method(
-        "all",
-        "The variables that the weights are derived through: all, or those of the last layer alone "
-        "(head), which is cheaper.",
-        choices=("all", "head"),
-    )
-    weighting: str = _method(
-        "paper",
-        "From the meta-gradient to example weights: by the batch alone (paper), or by "
-        "what all visits to an example have shown (history).",
-        choices=("paper", "history"),
-    )
-    meta_gradient: str = _method(
-        "nested",
-        "nested: exact, by nested gradient tapes; finite_difference: for networks with operations "
-        "that have no second derivative.",
-        choices=("nested", "finite_difference"),
-    )
-    clean_batch_size: int | None = _method(
-        None,
-        "Clean examples a step. Default: --batch_size, or all of them where there are fewer.",
-        at_least=1,
-    )
 
-    early_stopping: bool = _method(
-        False,
-        "Goes back, once trained, to the epoch with the best accuracy on the held-out labels, "
-        "which are corrupted like those that are trained on.",
-    )
-    finetune_steps: int = _method(
-        0, "Steps of plain training on the clean data alone that follow, from there.", at_least=0
-    )
-    finetune_learning_rate: float | None = _method(
-        None, "Learning rate of these. Default: the one that training ended with.", above=0
-    )
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Settings):
+    """How long a training is, its phases, its optimizer and its batches."""
 
     epochs: int = _training(30, "Passes over the training data.", at_least=1)
     max_steps: int | None = _training(
@@ -202,7 +55,7 @@ class RunConfig(Settings):
         "first epoch).",
         at_least=1,
     )
-    batch_size: int = _training(100, "Training examples a step.", at_least=1)
+    batch_size: int = _training(100, "Training examples per step.", at_least=1)
     optimizer: str = _training("sgd", "Keras's optimizer.", choices=("sgd", "adam", "adamw"))
     learning_rate: float = _training(0.02, "Learning rate at the start.", above=0)
     momentum: float = _training(0.9, "Momentum of --optimizer=sgd.", at_least=0, below=1)
@@ -223,40 +76,37 @@ class RunConfig(Settings):
         "auto: crop_flip for colour images, none for others.",
         choices=("auto", "none", "crop", "crop_flip"),
     )
-    seed: int = _training(
-        0,
-        "Decides splits, corruption, initial parameters, order and augmentation.",
-        at_least=0,
+
+    early_stopping: bool = _training(
+        False,
+        "Goes back, once trained, to the epoch with the best accuracy on the held-out labels, "
+        "which are corrupted like those that are trained on.",
+    )
+    finetune_steps: int = _training(
+        0, "Steps of plain training on the clean data alone that follow, from there.", at_least=0
+    )
+    finetune_learning_rate: float | None = _training(
+        None, "Learning rate of these. Default: the one that training ended with.", above=0
     )
 
-    history_smoothing: float = _history(
-        0.7,
-        "Share of an example's smoothed meta-gradient that stays at a visit; 1: the mean of all "
-        "visits. The shape likeness has it for the record alone, and no margin or first visits.",
-        at_least=0,
-        at_most=1,
-    )
-    history_shape: str = _history(
-        "likeness",
-        "By how like the clean examples an example is (likeness); or by the smoothed "
-        "meta-gradient s alone: half of the weight to all that are not against the clean "
-        "examples, half in proportion to max(s, 0) (mixed); in proportion to max(s + margin, 0) "
-        "(shifted), max(s, 0) (rectified), 1 above -margin (equal), a sigmoid of 3 s.",
-        choices=("likeness", "mixed", "shifted", "rectified", "equal", "sigmoid"),
-    )
-    history_margin: float = _history(
-        1.0, "The margin, in units of the mean absolute meta-gradient of a batch.", at_least=0
-    )
-    history_full_visits: int = _history(
-        1, "First visits at which an example gets the weight 1.", at_least=0
-    )
+    def check_together(self) -> None:
+        """Checks what no field can know by itself."""
+        if list(self.lr_decay_epochs) != sorted(set(self.lr_decay_epochs)):
+            raise UsageError(f"lr_decay_epochs must increase, got {as_text(self.lr_decay_epochs)}.")
 
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExecutionSettings(Settings):
+    """What the steps of a training run on, and how; none of it is part of the method."""
+
+    # It changes the last digits at most.
     distribution: str = _execution(
         "none",
         "Devices that every step is spread over: one (none), all GPUs of this machine (mirrored), "
         "or those of all machines that TF_CONFIG names, on each of which the program is started "
         "(multi_worker). The result is that of one device.",
-        choices=distribution.KINDS,
+        choices=DISTRIBUTIONS,
+        affects_result=False,
     )
     sync_batch_norm: bool = _execution(
         True,
@@ -286,102 +136,131 @@ class RunConfig(Settings):
         choices=("auto", "true", "false"),
     )
 
+    def check_together(self) -> None:
+        """Checks what no field can know by itself."""
+        if self.distribution != NONE and self.jit_compile == "true":
+            raise UsageError(
+                f"jit_compile=true cannot be used with distribution={self.distribution}: leave it "
+                "at auto, which turns XLA off there."
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InterruptionSettings(Settings):
+    """What is done so that a run survives, and what it is to survive."""
+
     resume: bool = _interruptions(
         False,
-        "Goes on with the run in --run_dir from its newest checkpoint, so that it ends as it would "
-        "have; begins it where the directory is new. Flags that are not given are the run's.",
+        "Resumes the run in --run_dir from its newest checkpoint, so that it ends as it would "
+        "have; begins it if the directory is new. Flags that are not given are the run's.",
+        affects_result=False,
     )
     resume_learning_rate: float | None = _interruptions(
         None,
         "With --resume: the learning rate from here on instead of the run's (its decays count from "
         "this one, and --finetune_learning_rate is no larger).",
         above=0,
+        affects_result=False,
     )
     on_nonfinite: str = _interruptions(
         "stop",
         "What a step does that meets NaN or infinity in loss, u or parameters: it ends the run, or "
         "is dropped and counted in results.json (skip; this costs time and memory).",
         choices=("stop", "skip"),
+        affects_result=False,
     )
     checkpoint_minutes: float = _interruptions(
         10.0,
         "Minutes between checkpoints within an epoch; every epoch ends with one anyway. 0: those "
         "alone.",
         at_least=0,
+        affects_result=False,
     )
-    keep_checkpoints: int = _interruptions(2, "Checkpoints that are kept.", at_least=1)
-
-    run_dir: str = _output(
-        "", "Where results go: a new or empty directory. Empty: runs/NAME-seedS, numbered."
-    )
-    name: str = _output("", "NAME in runs/NAME-seedS. Empty: made of data and method.")
-    tensorboard: bool = _output(True, "Writes TensorBoard events.")
-    progress: str = _output(
-        "auto",
-        "bar: the steps of an epoch as they go; lines: some lines a training; none; auto: bar on a "
-        "terminal, otherwise lines.",
-        choices=("auto", "bar", "lines", "none"),
+    keep_checkpoints: int = _interruptions(
+        2, "Checkpoints that are kept.", at_least=1, affects_result=False
     )
 
     def check_together(self) -> None:
         """Checks what no field can know by itself."""
-        if not self.dataset:
-            raise UsageError("dataset is empty: name a data set, a folder of images or a file.")
-        if self.clean_per_class is not None and self.num_clean is not None:
-            raise UsageError(
-                f"clean_per_class={self.clean_per_class} and num_clean={self.num_clean} were both "
-                "given: give one of them."
-            )
-        if self.imbalance_type == "none" and self.imbalance_ratio > 1:
-            raise UsageError(
-                f"imbalance_ratio={self.imbalance_ratio:g} needs an imbalance_type: two_class or "
-                "long_tailed, got none."
-            )
-        if self.noise_type == "none" and self.noise_ratio > 0:
-            raise UsageError(
-                f"noise_ratio={self.noise_ratio:g} needs a noise_type: uniform, background or "
-                "pair, got none."
-            )
-        if self.early_stopping and self.validation_fraction == 0:
-            raise UsageError(
-                "early_stopping needs held-out examples: validation_fraction must be above 0."
-            )
-        if self.history_shape == "mixed" and self.history_margin == 0:
-            raise UsageError("history_margin must be above 0 for history_shape=mixed.")
-        if self.distribution != distribution.NONE:
-            self._check_distribution()
-        if self.resume and not self.run_dir:
-            raise UsageError("resume needs run_dir, the directory of the run to go on with.")
         if self.resume_learning_rate is not None and not self.resume:
             raise UsageError(
                 f"resume_learning_rate={self.resume_learning_rate:g} needs resume; a new run takes "
                 "its learning_rate."
             )
-        if list(self.lr_decay_epochs) != sorted(set(self.lr_decay_epochs)):
-            raise UsageError(f"lr_decay_epochs must increase, got {as_text(self.lr_decay_epochs)}.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OutputSettings(Settings):
+    """Where results go and what is shown on the way."""
+
+    run_dir: str = _output(
+        "",
+        "Where results go: a new or empty directory. Empty: runs/NAME-seedS, numbered.",
+        affects_result=False,
+    )
+    name: str = _output(
+        "", "NAME in runs/NAME-seedS. Empty: made of data and method.", affects_result=False
+    )
+    tensorboard: bool = _output(True, "Writes TensorBoard events.", affects_result=False)
+    progress: str = _output(
+        "auto",
+        "bar: the steps of an epoch as they go; lines: some lines per training; none; auto: bar on "
+        "a terminal, otherwise lines.",
+        choices=("auto", "bar", "lines", "none"),
+        affects_result=False,
+    )
+
+    def check_together(self) -> None:
+        """Checks what no field can know by itself."""
         if any(separator in self.name for separator in "/\\") or self.name in (".", ".."):
             raise UsageError(
                 f"name must be a plain directory name, got {self.name!r}; use run_dir for a path."
             )
 
-    def _check_distribution(self) -> None:
-        if self.jit_compile == "true":
+
+# The fields of the last class come first.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig(
+    OutputSettings,
+    InterruptionSettings,
+    ExecutionSettings,
+    TrainingSettings,
+    MethodSettings,
+    MethodChoice,
+    NetworkSettings,
+    DataSettings,
+):
+    """Everything that decides what a run does: each field is a flag of the same name."""
+
+    seed: int = _training(
+        0,
+        "Decides splits, corruption, initial parameters, order and augmentation.",
+        at_least=0,
+    )
+
+    def check_together(self) -> None:
+        """Checks what no part can know by itself."""
+        if self.early_stopping and self.validation_fraction == 0:
             raise UsageError(
-                f"jit_compile=true cannot be used with distribution={self.distribution}: leave it "
-                "at auto, which turns XLA off there."
+                "early_stopping needs held-out examples: validation_fraction must be above 0."
             )
-        if self.clipnorm and self.dtype_policy == "mixed_float16":
+        if self.clean_in_train and self.weighting == "history":
+            raise UsageError(
+                "clean_in_train cannot be used with weighting=history, which compares the training "
+                "examples with clean ones that are not trained on."
+            )
+        if self.distribution != NONE and self.clipnorm and self.dtype_policy == "mixed_float16":
             raise UsageError(
                 f"clipnorm and dtype_policy=mixed_float16 cannot be used together with "
                 f"distribution={self.distribution}: use mixed_bfloat16."
             )
+        if self.resume and not self.run_dir:
+            raise UsageError("resume needs run_dir, the directory of the run to resume.")
 
     @property
-    def clean_counts(self) -> dict[str, int | None]:
-        """The size of the clean data as `split` takes it: exactly one of the two is a number."""
-        if self.clean_per_class is None and self.num_clean is None:
-            return {"clean_per_class": DEFAULT_CLEAN_PER_CLASS, "num_clean": None}
-        return {"clean_per_class": self.clean_per_class, "num_clean": self.num_clean}
+    def weight_decay_in_loss(self) -> float:
+        """The weight decay of the network's kernels: AdamW decays the parameters itself."""
+        return 0.0 if self.optimizer == "adamw" else self.weight_decay
 
     def flag_lines(self) -> list[str]:
         """The flags that give this config again in another directory, one `--name=value` each."""
@@ -408,31 +287,3 @@ def from_arguments(
         arguments = [*flags_of_run(given["run_dir"].value), *arguments]
     (config,) = settings.from_arguments(arguments, RunConfig)
     return config
-
-
-def differences(config: RunConfig, other: RunConfig) -> list[str]:
-    """Says in what two configs differ that decides what a run computes.
-
-    Args:
-        config: The first.
-        other: The second.
-
-    Returns:
-        `NAME (VALUE, VALUE)` for each field that differs, the second config's value first.
-    """
-    found = []
-    for field in dataclasses.fields(RunConfig):
-        values = [getattr(one, field.name) for one in (other, config)]
-        if field.name not in _HARMLESS and values[0] != values[1]:
-            there, here = ("not given" if v is None else as_text(v) or "empty" for v in values)
-            found.append(f"{field.name} ({there} there, {here} here)")
-    return found
-
-
-def help_text(usage: str) -> str:
-    """Every flag with its default and meaning, grouped as in `RunConfig`.
-
-    Args:
-        usage: The lines that say what the program does and how it is called.
-    """
-    return settings.help_text(usage, RunConfig)

@@ -12,14 +12,12 @@ import json
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
 
 from l2rw_tf.errors import RunFailed, UsageError
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-NONE, MIRRORED, MULTI_WORKER = KINDS = ("none", "mirrored", "multi_worker")
+from l2rw_tf.reweighting.replicas import is_multi_worker
+from l2rw_tf.runs.config import MIRRORED, MULTI_WORKER, NONE
 
 _EXAMPLE = (
     '{"cluster": {"worker": ["host1:port", "host2:port"]}, "task": {"type": "worker", "index": 0}}'
@@ -54,7 +52,7 @@ def this_worker(kind: str, environment: Mapping[str, str] = os.environ) -> Worke
     """Reads from TF_CONFIG which worker this process is, before TensorFlow does.
 
     Args:
-        kind: One of `KINDS`.
+        kind: One of `config.DISTRIBUTIONS`.
         environment: Where TF_CONFIG is.
 
     Raises:
@@ -86,7 +84,7 @@ def scope(kind: str, worker: Worker) -> Iterator[None]:
     """A scope in which models are spread over the devices; it begins when all workers are there.
 
     Args:
-        kind: One of `KINDS`.
+        kind: One of `config.DISTRIBUTIONS`.
         worker: This process.
 
     Raises:
@@ -113,8 +111,6 @@ def scope(kind: str, worker: Worker) -> Iterator[None]:
 
 def in_words() -> str:
     """Returns "2 replicas, " in the scope of so many, and nothing where there is one."""
-    import tensorflow as tf
-
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     return f"{replicas} replicas, " if replicas > 1 else ""
 
@@ -125,8 +121,6 @@ def any_worker(value: bool) -> bool:
     Args:
         value: This worker's.
     """
-    import tensorflow as tf
-
     if not has_several_workers():
         return value
     return bool(
@@ -136,16 +130,10 @@ def any_worker(value: bool) -> bool:
 
 def has_several_workers() -> bool:
     """Returns whether this is called in the scope of several workers."""
-    import tensorflow as tf
-
-    from l2rw_tf.reweighting.replicas import is_multi_worker
-
     return is_multi_worker(tf.distribute.get_strategy())
 
 
 def _strategy(kind: str) -> tf.distribute.Strategy:
-    import tensorflow as tf
-
     if kind == MIRRORED:
         return tf.distribute.MirroredStrategy()
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -154,7 +142,7 @@ def _strategy(kind: str) -> tf.distribute.Strategy:
     return strategy
 
 
-def _is_loss_of_worker(error: Any) -> bool:
+def _is_loss_of_worker(error: Exception) -> bool:
     """What TensorFlow raises when a collective operation or its check of health meets no peer."""
     kinds = ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError")
     return type(error).__name__ in kinds or "ollective ops is aborted" in str(error)

@@ -6,19 +6,19 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from l2rw_tf.errors import TrainingDiverged
+from l2rw_tf.runs.phases import Phase
 from l2rw_tf.runs.tables import METRICS
 
-Row = dict[str, Any]
+Row = dict[str, str | int | float]
 
 
 class EpochRecord(keras.callbacks.Callback):
-    """Collects a row of metrics.csv an epoch and hands it on.
+    """Collects a row of metrics.csv per epoch and hands it on.
 
     The test data is evaluated at the end of every epoch, for the record only: nothing in a training
     depends on it.
@@ -31,7 +31,6 @@ class EpochRecord(keras.callbacks.Callback):
     def __init__(
         self,
         method: str,
-        *,
         test_batches: tf.data.Dataset,
         listeners: Sequence[Callable[[Row], None]] = (),
     ) -> None:
@@ -48,15 +47,15 @@ class EpochRecord(keras.callbacks.Callback):
         self._method = method
         self._test_batches = test_batches
         self._listeners = listeners
-        self._phase = ""
+        self._phase: Phase | None = None
         self._times: list[float] = []
         self._step_seconds_before: dict[str, float] = {}
         self._epoch_start = time.perf_counter()
         self._seconds_before = 0.0
         self._epoch_seconds: float | None = None
 
-    def state(self) -> dict[str, Any]:
-        """Returns what `take_up` takes, as JSON can hold it."""
+    def state(self) -> dict[str, object]:
+        """Returns what `resume` takes, as JSON can hold it."""
         within_epoch = self._epoch_seconds is None
         return {
             "rows": list(self.rows),
@@ -65,7 +64,7 @@ class EpochRecord(keras.callbacks.Callback):
             "seconds": time.perf_counter() - self._epoch_start if within_epoch else 0.0,
         }
 
-    def take_up(self, state: Mapping[str, Any]) -> None:
+    def resume(self, state: Mapping[str, object]) -> None:
         """Goes on from a saved state.
 
         Args:
@@ -76,20 +75,10 @@ class EpochRecord(keras.callbacks.Callback):
         self._step_seconds_before = state["step_seconds"]
         self._seconds_before = state["seconds"]
 
-    def start_phase(
-        self, name: str, learning_rate: Callable[[int], Any] | float, first_step: int
-    ) -> None:
-        """Tells the record that another phase follows.
-
-        Args:
-            name: What this phase of the training is called, for the column of that name.
-            learning_rate: A number, or a schedule over the steps of this phase.
-            first_step: The steps of the phases before it.
-        """
+    def start_phase(self, phase: Phase) -> None:
+        """Tells the record that another phase follows."""
         self._step_seconds_before, self._times = self.step_seconds, []
-        self._phase = name
-        self._learning_rate = learning_rate
-        self._first_step_of_phase = first_step
+        self._phase = phase
 
     @property
     def steps_of_fit(self) -> int:
@@ -106,26 +95,26 @@ class EpochRecord(keras.callbacks.Callback):
         """Median time of a step, by phase."""
         # The first step compiles.
         times = self._times[1:] or self._times
-        here = {self._phase: statistics.median(times)} if times else {}
+        here = {self._phase.name: statistics.median(times)} if times else {}
         return self._step_seconds_before | here
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Notes where this `fit` begins."""
         self._steps_before_fit = self.steps
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Starts the epoch's clock."""
         self._epoch_seconds = None
         self._epoch_start = time.perf_counter() - self._seconds_before
         self._seconds_before = 0.0
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Starts the step's clock."""
         self._first_batch = batch
         self._step_start = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Stops the step's clock, and the training where the loss is not finite.
+        """Stops the step's clock, and the training if the loss is not finite.
 
         Raises:
             TrainingDiverged: If the loss is NaN or infinite, with the step of this `fit`.
@@ -137,7 +126,7 @@ class EpochRecord(keras.callbacks.Callback):
         if logs and not math.isfinite(logs["loss"]):
             raise TrainingDiverged("The loss is not finite.", self.steps_of_fit)
 
-    def on_test_begin(self, logs: Any = None) -> None:
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         """Stops the epoch's clock before the epoch is evaluated."""
         if self._epoch_seconds is None:
             self._epoch_seconds = time.perf_counter() - self._epoch_start
@@ -146,16 +135,13 @@ class EpochRecord(keras.callbacks.Callback):
         """Writes the epoch down."""
         self.on_test_begin()
         test = self.model.evaluate(self._test_batches, verbose=0, return_dict=True)
-        rate = self._learning_rate
-        if callable(rate):
-            rate = float(rate(self.steps - self._first_step_of_phase - 1))
         found = {
             **logs,
             "method": self._method,
             "epoch": epoch + 1,
-            "phase": self._phase,
+            "phase": self._phase.name,
             "step": self.steps,
-            "learning_rate": rate,
+            "learning_rate": self._phase.rate_at(self.steps - self._phase.steps_before - 1),
             "test_loss": test["cross_entropy"],
             "test_accuracy": test["accuracy"],
             "seconds": self._epoch_seconds,

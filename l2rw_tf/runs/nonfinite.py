@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
@@ -34,7 +32,7 @@ class SkipNonfinite:
         """How many steps were undone so far."""
         return int(self._skipped.numpy())
 
-    def take_up(self, skipped: int) -> None:
+    def resume(self, skipped: int) -> None:
         """Goes on from a saved number of steps."""
         self._skipped.assign(skipped)
 
@@ -46,7 +44,7 @@ class SkipNonfinite:
         """
         step = model.train_step
 
-        def step_or_nothing(data: Any) -> dict[str, tf.Tensor]:
+        def step_or_nothing(data: object) -> dict[str, tf.Tensor]:
             with tf.init_scope():
                 training_state.make_variables(model, self._num_classes)
             variables = training_state.variables_of(model)

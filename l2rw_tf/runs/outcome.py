@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import os
 import platform
@@ -18,6 +19,7 @@ from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.epoch_record import Row
 from l2rw_tf.runs.example_table import class_logits, example_table
 from l2rw_tf.runs.results import ChosenEpoch, EpochResults, RunResults, TrainingResults
+from l2rw_tf.runs.resume.journal import Journal
 from l2rw_tf.runs.run_directory import RunDirectory
 from l2rw_tf.runs.training import Training
 
@@ -29,7 +31,7 @@ Report = Callable[[RunDirectory, RunResults, Examples, Sequence[str]], None]
 
 
 def write(
-    config: RunConfig,
+    journal: Journal,
     data: PreparedData,
     directory: RunDirectory,
     trainings: Mapping[str, Training],
@@ -39,7 +41,7 @@ def write(
     """Writes what a run is made for.
 
     Args:
-        config: The run's settings.
+        journal: The run's settings, and how it was resumed.
         data: What it trained on.
         directory: Where it goes; metrics.csv is there already.
         trainings: The finished trainings by method.
@@ -52,12 +54,13 @@ def write(
     Raises:
         OSError: If a file cannot be written.
     """
+    config = journal.config
     own = trainings[config.method]
     directory.save_network("model.keras", own.network)
     table = quality.with_quality(example_table(data, own))
     tables.write_examples(directory, quality.ranked(table))
     found = {
-        method: _results(config, data, trained, heading) for method, trained in trainings.items()
+        method: _results(journal, data, trained, heading) for method, trained in trainings.items()
     }
     plain = found["plain"] if config.with_plain else None
     run_results = RunResults(**vars(found[config.method]), plain=plain)
@@ -69,8 +72,9 @@ def write(
 
 
 def _results(
-    config: RunConfig, data: PreparedData, trained: Training, heading: str
+    journal: Journal, data: PreparedData, trained: Training, heading: str
 ) -> TrainingResults:
+    config = journal.config
     final, last = trained.final, trained.epochs[-1]
     return TrainingResults(
         heading=heading,
@@ -87,6 +91,7 @@ def _results(
         step_seconds=trained.step_seconds,
         epochs=len(trained.epochs),
         steps=trained.steps,
+        new_learning_rates=[dataclasses.asdict(one) for one in journal.new_rates],
         skipped_steps=trained.skipped_steps,
         network=config.network,
         parameters=trained.network.count_params(),

@@ -1,34 +1,34 @@
-"""What the terminal shows: progress, the banner of the fallback, the closing table."""
+"""What the terminal shows while a network trains."""
 
 from __future__ import annotations
 
-import textwrap
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from collections.abc import Sequence
+from typing import TextIO
 
 import keras
 
-from l2rw_tf.runs.results import TrainingResults, percent
+from l2rw_tf.runs.epoch_record import Row
+from l2rw_tf.runs.results import percent
 
-_LINES_A_TRAINING = 12
+_LINES_PER_TRAINING = 12
 _LONGEST_SILENCE_SECONDS = 30.0
-_WIDTH = 80
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows how a training goes on: a line an epoch, or fewer where nobody watches.
+    """Shows how a training proceeds: a line per epoch, or fewer if nobody watches.
 
     On a terminal every epoch has its line, and a status line with the steps of the epoch is
-    rewritten under it. Elsewhere about a dozen lines a training are printed, and more where epochs
+    rewritten under it. Elsewhere about a dozen lines per training are printed, and more if epochs
     are long.
     """
 
-    def __init__(self, title: str, kind: str, stream: TextIO) -> None:
+    def __init__(self, title: str, steps: Sequence[int], kind: str, stream: TextIO) -> None:
         """Sets up the display.
 
         Args:
             title: What the training is called.
+            steps: The steps of each of its epochs, of which one `fit` may be given a part.
             kind: "bar", "lines", "none", or "auto": bar on a terminal and lines elsewhere.
             stream: Where it is shown.
         """
@@ -36,23 +36,26 @@ class Progress(keras.callbacks.Callback):
         if kind == "auto":
             kind = "bar" if stream.isatty() else "lines"
         self._title = title
+        self._steps = steps
+        self._epochs = len(steps)
         self._kind = kind
         self._stream = stream
         self._epoch = 0
         self._last_output = time.monotonic()
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Notes the epoch."""
         self._epoch = epoch + 1
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Rewrites the status line, a few times a second at most."""
         if self._kind != "bar" or time.monotonic() - self._last_output < 0.2:
             return
-        total = self.params.get("steps")
-        self._write(f"\r{self._head()}  step {batch + 1}/{total}\033[K")
+        total = self._steps[self._epoch - 1]
+        step = total - self.params["steps"] + batch + 1
+        self._write(f"\r{self._head()}  step {step}/{total}\033[K")
 
-    def show(self, row: Mapping[str, Any]) -> None:
+    def show(self, row: Row) -> None:
         """Prints the line of a finished epoch, if it is one of those to print.
 
         Args:
@@ -64,16 +67,16 @@ class Progress(keras.callbacks.Callback):
             self._write(self._line(row) + "\n")
 
     def _is_due(self, epoch: int) -> bool:
-        epochs = self.params["epochs"]
-        every = max(1, epochs // _LINES_A_TRAINING)
+        every = max(1, self._epochs // _LINES_PER_TRAINING)
         silence = time.monotonic() - self._last_output
-        return epoch in (1, epochs) or epoch % every == 0 or silence > _LONGEST_SILENCE_SECONDS
+        return (
+            epoch in (1, self._epochs) or epoch % every == 0 or silence > _LONGEST_SILENCE_SECONDS
+        )
 
     def _head(self) -> str:
-        epochs = self.params["epochs"]
-        return f"{self._title:10}  epoch {self._epoch:{len(str(epochs))}}/{epochs}"
+        return f"{self._title:10}  epoch {self._epoch:{len(str(self._epochs))}}/{self._epochs}"
 
-    def _line(self, row: Mapping[str, Any]) -> str:
+    def _line(self, row: Row) -> str:
         parts = [
             f"{self._head()}  loss {row['loss']:7.4f}",
             f"training {percent(row['accuracy']):>6}",
@@ -88,50 +91,3 @@ class Progress(keras.callbacks.Callback):
         self._last_output = time.monotonic()
         self._stream.write(text)
         self._stream.flush()
-
-
-def fallback_banner(asked: str, used: str, reason: str) -> str:
-    """The lines that say that another data set is used than was asked for.
-
-    Args:
-        asked: The data set that was asked for.
-        used: The one that is used.
-        reason: Why, and how to get the other.
-    """
-    inside = [
-        "",
-        f"{asked} IS NOT TO BE HAD: THIS RUN USES {used} INSTEAD",
-        "",
-        *textwrap.wrap(reason, _WIDTH - 8),
-        "",
-        f"Every result of this run is one on {used}, not on {asked}.",
-        "",
-    ]
-    edge = "#" * _WIDTH
-    return "\n".join([edge, *(f"#   {line:{_WIDTH - 8}}   #" for line in inside), edge])
-
-
-def closing_table(results: Sequence[TrainingResults], titles: Mapping[str, str]) -> str:
-    """The table of a finished run.
-
-    Args:
-        results: Of each training.
-        titles: What each method is called.
-    """
-    head = ("", "test accuracy", "test loss", "training", "one step")
-    rows = [
-        (
-            titles[result.method],
-            percent(result.test_accuracy),
-            f"{result.test_loss:.4f}",
-            f"{result.train_seconds:.1f} s",
-            f"{result.step_seconds * 1000:.1f} ms",
-        )
-        for result in results
-    ]
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    lines = []
-    for first, *others in (head, *rows):
-        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append("   ".join([f"{first:{widths[0]}}", *cells]).rstrip())
-    return "\n".join(lines)

@@ -61,6 +61,7 @@ class TrainingResults:
         training_class_counts: Training examples by given label.
         examples: Number of examples by part: training, clean, validation, test.
         device, versions: What it was trained on and with.
+        new_learning_rates: Of --resume_learning_rate: method, step after which, and rate.
         heading: Data, noise and seed in words.
         test_confusion: Test examples by true (rows) and predicted class.
     """
@@ -92,6 +93,7 @@ class TrainingResults:
     device: str
     versions: dict[str, str]
     # Runs of earlier versions lack these.
+    new_learning_rates: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     heading: str = ""
     test_confusion: list[list[int]] = dataclasses.field(default_factory=list)
 

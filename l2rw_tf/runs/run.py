@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import functools
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from l2rw_tf import networks
-from l2rw_tf.command_line import program
+import keras
+import tensorflow as tf
+
+from l2rw_tf.command_line import program, settings
+from l2rw_tf.data import prepared_data
+from l2rw_tf.data.prepared_data import PreparedData
+from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
 from l2rw_tf.methods import METHODS
 from l2rw_tf.runs import config as config_module
-from l2rw_tf.runs import distribution, results, words
-from l2rw_tf.runs.config import RunConfig
+from l2rw_tf.runs import distribution, events, outcome, results, tables, training, words
+from l2rw_tf.runs.config import ExecutionSettings, RunConfig, TrainingSettings
 from l2rw_tf.runs.distribution import Worker
+from l2rw_tf.runs.outcome import Report
+from l2rw_tf.runs.phases import steps_of_epochs
+from l2rw_tf.runs.progress import Progress
 from l2rw_tf.runs.results import RunResults
 from l2rw_tf.runs.resume.checkpoints import Checkpoints
-from l2rw_tf.runs.run_directory import RunDirectory, check_vacant, name_of_data
+from l2rw_tf.runs.resume.journal import Journal
+from l2rw_tf.runs.run_directory import RunDirectory, check_vacant
+from l2rw_tf.runs.training import Training
 
-if TYPE_CHECKING:
-    from l2rw_tf.runs.outcome import Report
-
-_TITLES = {name: method.title for name, method in METHODS.items()}
+_TITLES = {name: entry.title for name, entry in METHODS.items()}
 
 
 def run(config: RunConfig, report: Report | None = None) -> RunResults:
@@ -48,7 +52,6 @@ def run(config: RunConfig, report: Report | None = None) -> RunResults:
         OSError: If a file of the run directory cannot be written.
     """
     with contextlib.ExitStack() as scope:
-        # What needs no TensorFlow to be found wrong is found before it is loaded.
         worker = distribution.this_worker(config.distribution)
         directory = RunDirectory.of_run(config.run_dir) if config.resume else None
         if directory is not None:
@@ -60,53 +63,67 @@ def run(config: RunConfig, report: Report | None = None) -> RunResults:
                 scope.enter_context(directory.locked())
         elif worker.is_chief:
             check_vacant(config.run_dir)
-        if config.network != "auto":
-            networks.validate_name(config.network)
-        scope.enter_context(_tensorflow_set_up(config, worker))
+        scope.enter_context(_tensorflow_set_up(config.part(ExecutionSettings), worker))
         return _run(config, directory, worker, report)
 
 
 def _check_flags(config: RunConfig, directory: RunDirectory) -> None:
-    """Refuses to go on with a run that was given other flags."""
-    differences = config_module.differences(
-        config, config_module.from_arguments(directory.read_flags())
-    )
-    if differences:
+    """Refuses to resume a run with other flags than it was given."""
+    found = settings.differences(config_module.from_arguments(directory.read_flags()), config)
+    if found:
+        flags = (f"{name} ({there} there, {here} here)" for name, (there, here) in found.items())
         raise UsageError(
-            f"run_dir={directory.path} holds a run with other flags: {', '.join(differences)}. "
-            "Leave them out to go on with it (--resume_learning_rate changes its learning rate), "
-            "or name another directory."
+            f"run_dir={directory.path} holds a run with other flags: {', '.join(flags)}. Leave "
+            "them out to resume it (--resume_learning_rate changes its learning rate), or name "
+            "another directory."
         )
+
+
+@contextlib.contextmanager
+def _tensorflow_set_up(settings: ExecutionSettings, worker: Worker) -> Iterator[None]:
+    """Applies the settings that are global in TensorFlow and Keras."""
+    deterministic = settings.deterministic == "true"
+    if settings.deterministic == "auto":
+        deterministic = not tf.config.list_physical_devices("GPU")
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings.dtype_policy)
+    try:
+        with distribution.scope(settings.distribution, worker):
+            yield
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 def _run(
     config: RunConfig, directory: RunDirectory | None, worker: Worker, report: Report | None
 ) -> RunResults:
-    from l2rw_tf.data import prepared_data
-    from l2rw_tf.runs import progress, training
-
     try:
-        data = prepared_data.prepare(config)
+        data = prepared_data.prepare(config.part(DataSettings), config.seed)
     except UsageError as error:
         if directory is None:
             raise
         # It could be used when the run began.
         raise RunFailed(f"{error} The run in {directory.path} is as it was.") from error
     if data.unavailable:
-        print(progress.fallback_banner(config.dataset, data.source.name, data.unavailable))
+        print(words.fallback_banner(config.dataset, data.source.name, data.unavailable))
     # In advance, so that a mistake leaves no directory behind.
     training.check(config, data)
     if not worker.is_chief:
         return _train_beside_chief(config, data, directory)
     if directory is not None:
         return _train(config, data, directory, _checkpoints(config, directory), report)
-    directory = RunDirectory.create(config.run_dir, f"{_name(config, data)}-seed{config.seed}")
+    name = config.name or words.name_of_run(config, data, config.method)
+    directory = RunDirectory.create(config.run_dir, f"{name}-seed{config.seed}")
     with directory.locked():
         directory.write_flags(config.flag_lines())
         return _train(config, data, directory, _checkpoints(config, directory), report)
 
 
-def _train_beside_chief(config: RunConfig, data: Any, directory: RunDirectory | None) -> RunResults:
+def _train_beside_chief(
+    config: RunConfig, data: PreparedData, directory: RunDirectory | None
+) -> RunResults:
     """Does all that the chief does, step by step with it, and leaves nothing."""
     with (
         tempfile.TemporaryDirectory(prefix="l2rw-") as temporary,
@@ -124,63 +141,81 @@ def _checkpoints(config: RunConfig, directory: RunDirectory, writes: bool = True
 
 def _train(
     config: RunConfig,
-    data: Any,
+    data: PreparedData,
     directory: RunDirectory,
     checkpoints: Checkpoints,
     report: Report | None,
 ) -> RunResults:
-    """Begins or goes on with the trainings, and writes down what came of them."""
-    from l2rw_tf.runs import outcome, progress
-    from l2rw_tf.runs.resume import journal as journals
-
-    directory.write_text("config.cfg", _config_text(config, data))
-    heading = _heading(config, data)
-    _introduce(config, data, heading)
-    journal = journals.Journal(checkpoints, config, data)
-    _tell(journal, directory)
+    """Begins or resumes the trainings, and writes down what came of them."""
+    journal = Journal(checkpoints, config, data)
+    directory.write_text("config.cfg", _config_text(journal, data))
+    heading = words.heading(config, data, config.seed)
+    sizes = ", ".join(f"{size:,} {name}" for name, size in outcome.sizes(data).items())
+    print(f"{heading}\n{sizes} examples; {outcome.device()}", flush=True)
+    _tell(journal)
     try:
         trainings = _trainings(journal, data, directory)
-        found = outcome.write(config, data, directory, trainings, heading, report)
-        closing = progress.closing_table(list(found.trainings.values()), _TITLES)
+        found = outcome.write(journal, data, directory, trainings, heading, report)
+        closing = words.closing_table(list(found.trainings.values()), _TITLES)
         print(f"\n{heading}\n\n{closing}\n\nresults: {directory.path}")
         return found
     except program.Stopped as stopped:
-        stopped.outcome = _how_to_go_on(directory, checkpoints, "")
+        stopped.outcome = _how_to_resume(directory, checkpoints, "")
         raise
     except TrainingDiverged as error:
         smaller = f" --resume_learning_rate={journal.config.learning_rate / 3:.2g}"
         raise TrainingDiverged(
-            f"{error} {_how_to_go_on(directory, checkpoints, smaller)}", error.step
+            f"{error} {_how_to_resume(directory, checkpoints, smaller)}", error.step
         ) from error
 
 
-def _tell(journal: Any, directory: RunDirectory) -> None:
-    """Says where the run goes on, and what stood in the way."""
+def _config_text(journal: Journal, data: PreparedData) -> str:
+    """The flagfile that repeats the run, with the data set that was really used."""
+    lines = [
+        "# Repeats this run, into a new directory (--run_dir=DIR names one):",
+        "#   python -m l2rw_tf.main --flagfile=THIS_FILE",
+    ]
+    lines += [
+        f"# But for the learning rate, which was another up to step {one.after_step} of the "
+        f"{_TITLES[one.method]} training, and {one.learning_rate:g} from there on."
+        for one in journal.new_rates
+        if one.after_step
+    ]
+    dataset = journal.config.dataset
+    if data.unavailable:
+        lines.append(f"# {dataset} was asked for and was not available.")
+        dataset = journal.config.fallback_dataset
+    repeated = dataclasses.replace(journal.config, dataset=dataset, fallback_dataset="")
+    return "\n".join([*lines, "", *repeated.flag_lines(), ""])
+
+
+def _tell(journal: Journal) -> None:
+    """Says where the run resumes, and what stood in the way."""
     for sentence in journal.damaged:
-        print(f"l2rw: {sentence}; the one before it is looked for.", file=sys.stderr)
+        print(f"l2rw: {sentence}", file=sys.stderr)
     if journal.saved:
-        print(f"goes on from step {journal.saved.step} of the run", flush=True)
+        print(f"resumes from step {journal.saved.step} of the run", flush=True)
     elif journal.damaged:
         print("l2rw: there is no whole checkpoint: the run begins anew.", file=sys.stderr)
 
 
-def _how_to_go_on(directory: RunDirectory, checkpoints: Checkpoints, flags: str) -> str:
+def _how_to_resume(directory: RunDirectory, checkpoints: Checkpoints, flags: str) -> str:
     if not checkpoints.writes:
         return "The first worker says where the run is saved."
     flags = f"--resume --run_dir={directory.path}{flags}"
     if checkpoints.newest_path is None:
         return f"There is no checkpoint yet: {flags} begins anew."
-    return f"The run is saved in {checkpoints.newest_path}: {flags} goes on from there."
+    return f"The run is saved in {checkpoints.newest_path}: {flags} resumes it."
 
 
-def _trainings(journal: Any, data: Any, directory: RunDirectory) -> dict[str, Any]:
+def _trainings(
+    journal: Journal, data: PreparedData, directory: RunDirectory
+) -> dict[str, Training]:
     """Does the trainings of the run that are not finished yet.
 
     Returns:
         All of them by method, the run's own last.
     """
-    from l2rw_tf.runs import progress, tables, training
-
     config = journal.config
     rows = journal.rows
     write_rows = functools.partial(tables.write_metrics, directory, rows)
@@ -190,111 +225,23 @@ def _trainings(journal: Any, data: Any, directory: RunDirectory) -> dict[str, An
     for method in [*(["plain"] if with_plain else []), config.method]:
         if method in journal.finished:
             continue
-        display = progress.Progress(_TITLES[method], config.progress, sys.stdout)
+        steps = steps_of_epochs(method, config.part(TrainingSettings), len(data.splits.train))
+        display = Progress(_TITLES[method], steps, config.progress, sys.stdout)
         listeners = [rows.append, lambda row: write_rows(), display.show]
-        with (
-            _events(config, directory.path / "tensorboard" / method, listeners),
-            program.stop_signal.held_back(),
-        ):
-            journal.finished[method] = training.train(
-                method,
-                config,
-                data,
-                listeners=listeners,
-                callbacks=[display],
-                save=functools.partial(journal.save, method),
-                saved=journal.saved_of(method),
+        with contextlib.ExitStack() as scope:
+            if config.tensorboard:
+                path = directory.path / "tensorboard" / method
+                listeners.append(scope.enter_context(events.writing(path)))
+            scope.enter_context(program.stop_signal.held_back())
+            journal.finish(
+                training.train(
+                    method,
+                    config,
+                    data,
+                    listeners=listeners,
+                    callbacks=[display],
+                    save=functools.partial(journal.save, method),
+                    saved=journal.saved_of(method),
+                )
             )
     return journal.finished
-
-
-@contextlib.contextmanager
-def _tensorflow_set_up(config: RunConfig, worker: Worker) -> Iterator[None]:
-    """Applies the settings that are global in TensorFlow and Keras."""
-    import keras
-    import tensorflow as tf
-
-    deterministic = config.deterministic == "true"
-    if config.deterministic == "auto":
-        deterministic = not tf.config.list_physical_devices("GPU")
-    if deterministic:
-        tf.config.experimental.enable_op_determinism()
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.dtype_policy)
-    try:
-        with distribution.scope(config.distribution, worker):
-            yield
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
-@contextlib.contextmanager
-def _events(config: RunConfig, path: Path, listeners: list[Any]) -> Iterator[None]:
-    """Adds a listener that writes TensorBoard events, where they are wanted."""
-    if not config.tensorboard:
-        yield
-        return
-    import tensorflow as tf
-
-    @contextlib.contextmanager
-    def named_errors() -> Iterator[None]:
-        # TensorFlow's error of a full disk is that of a full memory, and names no file.
-        try:
-            yield
-        except tf.errors.OpError as error:
-            reason = re.split(r"\n| \[Op:", str(error))[0].split("; ")[-1]
-            raise OSError(errno.EIO, reason, str(path)) from error
-
-    def write(row: dict[str, Any]) -> None:
-        with named_errors(), writer.as_default(step=row["epoch"]):
-            for name, value in row.items():
-                if name not in ("method", "epoch", "phase", "step"):
-                    tf.summary.scalar(name, value)
-            writer.flush()
-
-    with named_errors():
-        writer = tf.summary.create_file_writer(str(path))
-    listeners.append(write)
-    try:
-        yield
-    finally:
-        # What is written is on the disk already, row by row.
-        with contextlib.suppress(tf.errors.OpError):
-            writer.close()
-
-
-def _name(config: RunConfig, data: Any) -> str:
-    """NAME in runs/NAME-seedS."""
-    if config.name:
-        return config.name
-    return "-".join([name_of_data(data.source.name), config.noise_type, config.method])
-
-
-def _config_text(config: RunConfig, data: Any) -> str:
-    """The flagfile that repeats the run, with the data set that was really used."""
-    lines = [
-        "# Repeats this run, into a new directory (--run_dir=DIR names one):",
-        "#   python -m l2rw_tf.main --flagfile=THIS_FILE",
-    ]
-    dataset = config.dataset
-    if data.unavailable:
-        dataset = config.fallback_dataset
-        lines.append(f"# {config.dataset} was asked for and was not to be had.")
-    repeated = dataclasses.replace(config, dataset=dataset, fallback_dataset="")
-    return "\n".join([*lines, "", *repeated.flag_lines(), ""])
-
-
-def _heading(config: RunConfig, data: Any) -> str:
-    name = data.source.name
-    if config.classes:
-        name += f" ({', '.join(data.source.class_names)})"
-    uneven = words.classes_in_words(config)
-    noise = words.noise_in_words(config, data.wrong_label_share)
-    return ", ".join(part for part in (name, uneven, noise, f"seed {config.seed}") if part)
-
-
-def _introduce(config: RunConfig, data: Any, heading: str) -> None:
-    from l2rw_tf.runs import outcome
-
-    sizes = ", ".join(f"{size:,} {name}" for name, size in outcome.sizes(data).items())
-    print(f"{heading}\n{sizes} examples; {outcome.device()}", flush=True)

@@ -5,30 +5,32 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from l2rw_tf import networks
-from l2rw_tf.data import pipeline
+from l2rw_tf import methods, networks
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.errors import TrainingDiverged, UsageError
-from l2rw_tf.methods import METHODS, Method
-from l2rw_tf.reweighting.feeding.batches import EXAMPLES, IDS
+from l2rw_tf.methods.settings import MethodSettings
+from l2rw_tf.networks.settings import AUTO
 from l2rw_tf.reweighting.replicas import distribute
-from l2rw_tf.runs.config import RunConfig
-from l2rw_tf.runs.distribution import NONE
+from l2rw_tf.runs.batches import Batches, augmentation
+from l2rw_tf.runs.best_epoch import BestEpoch
+from l2rw_tf.runs.config import NONE, ExecutionSettings, RunConfig, TrainingSettings
 from l2rw_tf.runs.epoch_record import EpochRecord, Row
 from l2rw_tf.runs.nonfinite import SkipNonfinite
+from l2rw_tf.runs.phases import (
+    FINETUNE,
+    MAIN,
+    Phase,
+    make_optimizer,
+    phases_of,
+    steps_per_execution,
+)
 from l2rw_tf.runs.resume.checkpoints import Checkpoint
-from l2rw_tf.runs.resume.training_state import SaveRegularly, TakeUp, all_finite, arrays_of
-
-FIRST, MAIN, FINETUNE = "first", "main", "finetune"
-
-# Clean batches have a stream of random numbers of their own beside the training batches'.
-_CLEAN_SEED_OFFSET = 2**32
+from l2rw_tf.runs.resume.training_state import Resume, SaveRegularly, all_finite, arrays_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +68,16 @@ def check(config: RunConfig, data: PreparedData) -> None:
         UsageError: If settings and data do not fit each other.
     """
     build_network(config, data)
-    _augmentation(config, data)
-    _phases(config.method, config, data)
-    parts = METHODS[config.method]
-    if parts.sample_weights is not None:
-        parts.sample_weights(config, data)
+    batches_of(config, data)
+    phases_of(config.method, config.part(TrainingSettings), len(data.splits.train))
+    method = methods.get(config.method)
+    if method.sample_weights is not None:
+        method.sample_weights(config.seed, data)
+    if config.early_stopping and not len(data.splits.validation):
+        raise UsageError(
+            f"early_stopping needs held-out examples: validation_fraction="
+            f"{config.validation_fraction:g} of this data is none of its examples."
+        )
 
 
 def build_network(config: RunConfig, data: PreparedData) -> keras.Model:
@@ -80,19 +87,27 @@ def build_network(config: RunConfig, data: PreparedData) -> keras.Model:
         UsageError: If the network does not fit the data or the settings.
     """
     name = config.network
-    if name == "auto":
+    if name == AUTO:
         name = "mlp" if data.source.kind == "table" else "resnet20"
-    # AdamW decays the parameters itself.
-    weight_decay = 0.0 if config.optimizer == "adamw" else config.weight_decay
     return networks.get(
         name,
         input_shape=data.source.input_shape,
         num_classes=data.source.num_classes,
-        weight_decay=weight_decay,
+        weight_decay=config.weight_decay_in_loss,
         dropout=config.dropout,
         seed=config.seed,
         sync_batch_norm=config.sync_batch_norm and config.distribution != NONE,
     )
+
+
+def batches_of(config: RunConfig, data: PreparedData) -> Batches:
+    """Returns what makes the batches of a run.
+
+    Raises:
+        UsageError: If the settings do not fit the data.
+    """
+    augment = augmentation(config.augment, data.source)
+    return Batches(data, config.seed, config.batch_size, config.clean_batch_size, augment)
 
 
 def train(
@@ -115,7 +130,7 @@ def train(
         callbacks: Further callbacks of Keras.
         save: Called with all that the rest of the training depends on, after every epoch and as
             often within epochs as the config says.
-        saved: What it was called with, to go on from there: the training ends as it would have.
+        saved: What it was called with, to resume from there: the training ends as it would have.
 
     Returns:
         The training.
@@ -127,34 +142,34 @@ def train(
     # The same numbers for each method: dropout is the only thing that draws them.
     keras.utils.set_random_seed(config.seed)
     network = build_network(config, data)
-    record = EpochRecord(
-        method,
-        test_batches=_evaluation_batches(data.splits.test, config, data),
-        listeners=listeners,
-    )
-    under_way = _UnderWay(record, _BestEpoch(network), SkipNonfinite(data.source.num_classes))
+    batches = batches_of(config, data)
+    record = EpochRecord(method, batches.evaluation(data.splits.test), listeners)
+    state = _State(record, BestEpoch(network), SkipNonfinite(data.source.num_classes))
     if saved:
-        under_way.take_up(saved)
-    for phase in _phases(method, config, data):
+        state.resume(saved)
+    settings = config.part(TrainingSettings)
+    for phase in phases_of(method, settings, len(data.splits.train)):
         if saved and saved.progress["phase"] != phase.name:
             continue
         if phase.name == FINETUNE and config.early_stopping:
-            under_way.best.restore()
-        model = _model(phase, network, config, data)
+            state.best.restore()
+        model = methods.get(phase.method).model(network, config.part(MethodSettings), data)
+        optimizer = make_optimizer(settings, phase.learning_rate, config.weight_decay)
+        _compile(model, phase, optimizer, config.part(ExecutionSettings), data)
         if config.on_nonfinite == "skip":
-            under_way.skip.watch(model)
-        in_order = [*under_way.callbacks(config), *callbacks]
+            state.skip.watch(model)
+        in_order = [record, *([state.best] if config.early_stopping else []), *callbacks]
         if save:
-            take = functools.partial(under_way.checkpoint, phase, model)
+            take = functools.partial(state.checkpoint, phase.name, model)
             in_order.append(SaveRegularly(take, save, config.checkpoint_minutes))
-        _fit(phase, model, config, data, record, in_order, saved.arrays if saved else None)
+        _fit(phase, model, batches, record, in_order, saved)
         saved = None
-        if phase.name == MAIN and phase.method.uses_clean_data:
-            under_way.example_record = model.example_record()
+        if phase.name == MAIN and methods.get(phase.method).uses_clean_data:
+            state.example_record = model.example_record()
     final = record.rows[-1]
     if config.early_stopping and not config.finetune_steps:
-        under_way.best.restore()
-        final = record.rows[under_way.best.epoch]
+        state.best.restore()
+        final = record.rows[state.best.epoch]
     return Training(
         method=method,
         network=network,
@@ -163,8 +178,8 @@ def train(
         steps=record.steps,
         train_seconds=record.train_seconds,
         step_seconds=record.step_seconds[MAIN],
-        skipped_steps=under_way.skip.skipped,
-        example_record=under_way.example_record,
+        skipped_steps=state.skip.skipped,
+        example_record=state.example_record,
     )
 
 
@@ -172,8 +187,8 @@ _BEST, _EXAMPLES = "best/", "examples/"
 
 
 @dataclasses.dataclass
-class _UnderWay:
-    """What a training has beside its model.
+class _State:
+    """What a training has beside the model of its phase.
 
     Attributes:
         record: What is written down of its epochs.
@@ -183,19 +198,16 @@ class _UnderWay:
     """
 
     record: EpochRecord
-    best: _BestEpoch
+    best: BestEpoch
     skip: SkipNonfinite
     example_record: Mapping[str, np.ndarray] | None = None
 
-    def callbacks(self, config: RunConfig) -> list[keras.callbacks.Callback]:
-        """Those that the settings ask for."""
-        return [self.record, *([self.best] if config.early_stopping else [])]
-
-    def checkpoint(self, phase: _Phase, model: keras.Model) -> Checkpoint:
+    def checkpoint(self, phase: str, model: keras.Model) -> Checkpoint:
         """Returns all that the rest of the training depends on.
 
         Raises:
-            TrainingDiverged: If a parameter is NaN or infinite: a checkpoint is good to go on from.
+            TrainingDiverged: If a parameter is NaN or infinite: a checkpoint is good to resume
+                from.
         """
         arrays = arrays_of(model)
         if not all_finite(arrays):
@@ -204,151 +216,93 @@ class _UnderWay:
         examples = self.example_record or {}
         arrays |= {f"{_EXAMPLES}{name}": array for name, array in examples.items()}
         progress = {
-            "phase": phase.name,
+            "phase": phase,
             "record": self.record.state(),
             "best": self.best.state(),
             "skipped": self.skip.skipped,
         }
         return Checkpoint(self.record.steps, progress, arrays)
 
-    def take_up(self, saved: Checkpoint) -> None:
+    def resume(self, saved: Checkpoint) -> None:
         """Goes on from a checkpoint."""
-        self.record.take_up(saved.progress["record"])
-        self.best.take_up(saved.progress["best"], _part(saved.arrays, _BEST))
-        self.skip.take_up(saved.progress["skipped"])
-        self.example_record = _part(saved.arrays, _EXAMPLES) or None
+        self.record.resume(saved.progress["record"])
+        self.best.resume(saved.progress["best"], saved.arrays_under(_BEST))
+        self.skip.resume(saved.progress["skipped"])
+        self.example_record = saved.arrays_under(_EXAMPLES) or None
 
 
-def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Phase:
-    """One `fit` of a training.
-
-    Attributes:
-        name: FIRST, MAIN or FINETUNE.
-        method: What it trains with.
-        steps_per_epoch: Steps of an epoch.
-        epochs: How many.
-        learning_rate: A number, or a schedule over the steps of this phase.
-        epochs_before: Epochs of the phases before it.
-        steps_before: Steps of the phases before it.
-    """
-
-    name: str
-    method: Method
-    steps_per_epoch: int
-    epochs: int
-    learning_rate: keras.optimizers.schedules.LearningRateSchedule | float
-    epochs_before: int
-    steps_before: int
-
-
-def _phases(method: str, config: RunConfig, data: PreparedData) -> list[_Phase]:
-    """The phases of a training; fine-tuning apart, all methods take the same number of steps."""
-    parts = METHODS[method]
-    steps, epochs = _length(config, len(data.splits.train))
-    first = 0
-    if parts.first:
-        if epochs < 2:
-            raise UsageError(
-                f"method {method} trains in two phases: epochs must be at least 2, got {epochs}."
-            )
-        first = epochs // 2
-    rate = _schedule(config, steps, first * steps)
-    phases = [_Phase(MAIN, parts, steps, epochs - first, rate, first, first * steps)]
-    if first:
-        rate_at_first = _schedule(config, steps)
-        phases.insert(0, _Phase(FIRST, METHODS[parts.first], steps, first, rate_at_first, 0, 0))
-    if config.finetune_steps:
-        if config.finetune_learning_rate is not None:
-            rate = config.finetune_learning_rate
-        elif callable(rate):
-            rate = float(rate((epochs - first) * steps - 1))
-        tuning = METHODS["clean_only"]
-        phases.append(
-            _Phase(FINETUNE, tuning, config.finetune_steps, 1, rate, epochs, epochs * steps)
-        )
-    return phases
-
-
-def _model(
-    phase: _Phase, network: keras.Model, config: RunConfig, data: PreparedData
-) -> keras.Model:
-    """The model whose `fit` trains the network in a phase."""
-    model = phase.method.model(network, config, data)
+def _compile(
+    model: keras.Model,
+    phase: Phase,
+    optimizer: keras.optimizers.Optimizer,
+    settings: ExecutionSettings,
+    data: PreparedData,
+) -> None:
     model.compile(
-        optimizer=_optimizer(config, phase.learning_rate),
-        loss=phase.method.loss(data),
+        optimizer=optimizer,
+        loss=methods.get(phase.method).loss(data),
         # The loss of `evaluate` has the weight decay in it; this has not.
         metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
             keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="cross_entropy"),
         ],
-        steps_per_execution=_steps_per_execution(config, phase.steps_per_epoch),
-        jit_compile={"auto": "auto", "true": True, "false": False}[config.jit_compile],
+        steps_per_execution=steps_per_execution(
+            settings.steps_per_execution, phase.steps_per_epoch
+        ),
+        jit_compile={"auto": "auto", "true": True, "false": False}[settings.jit_compile],
     )
-    return model
 
 
 def _fit(
-    phase: _Phase,
+    phase: Phase,
     model: keras.Model,
-    config: RunConfig,
-    data: PreparedData,
+    batches: Batches,
     record: EpochRecord,
     callbacks: Sequence[keras.callbacks.Callback],
-    saved: Mapping[str, np.ndarray] | None,
+    saved: Checkpoint | None,
 ) -> None:
-    """Runs what the record lacks of a phase, from the variables that were saved if there are any.
+    """Runs what the record lacks of a phase, from the checkpoint if there is one.
 
     An epoch that was interrupted is ended by a `fit` of its own.
     """
-    record.start_phase(phase.name, phase.learning_rate, phase.steps_before)
-    last_epoch = phase.epochs_before + phase.epochs
+    record.start_phase(phase)
     steps_of_epoch = (record.steps - phase.steps_before) % phase.steps_per_epoch
     if saved:
-        callbacks = [TakeUp(saved, steps_of_epoch > 0, data.source.num_classes), *callbacks]
+        num_classes = batches.data.source.num_classes
+        callbacks = [Resume(saved.arrays, steps_of_epoch > 0, num_classes), *callbacks]
     if steps_of_epoch:
         left = phase.steps_per_epoch - steps_of_epoch
-        _fit_epochs(phase, model, config, data, record, callbacks, len(record.rows) + 1, left)
+        _fit_epochs(phase, model, batches, record, callbacks, len(record.rows) + 1, left)
         callbacks = callbacks[1:]
-    _fit_epochs(phase, model, config, data, record, callbacks, last_epoch, phase.steps_per_epoch)
+    steps = phase.steps_per_epoch
+    _fit_epochs(phase, model, batches, record, callbacks, phase.last_epoch, steps)
 
 
 def _fit_epochs(
-    phase: _Phase,
+    phase: Phase,
     model: keras.Model,
-    config: RunConfig,
-    data: PreparedData,
+    batches: Batches,
     record: EpochRecord,
     callbacks: Sequence[keras.callbacks.Callback],
     last_epoch: int,
     steps_per_epoch: int,
 ) -> None:
     """Calls `fit` up to an epoch, from where the record is."""
-    arguments = {}
-    if len(data.splits.validation):
-        arguments["validation_data"] = _evaluation_batches(data.splits.validation, config, data)
-    if phase.method.uses_clean_data:
-        arguments["clean_data"] = _clean_batches(
-            config, data, config.clean_batch_size or config.batch_size, start_step=record.steps
-        )
-        arguments["track_examples"] = len(data.splits.train)
+    method, splits = methods.get(phase.method), batches.data.splits
     first_step = record.steps
-    batches = _batches(phase.method, config, data, start_step=first_step)
-    if not phase.method.uses_clean_data:
+    inputs = batches.training(method, first_step)
+    arguments = {}
+    if method.uses_clean_data:
+        arguments["clean_data"] = batches.clean(first_step)
+        arguments["track_examples"] = len(splits.train)
+    else:
         # Together with clean data, the model does it.
-        batches = distribute(tf.distribute.get_strategy(), batches)
+        inputs = distribute(tf.distribute.get_strategy(), inputs)
+    if len(splits.validation):
+        arguments["validation_data"] = batches.evaluation(splits.validation)
     try:
         model.fit(
-            batches,
+            inputs,
             initial_epoch=len(record.rows),
             epochs=last_epoch,
             steps_per_epoch=steps_per_epoch,
@@ -362,146 +316,9 @@ def _fit_epochs(
     except TrainingDiverged as error:
         step = first_step + error.step
         raise TrainingDiverged(
-            f"The {phase.method.title} training stopped at step {step}: the loss, u or a parameter "
-            "became NaN or infinite. Likely causes: a learning_rate that is too large (it was "
-            f"{config.learning_rate:g}; clipnorm=1 helps too), or inputs of extreme size.",
+            f"The {methods.METHODS[phase.method].title} training stopped at step {step}: the loss, "
+            "u or a parameter became NaN or infinite. Likely causes: a learning_rate that is too "
+            f"large (it was {phase.rate_at(step - 1 - phase.steps_before):g}; clipnorm=1 helps "
+            "too), or inputs of extreme size.",
             step,
         ) from error
-
-
-def _batches(
-    parts: Method, config: RunConfig, data: PreparedData, start_step: int
-) -> tf.data.Dataset:
-    """What `fit` trains on: (x, y), or (x, y, sample weight) where the method weights examples."""
-    if parts.part == "clean":
-        return _clean_batches(config, data, config.batch_size, start_step)
-    batches = pipeline.training_batches(
-        data.splits.train,
-        data.preprocessing,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        start_step=start_step,
-        augment=_augmentation(config, data),
-        with_positions=parts.uses_clean_data,
-        sampling=parts.sampling,
-    )
-    if parts.uses_clean_data:
-        # The record has a row a training example, whatever the ids in their source are.
-        return batches.map(lambda x, y, positions: {EXAMPLES: (x, y), IDS: positions})
-    if parts.sample_weights is None:
-        return batches
-    weigh = parts.sample_weights(config, data)
-    return batches.enumerate(start_step).map(lambda step, batch: (*batch, weigh(step, batch[1])))
-
-
-def _clean_batches(
-    config: RunConfig, data: PreparedData, batch_size: int, start_step: int
-) -> tf.data.Dataset:
-    return pipeline.training_batches(
-        data.splits.clean,
-        data.preprocessing,
-        batch_size=min(batch_size, len(data.splits.clean)),
-        seed=config.seed + _CLEAN_SEED_OFFSET,
-        start_step=start_step,
-        augment=_augmentation(config, data),
-    )
-
-
-class _BestEpoch(keras.callbacks.Callback):
-    """Keeps the network of the epoch with the best accuracy on held-out labels (first of equals).
-
-    Attributes:
-        epoch: That epoch, counted from 0.
-    """
-
-    def __init__(self, network: keras.Model) -> None:
-        super().__init__()
-        self.epoch = -1
-        self._network = network
-        self._accuracy = -1.0
-        self._weights: list[Any] = []
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        accuracy = (logs or {}).get("val_accuracy", -1.0)
-        if accuracy > self._accuracy:
-            self.epoch, self._accuracy = epoch, accuracy
-            self._weights = self._network.get_weights()
-
-    def state(self) -> dict[str, Any]:
-        """Returns what `take_up` takes, as JSON can hold it; `arrays` has the rest."""
-        return {"epoch": self.epoch, "accuracy": self._accuracy}
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Returns the parameters of that epoch by name."""
-        return {f"{number:04}": value for number, value in enumerate(self._weights)}
-
-    def take_up(self, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Goes on from a saved state."""
-        self.epoch, self._accuracy = state["epoch"], state["accuracy"]
-        self._weights = [arrays[name] for name in sorted(arrays)]
-
-    def restore(self) -> None:
-        """Sets the network back to that epoch."""
-        self._network.set_weights(self._weights)
-
-
-def _length(config: RunConfig, num_train: int) -> tuple[int, int]:
-    """Returns the steps of an epoch and the number of epochs."""
-    steps = pipeline.steps_per_epoch(num_train, config.batch_size)
-    if config.max_steps is None:
-        return steps, config.epochs
-    if config.max_steps < steps:
-        return config.max_steps, 1
-    return steps, min(config.epochs, config.max_steps // steps)
-
-
-def _steps_per_execution(config: RunConfig, steps_per_epoch: int) -> int:
-    """The largest divisor of an epoch's steps up to the config's: Keras only takes whole groups."""
-    asked = min(config.steps_per_execution, steps_per_epoch)
-    return next(steps for steps in range(asked, 0, -1) if steps_per_epoch % steps == 0)
-
-
-def _schedule(
-    config: RunConfig, steps_per_epoch: int, first_step: int = 0
-) -> keras.optimizers.schedules.LearningRateSchedule | float:
-    """The learning rate as a function of the step after the first one."""
-    if not config.lr_decay_epochs:
-        return config.learning_rate
-    # Keras changes the rate after the boundary's step, counted from 0.
-    boundaries = [
-        round(epoch * steps_per_epoch) - 1 - first_step for epoch in config.lr_decay_epochs
-    ]
-    rates = [
-        config.learning_rate * config.lr_decay_factor**decays
-        for decays in range(len(boundaries) + 1)
-    ]
-    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
-
-
-def _optimizer(
-    config: RunConfig, learning_rate: keras.optimizers.schedules.LearningRateSchedule | float
-) -> keras.optimizers.Optimizer:
-    arguments: dict[str, Any] = {
-        "learning_rate": learning_rate,
-        "global_clipnorm": config.clipnorm,
-    }
-    if config.optimizer == "sgd":
-        return keras.optimizers.SGD(momentum=config.momentum, **arguments)
-    if config.optimizer == "adamw":
-        return keras.optimizers.AdamW(weight_decay=config.weight_decay, **arguments)
-    return keras.optimizers.Adam(**arguments)
-
-
-def _augmentation(config: RunConfig, data: PreparedData) -> str:
-    if data.source.kind == "table" and config.augment not in ("auto", "none"):
-        raise UsageError(f"augment={config.augment} is for images: for a table it must be none.")
-    if config.augment != "auto":
-        return config.augment
-    colour = data.source.kind == "image" and data.source.input_shape[-1] == 3
-    return "crop_flip" if colour else "none"
-
-
-def _evaluation_batches(examples: Any, config: RunConfig, data: PreparedData) -> Any:
-    return pipeline.evaluation_batches(
-        examples, data.preprocessing, batch_size=max(config.batch_size, 500)
-    )

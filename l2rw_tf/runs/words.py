@@ -1,33 +1,108 @@
-"""What was done to the data of a run, in words."""
+"""Sentences about a run: its heading, the banner of the fallback, the closing table."""
 
 from __future__ import annotations
 
-from l2rw_tf.runs.config import RunConfig
-from l2rw_tf.runs.results import RunResults, percent
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from l2rw_tf.data.prepared_data import PreparedData
+from l2rw_tf.data.settings import DataSettings
+from l2rw_tf.runs.results import RunResults, TrainingResults, percent
+from l2rw_tf.runs.run_directory import name_of_data
+
+_WIDTH = 80
 
 
-def noise_in_words(run: RunConfig | RunResults, wrong_label_share: float | None) -> str:
+def heading(settings: DataSettings, data: PreparedData, seed: int) -> str:
+    """Returns the data, what was done to them and the seed.
+
+    Args:
+        settings: What was asked for.
+        data: What was made of it.
+        seed: The run's.
+    """
+    name = data.source.name
+    if settings.classes:
+        name += f" ({', '.join(data.source.class_names)})"
+    imbalance = classes_in_words(settings)
+    noise = noise_in_words(settings, data.wrong_label_share)
+    return ", ".join(part for part in (name, imbalance, noise, f"seed {seed}") if part)
+
+
+def name_of_run(settings: DataSettings, data: PreparedData, method: str) -> str:
+    """Returns the name of a run that was given none: made of data, noise and method."""
+    return "-".join([name_of_data(data.source.name), settings.noise_type, method])
+
+
+def fallback_banner(asked: str, used: str, reason: str) -> str:
+    """The lines that say that another data set is used than was asked for.
+
+    Args:
+        asked: The data set that was asked for.
+        used: The one that is used.
+        reason: Why, and how to get the other.
+    """
+    inside = [
+        "",
+        f"{asked} IS NOT AVAILABLE: THIS RUN USES {used} INSTEAD",
+        "",
+        *textwrap.wrap(reason, _WIDTH - 8),
+        "",
+        f"Every result of this run is one on {used}, not on {asked}.",
+        "",
+    ]
+    edge = "#" * _WIDTH
+    return "\n".join([edge, *(f"#   {line:{_WIDTH - 8}}   #" for line in inside), edge])
+
+
+def closing_table(results: Sequence[TrainingResults], titles: Mapping[str, str]) -> str:
+    """The table of a finished run.
+
+    Args:
+        results: Of each training.
+        titles: What each method is called.
+    """
+    head = ("", "test accuracy", "test loss", "training", "one step")
+    rows = [
+        (
+            titles[result.method],
+            percent(result.test_accuracy),
+            f"{result.test_loss:.4f}",
+            f"{result.train_seconds:.1f} s",
+            f"{result.step_seconds * 1000:.1f} ms",
+        )
+        for result in results
+    ]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = []
+    for first, *others in (head, *rows):
+        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("   ".join([f"{first:{widths[0]}}", *cells]).rstrip())
+    return "\n".join(lines)
+
+
+def noise_in_words(settings: DataSettings | RunResults, wrong_label_share: float | None) -> str:
     """What was done to the labels, for headings.
 
     Args:
-        run: The run's settings, or its results.
+        settings: What was asked for; the results of a run have it too.
         wrong_label_share: The fraction of training labels that are wrong, if it is to be said.
     """
-    if run.noise_type == "none":
+    if settings.noise_type == "none":
         return "labels as they are"
-    words = f"{run.noise_type} flip of {run.noise_ratio:.4g} of the labels"
+    words = f"{settings.noise_type} flip of {settings.noise_ratio:.4g} of the labels"
     if wrong_label_share is not None:
         words += f" ({percent(wrong_label_share)} wrong)"
     return words
 
 
-def classes_in_words(run: RunConfig | RunResults) -> str:
+def classes_in_words(settings: DataSettings) -> str:
     """What was done to the sizes of the classes, for headings; empty if nothing was.
 
     Args:
-        run: The run's settings, or its results.
+        settings: What was asked for.
     """
-    if run.imbalance_type == "none":
+    if settings.imbalance_type == "none":
         return ""
-    words = f"classes {run.imbalance_ratio:.4g}:1"
-    return words if run.imbalance_type == "two_class" else f"{words}, long-tailed"
+    words = f"classes {settings.imbalance_ratio:.4g}:1"
+    return words if settings.imbalance_type == "two_class" else f"{words}, long-tailed"

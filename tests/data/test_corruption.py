@@ -98,15 +98,11 @@ def test_more_noise_keeps_the_wrong_labels_of_less():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"noise_type": "flip"}, "noise_type must be one of none, uniform, background, pair, got"),
-        ({"noise_ratio": 1.5}, "noise_ratio must lie between 0 and 1, got 1.5"),
-        ({"noise_ratio": float("nan")}, "noise_ratio must lie between 0 and 1, got nan"),
         (
             {"noise_type": "background", "background_class": 10},
             "background_class must be a class from 0 to 9, got 10",
         ),
         ({"noise_type": "background", "background_class": -1}, "background_class must be"),
-        ({"part": "test"}, "part must be one of train, validation, got 'test'"),
     ],
 )
 def test_impossible_noise_is_one_clear_line(arguments, message):
@@ -183,12 +179,7 @@ def test_imbalance_and_noise_together():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"imbalance_type": "odd"}, "imbalance_type must be one of none, two_class, long_tailed"),
-        ({"imbalance_ratio": 0.5}, "imbalance_ratio must be at least 1 .* got 0.5"),
-        ({"imbalance_ratio": float("inf")}, "imbalance_ratio must be at least 1"),
         ({"num_classes": 3}, "'two_class' needs data of 2 classes, it has 3"),
-        ({"dominating_class": 2}, "dominating_class must be 0 or 1, got 2"),
-        ({"num_examples": 0}, "num_examples must be at least 1, got 0"),
         ({"num_examples": 90}, "90 examples need 60 of class 0, of which there are 50"),
         ({"imbalance_ratio": 1000}, "need 0 of class 1"),
         ({"imbalance_type": "none", "num_examples": 101}, "there are only 100 examples"),

@@ -26,9 +26,7 @@ def batches(examples: Examples, count: int, **arguments) -> list:
 
 def test_every_epoch_goes_through_all_examples_in_an_order_of_its_own():
     examples = numbered(10)
-    epochs = [
-        batches(examples, 12, with_positions=True)[first : first + 3] for first in range(0, 12, 3)
-    ]
+    epochs = [batches(examples, 12, with_rows=True)[first : first + 3] for first in range(0, 12, 3)]
     orders = set()
     for epoch in epochs:
         assert [len(x) for x, _, _ in epoch] == [4, 4, 2]
@@ -47,9 +45,9 @@ def test_every_epoch_goes_through_all_examples_in_an_order_of_its_own():
 def test_a_resumed_run_sees_the_batches_that_it_would_have_seen(start_step, augment):
     images = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 1), np.uint8)
     examples = examples_from(images, np.arange(10))
-    whole = batches(examples, 12, augment=augment, with_positions=True)
+    whole = batches(examples, 12, augment=augment, with_rows=True)
     rest = batches(
-        examples, 12 - start_step, augment=augment, with_positions=True, start_step=start_step
+        examples, 12 - start_step, augment=augment, with_rows=True, start_step=start_step
     )
     for one, other in zip(whole[start_step:], rest, strict=True):
         for left, right in zip(one, other, strict=True):
@@ -128,7 +126,7 @@ def test_shapes_are_known_before_the_first_batch():
     examples = examples_from(np.zeros((5, 8, 6, 3), np.uint8), np.zeros(5))
     for augment in ("none", "crop_flip"):
         dataset = pipeline.training_batches(
-            examples, AS_IT_IS, batch_size=2, seed=0, augment=augment, with_positions=True
+            examples, AS_IT_IS, batch_size=2, seed=0, augment=augment, with_rows=True
         )
         assert [spec.shape.as_list() for spec in dataset.element_spec] == [
             [None, 8, 6, 3],
@@ -152,8 +150,6 @@ def test_steps_per_epoch(n, batch_size, steps):
     ("n", "arguments", "message"),
     [
         (0, {}, "there are no examples"),
-        (5, {"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        (5, {"augment": "mixup"}, "augment must be one of none, crop, crop_flip, got 'mixup'"),
         (5, {"augment": "crop"}, "augment='crop' is for images"),
     ],
 )
@@ -168,7 +164,7 @@ UNEVEN = examples_from(
 
 
 def test_balanced_batches_have_as_many_of_each_class():
-    drawn = batches(UNEVEN, 12, batch_size=8, sampling="balanced", with_positions=True)
+    drawn = batches(UNEVEN, 12, batch_size=8, sampling="balanced", with_rows=True)
     counts = np.array([np.bincount(y, minlength=4) for _, y, _ in drawn])
     assert (counts.sum(axis=1) == 8).all() and (counts[:, 2] == 0).all()
     occurring = counts[:, [0, 1, 3]]
@@ -182,12 +178,7 @@ def test_balanced_batches_have_as_many_of_each_class():
 
 def test_balanced_batches_draw_every_example_of_a_class_alike():
     ids = np.concatenate(
-        [
-            i
-            for _, _, i in batches(
-                UNEVEN, 400, batch_size=60, sampling="balanced", with_positions=True
-            )
-        ]
+        [i for _, _, i in batches(UNEVEN, 400, batch_size=60, sampling="balanced", with_rows=True)]
     )
     for members in (range(50), range(50, 58), range(58, 60)):
         counts = np.bincount(ids, minlength=60)[list(members)]
@@ -197,15 +188,10 @@ def test_balanced_batches_draw_every_example_of_a_class_alike():
 
 @pytest.mark.parametrize("start_step", [0, 5, 2**33])
 def test_balanced_batches_follow_from_seed_and_step(start_step):
-    arguments = {"sampling": "balanced", "with_positions": True, "batch_size": 7}
+    arguments = {"sampling": "balanced", "with_rows": True, "batch_size": 7}
     ids = [
         [tuple(i) for _, _, i in batches(UNEVEN, 6, start_step=first, seed=seed, **arguments)]
         for first, seed in ((start_step, 1), (start_step + 2, 1), (start_step, 2))
     ]
     assert ids[0][2:] == ids[1][:4]
     assert ids[0] != ids[2]
-
-
-def test_an_unknown_sampling_is_refused():
-    with pytest.raises(UsageError, match="sampling must be one of shuffled, balanced, got 'odd'"):
-        batches(numbered(3), 1, sampling="odd")

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from l2rw_tf.data import prepared_data
+from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import DataUnavailable, UsageError
-from l2rw_tf.runs.config import RunConfig
 
-NOISY = RunConfig(
-    noise_type="uniform", noise_ratio=0.4, clean_per_class=2, validation_fraction=0.2, seed=3
+NOISY = DataSettings(
+    noise_type="uniform", noise_ratio=0.4, clean_per_class=2, validation_fraction=0.2
 )
 
 
 def test_training_and_validation_labels_are_corrupted_and_no_others(blobs):
-    data = prepared_data.prepare(NOISY)
+    data = prepared_data.prepare(NOISY, 3)
     parts = data.splits
     assert (len(parts.clean), len(parts.validation)) == (6, 26)
     assert len(parts.train) == 130 - 6 - 26
@@ -30,14 +30,14 @@ def test_training_and_validation_labels_are_corrupted_and_no_others(blobs):
 
 
 def test_inputs_are_standardized_by_the_training_part(blobs):
-    data = prepared_data.prepare(NOISY)
+    data = prepared_data.prepare(NOISY, 3)
     standardized = np.asarray(data.preprocessing(data.splits.train.x))
     np.testing.assert_allclose(standardized.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(standardized.std(axis=0), 1, atol=1e-5)
 
 
 def test_without_corruption_nobody_knows_what_is_wrong(blobs):
-    assert prepared_data.prepare(RunConfig(clean_per_class=2)).wrong_label_share is None
+    assert prepared_data.prepare(DataSettings(clean_per_class=2), 0).wrong_label_share is None
 
 
 def _without_cifar(monkeypatch, source):
@@ -52,7 +52,7 @@ def _without_cifar(monkeypatch, source):
 def test_the_fallback_is_taken_where_the_data_is_not_to_be_had(blobs, monkeypatch):
     _without_cifar(monkeypatch, blobs)
     settings = dataclasses.replace(NOISY, dataset="cifar10", fallback_dataset="blobs")
-    data = prepared_data.prepare(settings)
+    data = prepared_data.prepare(settings, 3)
     assert data.source.name == "blobs"
     assert data.unavailable == "cifar10 is not here; fetch it."
 
@@ -60,7 +60,7 @@ def test_the_fallback_is_taken_where_the_data_is_not_to_be_had(blobs, monkeypatc
 def test_without_a_fallback_missing_data_is_an_error(blobs, monkeypatch):
     _without_cifar(monkeypatch, blobs)
     with pytest.raises(DataUnavailable, match="cifar10 is not here"):
-        prepared_data.prepare(dataclasses.replace(NOISY, dataset="cifar10"))
+        prepared_data.prepare(dataclasses.replace(NOISY, dataset="cifar10"), 3)
 
 
 def test_the_fallback_is_for_missing_data_only(blobs, monkeypatch):
@@ -69,13 +69,12 @@ def test_the_fallback_is_for_missing_data_only(blobs, monkeypatch):
 
     monkeypatch.setattr(prepared_data.sources, "load", load)
     with pytest.raises(UsageError, match="broken"):
-        prepared_data.prepare(dataclasses.replace(NOISY, fallback_dataset="digits"))
+        prepared_data.prepare(dataclasses.replace(NOISY, fallback_dataset="digits"), 3)
 
 
 def _digits(**settings):
-    return prepared_data.prepare(
-        RunConfig(**{"num_clean": 10, "validation_fraction": 0.1, **settings})
-    )
+    settings = {"num_clean": 10, "validation_fraction": 0.1, **settings}
+    return prepared_data.prepare(DataSettings(**settings), 0)
 
 
 def test_chosen_classes_are_made_uneven_and_then_corrupted():

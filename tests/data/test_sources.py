@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
+import sys
+import types
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -94,3 +98,15 @@ def test_classes_that_cannot_be_chosen(source, classes, message):
 def test_arrays_of_different_lengths_are_no_examples():
     with pytest.raises(ValueError, match="x has 3 entries, but there are 2 y"):
         Examples(np.zeros(3), np.zeros(2), None, np.zeros(2))
+
+
+def test_a_new_reader_is_a_file_and_a_line(source, monkeypatch):
+    file = types.ModuleType("l2rw_tf.data.toy")
+    file.can_read = lambda dataset: dataset.endswith(".toy")
+    file.read = lambda dataset, label_column, **others: dataclasses.replace(
+        source, name=dataset + label_column
+    )
+    monkeypatch.setitem(sys.modules, file.__name__, file)
+    monkeypatch.setattr(sources, "READERS", ("toy", *sources.READERS))
+    assert sources.load("a.toy", label_column="b").name == "a.toyb"
+    assert sources.load("digits").name == "digits"

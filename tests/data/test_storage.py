@@ -83,7 +83,7 @@ def test_a_run_sees_the_same_batches_from_a_file_as_from_memory(stored):
         train = corrupt(parts.train, noise_type="pair", noise_ratio=0.5, num_classes=2, seed=0)
         preprocessing = Preprocessing.fit(train, "image")
         batches = pipeline.training_batches(
-            train, preprocessing, batch_size=7, seed=0, augment="crop_flip", with_positions=True
+            train, preprocessing, batch_size=7, seed=0, augment="crop_flip", with_rows=True
         ).take(12)
         tested = pipeline.evaluation_batches(parts.test, preprocessing, batch_size=5)
         seen.append([*batches.as_numpy_iterator(), *tested.as_numpy_iterator()])

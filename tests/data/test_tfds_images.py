@@ -302,7 +302,7 @@ def digest(directory: str) -> str:
         batch_size=100,
         seed=7,
         augment="crop_flip",
-        with_positions=True,
+        with_rows=True,
     )
     result = hashlib.sha256()
     for part in (train, parts.clean, parts.validation, parts.test):

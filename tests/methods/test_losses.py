@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from l2rw_tf.methods import losses
+from l2rw_tf.methods.bootstrapping import Bootstrapping
+from l2rw_tf.methods.gce import GeneralizedCrossEntropy
+from l2rw_tf.methods.hard_mining import HardMining
 
 RANDOM = np.random.default_rng(0)
 LOGITS = RANDOM.normal(scale=3, size=(12, 4)).astype(np.float32)
@@ -43,7 +45,7 @@ def test_bootstrapping_mixes_the_prediction_into_the_target(kind, beta):
         target = beta * np.eye(4)[LABELS] + (1 - beta) * mixed_in
         return -(target * np.log(q)).sum(axis=1)
 
-    loss = losses.Bootstrapping(kind, beta)
+    loss = Bootstrapping(kind, beta)
     found = loss.call(tf.constant(LABELS), tf.constant(LOGITS))
     np.testing.assert_allclose(found, expected(LOGITS.astype(np.float64)), rtol=1e-5, atol=1e-6)
     slopes = differences(lambda logits: expected(logits).sum(), LOGITS.astype(np.float64))
@@ -53,21 +55,21 @@ def test_bootstrapping_mixes_the_prediction_into_the_target(kind, beta):
 def test_bootstrapping_with_the_given_label_alone_is_cross_entropy():
     usual = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     for kind in ("soft", "hard"):
-        loss = losses.Bootstrapping(kind, 1.0)
+        loss = Bootstrapping(kind, 1.0)
         assert float(loss(LABELS, LOGITS)) == pytest.approx(float(usual(LABELS, LOGITS)), rel=1e-5)
 
 
 @pytest.mark.parametrize("exponent", [0.1, 0.7])
 def test_generalized_cross_entropy_is_that_of_keras(exponent):
     theirs = keras.losses.CategoricalGeneralizedCrossEntropy(q=exponent)
-    ours = losses.GeneralizedCrossEntropy(exponent)
+    ours = GeneralizedCrossEntropy(exponent)
     expected = float(theirs(LABELS, softmax(LOGITS)))
     assert float(ours(LABELS, LOGITS)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_generalized_cross_entropy_keeps_a_finite_gradient_at_vanishing_probabilities():
     logits = np.where(np.eye(4)[LABELS] == 1, -200, 200).astype(np.float32)
-    assert np.isfinite(gradient(losses.GeneralizedCrossEntropy(), logits)).all()
+    assert np.isfinite(gradient(GeneralizedCrossEntropy(), logits)).all()
 
 
 def hardest(labels, values, majority, num_classes):
@@ -99,7 +101,7 @@ def test_hard_mining_keeps_the_hardest_of_the_majority_and_all_others(labels, nu
     logits = RANDOM.normal(size=(len(labels), num_classes)).astype(np.float32)
     values = -np.log(softmax(logits.astype(np.float64)))[np.arange(len(labels)), labels]
     kept = hardest(labels, values, 1, num_classes)
-    loss = losses.HardMining(1, num_classes)
+    loss = HardMining(1, num_classes)
     found = loss.call(tf.constant(labels), tf.constant(logits)).numpy()
     assert sorted(np.flatnonzero(found)) == kept
     # Keras takes the mean over the whole batch.
@@ -107,6 +109,6 @@ def test_hard_mining_keeps_the_hardest_of_the_majority_and_all_others(labels, nu
 
 
 def test_equally_hard_examples_are_kept_in_their_order():
-    loss = losses.HardMining(0, 2)
+    loss = HardMining(0, 2)
     kept = loss.kept(tf.constant([0, 0, 0, 1]), tf.constant([2.0, 2.0, 2.0, 0.1]))
     assert kept.numpy().tolist() == [True, False, False, True]

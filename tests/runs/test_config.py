@@ -9,9 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from l2rw_tf.command_line.settings import from_arguments
+from l2rw_tf.command_line.settings import differences, from_arguments, help_text
 from l2rw_tf.comparison.plan import ComparisonConfig, plan
+from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import UsageError
+from l2rw_tf.networks.settings import NetworkSettings
 from l2rw_tf.runs import config
 from l2rw_tf.runs.config import RunConfig
 
@@ -82,7 +84,7 @@ def test_a_later_flag_wins_over_the_flagfile(tmp_path):
 
 
 def test_every_flag_has_a_help_text():
-    shown = config.help_text("usage")
+    shown = help_text("usage", RunConfig)
     for field in dataclasses.fields(RunConfig):
         assert f"  --{field.name}=" in shown or f"  --[no]{field.name} " in shown
         assert field.metadata["help"].endswith(".")
@@ -114,7 +116,13 @@ def test_every_flag_has_a_help_text():
         (["--lr_decay_epochs=9,3"], ["lr_decay_epochs", "increase", "9.0,3.0"]),
         (["--lr_decay_epochs=3,3"], ["lr_decay_epochs", "increase"]),
         (["--lr_decay_epochs=-3"], ["lr_decay_epochs", "above 0", "-3"]),
-        (["--history_shape=mixed", "--history_margin=0"], ["history_margin", "above 0", "mixed"]),
+        (["--clean_in_train", "--weighting=history"], ["clean_in_train", "weighting=history"]),
+        (
+            ["--early_stopping", "--validation_fraction=0"],
+            ["early_stopping", "validation_fraction"],
+        ),
+        (["--distribution=mirrored", "--jit_compile=true"], ["jit_compile=true", "mirrored"]),
+        (["--network=resnet33"], ["resnet33", "6n+2"]),
         (["--clean_per_class=5", "--num_clean=9"], ["clean_per_class=5", "num_clean=9", "one of"]),
         (["--num_clean=0"], ["num_clean", "at least 1", "got 0"]),
         (["--imbalance_ratio=9"], ["imbalance_ratio=9", "imbalance_type", "two_class"]),
@@ -193,3 +201,24 @@ def test_settings_are_known_without_the_heavy_libraries():
         "sys.exit(', '.join(heavy) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_part_is_what_its_room_takes():
+    settings_ = RunConfig(dataset="mnist", num_clean=30, network="lenet", seed=4)
+    assert settings_.part(DataSettings) == DataSettings(dataset="mnist", num_clean=30)
+    assert settings_.part(NetworkSettings) == NetworkSettings(network="lenet")
+    with pytest.raises(UsageError, match="noise_type"):
+        DataSettings(noise_ratio=0.3)
+
+
+def test_what_changes_no_result_makes_no_difference():
+    one = RunConfig(clipnorm=1.0)
+    harmless = {
+        "keep_checkpoints": 1,
+        "checkpoint_minutes": 5.0,
+        "data_dir": "x",
+        "progress": "bar",
+    }
+    assert differences(one, dataclasses.replace(one, **harmless, tensorboard=False)) == {}
+    other = dataclasses.replace(one, clipnorm=None, seed=3, keep_checkpoints=9)
+    assert differences(one, other) == {"clipnorm": ("1.0", "not given"), "seed": ("0", "3")}

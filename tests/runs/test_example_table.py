@@ -18,7 +18,7 @@ from tests.methods.test_methods import SETTINGS
 )
 def test_labels_record_and_predictions(method, weighting, blobs):
     """Against the network itself; the record only where the method keeps one."""
-    data = prepared_data.prepare(SETTINGS)
+    data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
     settings = dataclasses.replace(SETTINGS, weighting=weighting)
     trained = training.train(method, settings, data)
     table = example_table.example_table(data, trained)
@@ -47,7 +47,7 @@ def test_labels_record_and_predictions(method, weighting, blobs):
 
 def test_a_row_of_the_record_is_its_example(blobs):
     """By the losses of a network that a tiny learning rate leaves as it was."""
-    data = prepared_data.prepare(SETTINGS)
+    data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
     train = data.splits.train
     assert (train.ids != np.arange(len(train))).any()
     settings = dataclasses.replace(SETTINGS, learning_rate=1e-9)

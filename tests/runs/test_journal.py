@@ -10,7 +10,7 @@ from l2rw_tf.errors import RunFailed
 from l2rw_tf.runs import training
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.resume.checkpoints import Checkpoint, Checkpoints
-from l2rw_tf.runs.resume.journal import Journal
+from l2rw_tf.runs.resume.journal import Journal, NewRate
 
 SETTINGS = RunConfig(
     clean_per_class=2, network="mlp", learning_rate=0.1, with_plain=True, batch_size=40
@@ -19,7 +19,7 @@ SETTINGS = RunConfig(
 
 @pytest.fixture
 def data(blobs):
-    return prepared_data.prepare(SETTINGS)
+    return prepared_data.prepare(SETTINGS, SETTINGS.seed)
 
 
 def _journal(path, data, **settings):
@@ -31,9 +31,7 @@ def _begin(path, data, **settings):
     journal = _journal(path, data, **settings)
     network = training.build_network(dataclasses.replace(SETTINGS, seed=1), data)
     rows = [{"method": "plain", "epoch": 1, "loss": 0.1 + 0.2}]
-    journal.finished["plain"] = training.Training(
-        "plain", network, rows, rows[0], 10, 1.5, 0.25, 0, None
-    )
+    journal.finish(training.Training("plain", network, rows, rows[0], 10, 1.5, 0.25, 0, None))
     progress = {"phase": "main", "record": {"rows": [{"method": "l2rw", "epoch": 1}]}}
     journal.save("l2rw", Checkpoint(3, progress, {"state/0000": np.ones(2)}))
     return journal
@@ -50,6 +48,25 @@ def test_a_run_of_two_trainings_is_found_again(data, tmp_path):
     assert dataclasses.replace(after, network=before.network) == before
 
 
+def test_a_finished_network_is_written_once(data, tmp_path):
+    journal = _begin(tmp_path, data)
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("finished-plain/*")}
+    assert len(finished) == 3
+    journal.save("l2rw", Checkpoint(4, {"phase": "main"}, {"state/0000": np.ones(2)}))
+    assert finished == {path: path.stat().st_mtime_ns for path in finished}
+    assert list(Checkpoints(tmp_path, 2).newest()[0].arrays) == ["state/0000"]
+
+
+def test_a_damaged_finished_training_is_done_again(data, tmp_path):
+    _begin(tmp_path, data)
+    (tmp_path / "finished-plain" / "arrays.npz").write_bytes(b"")
+    found = _journal(tmp_path, data)
+    assert found.finished == {} and found.saved_of("l2rw") is found.saved
+    (sentence,) = found.damaged
+    assert "finished-plain is damaged" in sentence
+    assert [row["method"] for row in found.rows] == ["l2rw"]
+
+
 def test_other_data_is_refused(blobs, data, tmp_path):
     _begin(tmp_path, data)
     for seed, ratio in ((1, 0.0), (0, 0.2)):
@@ -57,10 +74,10 @@ def test_other_data_is_refused(blobs, data, tmp_path):
             SETTINGS, seed=seed, noise_ratio=ratio, noise_type="pair" if ratio else "none"
         )
         with pytest.raises(RunFailed, match="blobs is not what it was"):
-            _journal(tmp_path, prepared_data.prepare(other))
+            _journal(tmp_path, prepared_data.prepare(other, other.seed))
     blobs.train.x[7] += 1
     with pytest.raises(RunFailed, match="blobs is not what it was"):
-        _journal(tmp_path, prepared_data.prepare(SETTINGS))
+        _journal(tmp_path, prepared_data.prepare(SETTINGS, SETTINGS.seed))
 
 
 def test_a_smaller_learning_rate_stays(data, tmp_path):
@@ -72,3 +89,13 @@ def test_a_smaller_learning_rate_stays(data, tmp_path):
     assert (config.learning_rate, config.finetune_learning_rate) == (0.02, 0.02)
     config = _journal(tmp_path / "2", data, **rates).config
     assert (config.learning_rate, config.finetune_learning_rate) == (0.02, 0.02)
+
+
+def test_it_is_noted_when_the_learning_rate_became_another(data, tmp_path):
+    assert _begin(tmp_path, data).new_rates == []
+    for step, rate in ((9, 0.02), (10, 0.02), (11, 0.01)):
+        asked = {"resume": True, "run_dir": "unused", "resume_learning_rate": rate}
+        _journal(tmp_path, data, **asked).save("l2rw", Checkpoint(step, {}, {}))
+    found = _journal(tmp_path, data)
+    assert found.new_rates == [NewRate("l2rw", 3, 0.02), NewRate("l2rw", 10, 0.01)]
+    assert found.config.learning_rate == 0.01

@@ -4,9 +4,7 @@ import io
 
 import pytest
 
-from l2rw_tf.runs import progress, words
-from l2rw_tf.runs.config import RunConfig
-from tests import made_up
+from l2rw_tf.runs import progress
 
 ROW = {"loss": 0.5, "accuracy": 0.9, "test_accuracy": 0.8, "seconds": 1.0}
 
@@ -17,7 +15,7 @@ class Terminal(io.StringIO):
 
 
 def _show(stream, kind, epochs, steps=3):
-    display = progress.Progress("plain", kind, stream)
+    display = progress.Progress("plain", [steps] * epochs, kind, stream)
     display.set_params({"epochs": epochs, "steps": steps})
     for epoch in range(epochs):
         display.on_epoch_begin(epoch)
@@ -43,7 +41,7 @@ def test_a_terminal_gets_a_line_an_epoch():
 
 
 def test_the_status_line_counts_steps():
-    display = progress.Progress("plain", "bar", stream := io.StringIO())
+    display = progress.Progress("plain", [9, 9], "bar", stream := io.StringIO())
     display.set_params({"epochs": 2, "steps": 9})
     display.on_epoch_begin(0)
     display._last_output -= 1
@@ -56,42 +54,20 @@ def test_none_shows_nothing():
 
 
 def test_held_out_accuracy_is_shown_where_there_is_one():
-    display = progress.Progress("plain", "lines", stream := io.StringIO())
+    display = progress.Progress("plain", [3], "lines", stream := io.StringIO())
     display.set_params({"epochs": 1})
     display.on_epoch_begin(0)
     display.show({**ROW, "epoch": 1, "val_accuracy": 0.123})
     assert "held-out  12.3%" in stream.getvalue()
 
 
-def test_the_banner_names_both_data_sets_and_the_reason():
-    banner = progress.fallback_banner("cifar10", "digits", "no network " * 20)
-    lines = banner.splitlines()
-    assert {len(line) for line in lines} == {80}
-    assert "cifar10" in banner and "digits" in banner and "no network" in banner
-
-
-def test_the_closing_table_is_aligned():
-    results = [
-        made_up.run_results(method=method, test_accuracy=accuracy)
-        for method, accuracy in (("plain", 0.6), ("l2rw", 0.96944))
-    ]
-    table = progress.closing_table(results, {"plain": "plain", "l2rw": "reweighted"})
-    lines = table.splitlines()
-    assert len({len(line) for line in lines}) == 1
-    assert lines[1].split() == ["plain", "60.0%", "1.2500", "12.3", "s", "12.3", "ms"]
-    assert lines[2].startswith("reweighted") and "96.9%" in lines[2]
-
-
-@pytest.mark.parametrize(
-    ("settings", "share", "expected"),
-    [
-        ({}, None, "labels as they are"),
-        (
-            {"noise_type": "pair", "noise_ratio": 0.4},
-            0.36,
-            "pair flip of 0.4 of the labels (36.0% wrong)",
-        ),
-    ],
-)
-def test_the_noise_is_put_into_words(settings, share, expected):
-    assert words.noise_in_words(RunConfig(**settings), share) == expected
+def test_a_training_that_was_resumed_within_an_epoch_counts_all_of_it():
+    display = progress.Progress("plain", [9] * 8, "bar", stream := io.StringIO())
+    # The `fit` that ends the third epoch.
+    display.set_params({"epochs": 3, "steps": 4})
+    display.on_epoch_begin(2)
+    display._last_output -= 1
+    display.on_train_batch_end(0)
+    assert "epoch 3/8  step 6/9" in stream.getvalue()
+    display.show({**ROW, "epoch": 3})
+    assert "epoch 3/8  loss" in stream.getvalue()

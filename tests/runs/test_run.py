@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_file_loader
 
+from l2rw_tf.command_line import program
+from l2rw_tf.command_line import settings as settings_module
 from l2rw_tf.data import prepared_data
 from l2rw_tf.errors import DataUnavailable, TrainingDiverged, UsageError
 from l2rw_tf.report import page, run_report
@@ -72,7 +74,7 @@ def _check_results(directory, results, blobs):
     assert written["test_accuracy"] == results.test_accuracy
     assert set(written["plain"]) == set(written) - {"plain"}
     assert (results.method, results.plain.method) == ("l2rw", "plain")
-    train = prepared_data.prepare(SETTINGS).splits.train
+    train = prepared_data.prepare(SETTINGS, SETTINGS.seed).splits.train
     metrics = tables.read_metrics(directory)
     for result in (results, results.plain):
         assert result.dataset == "blobs" and result.seed == 5
@@ -109,7 +111,7 @@ def _check_network(directory, results):
     network = keras.saving.load_model(directory / "model.keras")
     assert type(network).__module__.startswith("keras.")
     assert network.count_params() == results.parameters
-    data = prepared_data.prepare(SETTINGS)
+    data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
     logits = network.predict(np.asarray(data.preprocessing(data.splits.test.x)), verbose=0)
     accuracy = np.mean(logits.argmax(axis=1) == data.splits.test.y)
     assert results.test_accuracy == pytest.approx(accuracy)
@@ -188,6 +190,8 @@ def test_a_directory_that_holds_a_run_is_refused(blobs, tmp_path):
         ({"clean_per_class": 1000}, "clean_per_class"),
         ({"noise_type": "background", "background_class": 3}, "background_class .* got 3"),
         ({"augment": "crop"}, "augment=crop is for images"),
+        # Of 130 examples.
+        ({"early_stopping": True, "validation_fraction": 0.003}, "early_stopping needs held-out"),
     ],
     ids=str,
 )
@@ -224,7 +228,7 @@ def test_the_fallback_is_named_everywhere(blobs, tmp_path, monkeypatch, capsys):
     )
     results = run.run(settings)
     printed = capsys.readouterr().out
-    assert "#   cifar10 IS NOT TO BE HAD: THIS RUN USES blobs INSTEAD" in printed
+    assert "#   cifar10 IS NOT AVAILABLE: THIS RUN USES blobs INSTEAD" in printed
     assert "fetch it" in printed.split("seed 5")[0]
     assert printed.split("INSTEAD")[1].count("blobs, uniform flip") == 2
     assert (results.dataset, results.requested_dataset) == ("blobs", "cifar10")
@@ -240,3 +244,23 @@ def test_precision_is_set_for_the_run_alone(blobs, tmp_path):
     assert keras.config.dtype_policy().name == "float32"
     network = keras.saving.load_model(tmp_path / "model.keras")
     assert "mixed_bfloat16" in {layer.dtype_policy.name for layer in network.layers}
+
+
+def test_a_run_that_was_resumed_at_another_rate_says_so(blobs, tmp_path, monkeypatch):
+    settings = dataclasses.replace(SETTINGS, run_dir=str(tmp_path), with_plain=False)
+
+    def stop(self, row):
+        if row["epoch"] == 2:
+            raise program.Stopped("SIGTERM")
+
+    with monkeypatch.context() as patched, pytest.raises(program.Stopped):
+        patched.setattr(run.Progress, "show", stop)
+        run.run(settings)
+    resumed = dataclasses.replace(settings, resume=True, resume_learning_rate=0.005)
+    results = run.run(resumed, run_report.write)
+    new_rate = {"method": "l2rw", "after_step": 4, "learning_rate": 0.005}
+    assert results.new_learning_rates == [new_rate]
+    repeated = config.from_arguments([f"--flagfile={tmp_path / 'config.cfg'}"])
+    assert settings_module.differences(repeated, settings) == {"learning_rate": ("0.005", "0.02")}
+    assert "another up to step 4" in (tmp_path / "config.cfg").read_text(encoding="utf-8")
+    assert "--learning_rate=0.005" in (tmp_path / "report.html").read_text(encoding="utf-8")

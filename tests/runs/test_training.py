@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from l2rw_tf.data import pipeline, prepared_data
 from l2rw_tf.errors import TrainingDiverged, UsageError
-from l2rw_tf.runs import training
+from l2rw_tf.runs import phases, training
+from l2rw_tf.runs.batches import augmentation
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.tables import METRICS
 
@@ -31,11 +32,13 @@ STEPS_AN_EPOCH = 6  # 130 - 6 clean - 13 held out = 111 examples in batches of 2
 
 
 def _train(method, settings=SETTINGS, **arguments):
-    return training.train(method, settings, prepared_data.prepare(settings), **arguments)
+    return training.train(
+        method, settings, prepared_data.prepare(settings, settings.seed), **arguments
+    )
 
 
 def test_plain_training_equals_a_loop_by_hand(blobs):
-    data = prepared_data.prepare(SETTINGS)
+    data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
     network = training.build_network(SETTINGS, data)
     parameters = [tf.Variable(variable) for variable in network.trainable_variables]
     velocities = [tf.zeros_like(parameter) for parameter in parameters]
@@ -82,7 +85,7 @@ def test_steps_and_evaluation_are_built_once(blobs, monkeypatch):
 
 
 def test_methods_start_from_the_same_parameters(blobs):
-    data = prepared_data.prepare(SETTINGS)
+    data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
     first, second = (training.build_network(SETTINGS, data).get_weights() for _ in range(2))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -101,7 +104,7 @@ def test_the_rows_are_those_of_the_trained_network(blobs, method):
     missing = weighting if method == "plain" else set()
     assert set(trained.epochs[-1]) == set(METRICS) - missing
 
-    data = prepared_data.prepare(SETTINGS)
+    data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
     for prefix, part in (("test", data.splits.test), ("val", data.splits.validation)):
         logits = trained.network.predict(np.asarray(data.preprocessing(part.x)), verbose=0)
         logits = logits.astype(np.float64)
@@ -132,21 +135,20 @@ def test_the_same_seed_gives_the_same_rows(blobs):
 )
 def test_the_length_is_whole_epochs_within_max_steps(max_steps, expected):
     settings = dataclasses.replace(SETTINGS, max_steps=max_steps)
-    assert training._length(settings, 111) == expected
+    assert phases.length(settings, 111) == expected
 
 
 @pytest.mark.parametrize(
     ("asked", "steps", "expected"), [(1, 6, 1), (4, 6, 3), (6, 6, 6), (100, 6, 6), (10, 13, 1)]
 )
 def test_executions_divide_the_epoch(asked, steps, expected):
-    settings = dataclasses.replace(SETTINGS, steps_per_execution=asked)
-    assert training._steps_per_execution(settings, steps) == expected
+    assert phases.steps_per_execution(asked, steps) == expected
 
 
 @pytest.mark.parametrize("decays", [(), (1,), (1, 2.5), (0.5, 2, 2.5)])
 def test_the_rate_decays_at_the_steps_of_the_epochs(decays):
     settings = dataclasses.replace(SETTINGS, lr_decay_epochs=decays)
-    schedule = training._schedule(settings, STEPS_AN_EPOCH)
+    schedule = phases.schedule(settings, STEPS_AN_EPOCH)
     for step in range(3 * STEPS_AN_EPOCH):
         expected = 0.1 * 0.5 ** sum(step >= epoch * STEPS_AN_EPOCH for epoch in decays)
         found = schedule(step) if callable(schedule) else schedule
@@ -185,9 +187,9 @@ def test_steps_per_execution_change_nothing(blobs):
 
 def test_adamw_decays_and_the_kernels_have_no_penalty(blobs):
     settings = dataclasses.replace(SETTINGS, optimizer="adamw")
-    network = training.build_network(settings, prepared_data.prepare(settings))
+    network = training.build_network(settings, prepared_data.prepare(settings, settings.seed))
     assert not network.losses
-    optimizer = training._optimizer(settings, 0.1)
+    optimizer = phases.make_optimizer(settings, 0.1, settings.weight_decay)
     assert isinstance(optimizer, keras.optimizers.AdamW) and optimizer.weight_decay == 0.01
 
 
@@ -201,23 +203,20 @@ def test_a_training_that_diverges_is_ended(blobs, method):
 
 
 def test_images_are_augmented_by_their_colour(blobs):
-    data = prepared_data.prepare(SETTINGS)
-    assert training._augmentation(SETTINGS, data) == "none"
+    assert augmentation("auto", blobs) == "none"
     for channels, expected in ((1, "none"), (3, "crop_flip")):
         images = dataclasses.replace(
             blobs.train, x=np.zeros((len(blobs.train), 8, 8, channels), np.uint8)
         )
         source = dataclasses.replace(blobs, kind="image", train=images)
-        found = training._augmentation(SETTINGS, dataclasses.replace(data, source=source))
-        assert found == expected
-        asked = dataclasses.replace(SETTINGS, augment="crop")
-        assert training._augmentation(asked, dataclasses.replace(data, source=source)) == "crop"
+        assert augmentation("auto", source) == expected
+        assert augmentation("crop", source) == "crop"
 
 
 def test_a_network_that_does_not_fit_the_data_is_refused(blobs):
     settings = dataclasses.replace(SETTINGS, network="lenet")
     with pytest.raises(UsageError, match="lenet"):
-        training.build_network(settings, prepared_data.prepare(settings))
+        training.build_network(settings, prepared_data.prepare(settings, settings.seed))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from l2rw_tf.errors import RunFailed
-from l2rw_tf.runs.resume.training_state import TakeUp, arrays_of
+from l2rw_tf.runs.resume.training_state import Resume, arrays_of
 
 
 def trained(width):
@@ -18,15 +18,15 @@ def trained(width):
     return model
 
 
-def take_up(model, arrays):
-    callback = TakeUp(arrays, within_epoch=False, num_classes=3)
+def resume(model, arrays):
+    callback = Resume(arrays, within_epoch=False, num_classes=3)
     callback.set_model(model)
     callback.on_train_begin()
 
 
 def test_a_training_is_taken_up():
     model, other = trained(3), trained(3)
-    take_up(model, arrays_of(other))
+    resume(model, arrays_of(other))
     variables = (*model.variables, *model.optimizer.variables)
     expected = (*other.variables, *other.optimizer.variables)
     for one, wanted in zip(variables, expected, strict=True):
@@ -36,7 +36,7 @@ def test_a_training_is_taken_up():
 def test_a_checkpoint_that_does_not_fit_is_refused():
     model = trained(3)
     with pytest.raises(RunFailed, match=r"kernel of shape \(2, 4\) instead of \(2, 3\)"):
-        take_up(model, arrays_of(trained(4)))
+        resume(model, arrays_of(trained(4)))
     without = dict(list(arrays_of(model).items())[:1])
     with pytest.raises(RunFailed, match=r"has no .*bias\. .*new directory"):
-        take_up(model, without)
+        resume(model, without)

@@ -9,12 +9,11 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 _ARRAYS, _PROGRESS, _SUMS = "arrays.npz", "progress.json", "SHA256SUMS"
-_PREFIX, _UNFINISHED = "step-", ".unfinished-checkpoint"
+_PREFIX, _FINISHED, _UNFINISHED = "step-", "finished-", ".unfinished-checkpoint"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +27,20 @@ class Checkpoint:
     """
 
     step: int
-    progress: Mapping[str, Any]
+    progress: Mapping[str, object]
     arrays: Mapping[str, np.ndarray]
+
+    def arrays_under(self, prefix: str) -> dict[str, np.ndarray]:
+        """Returns the arrays whose names begin so, by the rest of their names."""
+        return {
+            name.removeprefix(prefix): array
+            for name, array in self.arrays.items()
+            if name.startswith(prefix)
+        }
 
 
 class Checkpoints:
-    """The newest checkpoints of a run, in a directory `step-NUMBER` each.
+    """The newest checkpoints of a run, in a directory `step-NUMBER` each, and finished trainings.
 
     A checkpoint is written under another name, brought to the disk and then renamed. `SHA256SUMS`
     beside its files is what `sha256sum` writes, so that `sha256sum -c` checks it too.
@@ -61,7 +68,7 @@ class Checkpoints:
         """Reads the newest whole checkpoint.
 
         Returns:
-            The checkpoint, or None where there is no whole one; and a sentence for each damaged one
+            The checkpoint, or None if there is no whole one; and a sentence for each damaged one
             that is newer.
         """
         damaged = []
@@ -69,14 +76,31 @@ class Checkpoints:
             try:
                 return _read(self._usable[-1]), damaged
             except _Damaged as reason:
-                damaged.append(f"checkpoint {self._usable.pop()} is damaged ({reason})")
+                damaged.append(
+                    f"checkpoint {self._usable.pop()} is damaged ({reason}); the one before it is "
+                    "looked for."
+                )
         return None, damaged
+
+    def finished(self) -> tuple[list[Checkpoint], list[str]]:
+        """Reads what was left of finished trainings.
+
+        Returns:
+            That, in the order of their names; and a sentence for each damaged one.
+        """
+        found, damaged = [], []
+        for path in sorted(self.path.glob(f"{_FINISHED}*")):
+            try:
+                found.append(_read(path))
+            except _Damaged as reason:
+                damaged.append(f"{path} is damaged ({reason}); that training is done again.")
+        return found, damaged
 
     def save(self, checkpoint: Checkpoint) -> Path:
         """Writes a checkpoint and removes those that are too old or were found damaged.
 
         Args:
-            checkpoint: The checkpoint. Where there is one of its step already, nothing is done.
+            checkpoint: The checkpoint. If there is one of its step already, nothing is done.
 
         Returns:
             Where it lies.
@@ -87,6 +111,27 @@ class Checkpoints:
         final = self.path / f"{_PREFIX}{checkpoint.step:010}"
         if final in self._usable or not self.writes:
             return final
+        self._write_whole(checkpoint, final)
+        self._usable = [*self._usable, final][-self._keep :]
+        for other in self.path.glob(f"{_PREFIX}*"):
+            if other not in self._usable:
+                shutil.rmtree(other, ignore_errors=True)
+        return final
+
+    def save_finished(self, name: str, left: Checkpoint) -> None:
+        """Writes what is left of a finished training, which stays beside the checkpoints.
+
+        Args:
+            name: The name of the training.
+            left: What is left of it.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        if self.writes:
+            self._write_whole(left, self.path / f"{_FINISHED}{name}")
+
+    def _write_whole(self, checkpoint: Checkpoint, final: Path) -> None:
         unfinished = self.path / _UNFINISHED
         try:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -99,11 +144,6 @@ class Checkpoints:
             shutil.rmtree(unfinished, ignore_errors=True)
             # NumPy's errors do not name the file.
             raise OSError(error.errno, error.strerror or str(error), str(final)) from error
-        self._usable = [*self._usable, final][-self._keep :]
-        for other in self.path.glob(f"{_PREFIX}*"):
-            if other not in self._usable:
-                shutil.rmtree(other, ignore_errors=True)
-        return final
 
 
 class _Damaged(Exception):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import keras
 import numpy as np
@@ -19,7 +18,7 @@ from l2rw_tf.runs.resume.checkpoints import Checkpoint
 _STATE, _MEANS = "state", "means"
 
 _NOT_OF_THIS_VERSION = (
-    "Another version of l2rw_tf or Keras wrote it: go on with that one, or begin a run in a new "
+    "Another version of l2rw_tf or Keras wrote it: resume with that one, or begin a run in a new "
     "directory."
 )
 
@@ -34,8 +33,8 @@ def arrays_of(model: keras.Model) -> dict[str, np.ndarray]:
         model: A model in training.
 
     Returns:
-        The network's variables (moving averages and random seeds too), the optimizer's (its step
-        and loss scale too), those that record the examples, and the means over the epoch so far.
+        The model's variables (moving averages and random seeds too), the optimizer's (its step and
+        loss scale too), those that record the examples, and the means over the epoch so far.
     """
     return {
         f"{group}/{number:04}": np.array(variable)
@@ -84,8 +83,8 @@ def make_variables(model: keras.Model, num_classes: int) -> None:
         variable.assign(value)
 
 
-class TakeUp(keras.callbacks.Callback):
-    """Gives a model, at the start of its `fit`, the variables that a checkpoint holds."""
+class Resume(keras.callbacks.Callback):
+    """Gives a model, at the start of its `fit`, the variables of a checkpoint."""
 
     def __init__(
         self, arrays: Mapping[str, np.ndarray], within_epoch: bool, num_classes: int
@@ -94,7 +93,7 @@ class TakeUp(keras.callbacks.Callback):
 
         Args:
             arrays: What `arrays_of` returned.
-            within_epoch: Whether the `fit` goes on within an epoch, whose means go on as well.
+            within_epoch: Whether the `fit` begins within an epoch, whose means are resumed as well.
             num_classes: The size of the network's output.
         """
         super().__init__()
@@ -102,7 +101,7 @@ class TakeUp(keras.callbacks.Callback):
         self._num_classes = num_classes
         self._within_epoch = within_epoch
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Sets the variables, which are all there by now.
 
         Raises:
@@ -111,7 +110,7 @@ class TakeUp(keras.callbacks.Callback):
         make_variables(self.model, self._num_classes)
         self._assign(_STATE)
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Sets the means, which Keras has just started anew."""
         if self._within_epoch:
             self._within_epoch = False
@@ -152,8 +151,8 @@ class SaveRegularly(keras.callbacks.Callback):
         self._seconds = 60 * minutes if minutes else float("inf")
         self._last = time.monotonic()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Saves where it is time or the last chance; an epoch's last step waits for its end."""
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Saves if it is time or the last chance; an epoch's last step waits for its end."""
         if batch + 1 == self.params["steps"]:
             return
         if has_several_workers() and (batch + 1) % _AGREE_EVERY:
@@ -162,7 +161,7 @@ class SaveRegularly(keras.callbacks.Callback):
         if any_worker(bool(stop_signal.received) or is_due):
             self._save_now()
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Saves."""
         self._save_now()
 

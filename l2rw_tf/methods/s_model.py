@@ -1,7 +1,9 @@
 """The noise adaptation layer: how true labels become given ones, learned beside a network.
 
 Goldberger and Ben-Reuven, "Training deep neural-networks using a noise adaptation layer", ICLR
-2017: their simple model (S-model), in which the given label depends on the true one alone.
+2017: their simple model (S-model), in which the given label depends on the true one alone. It needs
+no clean data. `s_model_conf` trains the network plainly for half of the epochs and starts the layer
+from its confusion matrix.
 """
 
 from __future__ import annotations
@@ -13,6 +15,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from l2rw_tf.data import pipeline
+from l2rw_tf.data.prepared_data import PreparedData
+from l2rw_tf.methods.method import Method
+from l2rw_tf.methods.settings import MethodSettings
 from l2rw_tf.reweighting.replicas import DistributedFunctional
 
 # How often the start of the layer takes a label for wrong, where nothing is known of the noise.
@@ -79,7 +85,7 @@ def adapted(network: keras.Model, start: np.ndarray) -> keras.Model:
 
 
 def uniform_start(num_classes: int, noise: float = ASSUMED_NOISE) -> np.ndarray:
-    """Returns the transition matrix of labels of which a share is wrong, any other class alike.
+    """Returns the transition matrix of labels of which a fraction is wrong, any other class alike.
 
     The start of Goldberger and Ben-Reuven where nothing is known: T_ij = 1 − ε on the diagonal and
     ε / (C − 1) beside it; ε = 0.1 here.
@@ -118,3 +124,20 @@ def confusion_start(
         joint = joint + predicted.T @ given
     share = joint / joint.sum(axis=1, keepdims=True) + _SMALLEST_SHARE
     return share / share.sum(axis=1, keepdims=True)
+
+
+def _from_uniform(
+    network: keras.Model, settings: MethodSettings, data: PreparedData
+) -> keras.Model:
+    return adapted(network, uniform_start(data.source.num_classes))
+
+
+def _from_confusion(
+    network: keras.Model, settings: MethodSettings, data: PreparedData
+) -> keras.Model:
+    batches = pipeline.evaluation_batches(data.splits.train, data.preprocessing, batch_size=500)
+    return adapted(network, confusion_start(network, batches))
+
+
+s_model = Method(model=_from_uniform)
+s_model_conf = Method(model=_from_confusion, first="plain")

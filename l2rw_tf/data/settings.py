@@ -1,0 +1,147 @@
+"""What a run trains on: the data set, how it is made uneven and wrong, and how it is split."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+from l2rw_tf.command_line.settings import Settings, setting
+from l2rw_tf.errors import UsageError
+
+_data = functools.partial(setting, group="Data")
+_imbalance = functools.partial(setting, group="Class imbalance")
+_labels = functools.partial(setting, group="Noisy labels")
+_splits = functools.partial(setting, group="Splits")
+
+DEFAULT_CLEAN_PER_CLASS = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSettings(Settings):
+    """Everything that `prepared_data.prepare` needs to know beside the seed."""
+
+    dataset: str = _data(
+        "digits",
+        "What to train on: digits (embedded), the name of an image classification data set of "
+        "TensorFlow Datasets (mnist, fashion_mnist, cifar10, cifar100, ...), a folder of images "
+        "with one sub-folder per class, or a .csv or .npz file of numeric features.",
+    )
+    # Two runs are compared by the data that they read, not by how they came to it.
+    fallback_dataset: str = _data(
+        "",
+        "Trained on instead if --dataset is neither on this machine nor available from the "
+        "network. Empty: that is an error.",
+        affects_result=False,
+    )
+    data_dir: str = _data(
+        "",
+        "Where data prepared by TensorFlow Datasets lies. Empty: TFDS_DATA_DIR, or the directory "
+        "that TensorFlow Datasets uses by itself.",
+        affects_result=False,
+    )
+    label_column: str = _data("label", "The column or array that holds the labels of a file.")
+    image_size: int | None = _data(
+        None,
+        "Height and width in pixels that all images are scaled to. Default: as they are, which has "
+        "to be one size.",
+        at_least=1,
+    )
+    classes: tuple[str, ...] = _data(
+        (),
+        "The only classes to take, by number or by name, such as 4,9; they are numbered anew from "
+        "0 in this order. Empty: all.",
+    )
+
+    imbalance_type: str = _imbalance(
+        "none",
+        "How training and validation examples are left out until classes are imbalanced: one of "
+        "two classes dominates (two_class), or class sizes fall geometrically (long_tailed).",
+        choices=("none", "two_class", "long_tailed"),
+    )
+    imbalance_ratio: float = _imbalance(
+        1.0,
+        "Size of the largest class divided by that of the smallest; a proportion p of two classes "
+        "is p / (1 - p).",
+        at_least=1,
+    )
+    dominating_class: int = _imbalance(
+        0, "The larger class of two, numbered as --classes orders them.", at_least=0, at_most=1
+    )
+    num_examples: int | None = _imbalance(
+        None, "Training examples that are left in all. Default: as many as can be.", at_least=1
+    )
+
+    noise_type: str = _labels(
+        "none",
+        "How labels of the training and validation data are made wrong: to any other class "
+        "(uniform), to one class (background), to the next class (pair), or not at all (none: data "
+        "whose labels are wrong already).",
+        choices=("none", "uniform", "background", "pair"),
+    )
+    noise_ratio: float = _labels(
+        0.0, "The fraction of labels that --noise_type chooses.", at_least=0, at_most=1
+    )
+    background_class: int = _labels(
+        0, "The class that background noise turns labels into.", at_least=0
+    )
+    flip_may_keep: bool = _labels(
+        False, "Lets uniform noise draw the true class too, as the paper's published code does."
+    )
+
+    clean_per_class: int | None = _splits(
+        None,
+        "Clean examples of each class, held out of the training data. "
+        f"Default: {DEFAULT_CLEAN_PER_CLASS}, if --num_clean is not given either.",
+        at_least=1,
+    )
+    num_clean: int | None = _splits(
+        None, "Clean examples in all; an alternative to --clean_per_class.", at_least=1
+    )
+    balanced_clean: bool = _splits(
+        True, "Balances the --num_clean clean examples over the classes."
+    )
+    clean_in_train: bool = _splits(
+        False,
+        "Leaves the clean examples in the training data too, where they may be corrupted; not with "
+        "--weighting=history.",
+    )
+    validation_fraction: float = _splits(
+        0.1,
+        "Fraction of the training data held out for validation; its labels are corrupted like "
+        "those that are trained on. 0: no validation.",
+        at_least=0,
+        below=1,
+    )
+    test_fraction: float = _splits(
+        0.25,
+        "Fraction of the data held out for testing if it has no test data.",
+        above=0,
+        below=1,
+    )
+
+    def check_together(self) -> None:
+        """Checks what no field can know by itself."""
+        if not self.dataset:
+            raise UsageError("dataset is empty: name a data set, a folder of images or a file.")
+        if self.clean_per_class is not None and self.num_clean is not None:
+            raise UsageError(
+                f"clean_per_class={self.clean_per_class} and num_clean={self.num_clean} were both "
+                "given: give one of them."
+            )
+        if self.imbalance_type == "none" and self.imbalance_ratio > 1:
+            raise UsageError(
+                f"imbalance_ratio={self.imbalance_ratio:g} needs an imbalance_type: two_class or "
+                "long_tailed, got none."
+            )
+        if self.noise_type == "none" and self.noise_ratio > 0:
+            raise UsageError(
+                f"noise_ratio={self.noise_ratio:g} needs a noise_type: uniform, background or "
+                "pair, got none."
+            )
+
+    @property
+    def clean_counts(self) -> dict[str, int | None]:
+        """The size of the clean data as `split` takes it: exactly one of the two is a number."""
+        if self.clean_per_class is None and self.num_clean is None:
+            return {"clean_per_class": DEFAULT_CLEAN_PER_CLASS, "num_clean": None}
+        return {"clean_per_class": self.clean_per_class, "num_clean": self.num_clean}

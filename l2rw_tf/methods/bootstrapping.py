@@ -1,0 +1,67 @@
+"""Bootstrapping: the network's own prediction is a part of the target.
+
+Reed et al., "Training deep neural networks on noisy labels with bootstrapping", 2014, arXiv
+1412.6596. A loss and nothing else: it needs no clean data.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from l2rw_tf.data.prepared_data import PreparedData
+from l2rw_tf.methods.method import Method, at_labels
+
+# Reed et al. chose these on data with known noise; "soft" needs less of the prediction.
+SOFT_BETA = 0.95
+HARD_BETA = 0.8
+
+
+class Bootstrapping(keras.losses.Loss):
+    """Bootstrapping: cross-entropy with targets of which the network's own prediction is a part.
+
+    Reed et al. 2014, arXiv 1412.6596, equations 6 and 7. With the given label t (one-hot) and the
+    predicted probabilities q the loss is −Σ_k [β t_k + (1 − β) z_k] log q_k.
+
+    - soft, β = 0.95: z = q. The gradient flows through both q, which makes (1 − β) times the
+      prediction's entropy a penalty; were the target held fixed, its gradient would be 0.
+    - hard, β = 0.8: z is 1 for the class predicted and 0 for the others.
+    """
+
+    def __init__(self, kind: str, beta: float) -> None:
+        """Sets up the loss.
+
+        Args:
+            kind: "soft" or "hard".
+            beta: The given label's part in the target, 0 to 1.
+        """
+        super().__init__(name=f"bootstrapping_{kind}")
+        self._kind = kind
+        self._beta = beta
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Returns the loss of each example, (batch,).
+
+        Args:
+            y_true: Labels (batch,).
+            y_pred: Logits (batch, classes).
+        """
+        log_q = tf.nn.log_softmax(y_pred)
+        given = -at_labels(log_q, y_true)
+        if self._kind == "soft":
+            predicted = -tf.reduce_sum(tf.exp(log_q) * log_q, axis=-1)
+        else:
+            predicted = -tf.reduce_max(log_q, axis=-1)
+        return self._beta * given + (1 - self._beta) * predicted
+
+
+def _soft(data: PreparedData) -> keras.losses.Loss:
+    return Bootstrapping("soft", SOFT_BETA)
+
+
+def _hard(data: PreparedData) -> keras.losses.Loss:
+    return Bootstrapping("hard", HARD_BETA)
+
+
+reed_soft = Method(loss=_soft)
+reed_hard = Method(loss=_hard)

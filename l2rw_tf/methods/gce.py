@@ -1,0 +1,51 @@
+"""Generalized cross-entropy: between cross-entropy and absolute error, which noise harms less.
+
+Zhang and Sabuncu, "Generalized cross entropy loss for training deep neural networks with noisy
+labels", 2018, arXiv 1805.07836. A loss and nothing else: it needs no clean data.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from l2rw_tf.data.prepared_data import PreparedData
+from l2rw_tf.methods.method import Method, at_labels
+
+# Zhang and Sabuncu use it in all of their experiments.
+EXPONENT = 0.7
+
+
+class GeneralizedCrossEntropy(keras.losses.Loss):
+    """Generalized cross-entropy, (1 − q_y^κ) / κ with the given label's probability q_y; κ = 0.7.
+
+    Equation 6 of Zhang and Sabuncu: between cross-entropy (κ → 0) and mean
+    absolute error (κ = 1). Keras ships it for probabilities; from logits its gradient stays finite
+    where a probability is too small for a float.
+    """
+
+    def __init__(self, exponent: float = EXPONENT) -> None:
+        """Sets up the loss.
+
+        Args:
+            exponent: κ (the paper's q), above 0 and at most 1.
+        """
+        super().__init__(name="generalized_cross_entropy")
+        self._exponent = exponent
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Returns the loss of each example, (batch,).
+
+        Args:
+            y_true: Labels (batch,).
+            y_pred: Logits (batch, classes).
+        """
+        log_probability = at_labels(tf.nn.log_softmax(y_pred), y_true)
+        return -tf.math.expm1(self._exponent * log_probability) / self._exponent
+
+
+def _loss(data: PreparedData) -> keras.losses.Loss:
+    return GeneralizedCrossEntropy()
+
+
+gce = Method(loss=_loss)

@@ -1,0 +1,10 @@
+"""Resampling: batches with as many examples of each class, drawn with repetition.
+
+RESAMPLE of Ren et al. 2018, section 4.1; classes are those of the given labels.
+"""
+
+from __future__ import annotations
+
+from l2rw_tf.methods.method import Method
+
+resample = Method(sampling="balanced")

@@ -1,0 +1,39 @@
+"""How the method of the paper derives its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+from l2rw_tf.command_line.settings import Settings, setting
+
+_method = functools.partial(setting, group="Method")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MethodSettings(Settings):
+    """What methods have to choose; those that do not reweight ignore it."""
+
+    meta_variables: str | None = _method(
+        None,
+        "The variables that the weights are derived through: all, or those of the last layer alone "
+        "(head), which is cheaper. Default: all, and head with --weighting=history.",
+        choices=("all", "head"),
+    )
+    weighting: str = _method(
+        "paper",
+        "From the meta-gradient to example weights: by the batch alone (paper), or by "
+        "what all visits to an example have shown (history).",
+        choices=("paper", "history"),
+    )
+    meta_gradient: str = _method(
+        "nested",
+        "nested: exact, by nested gradient tapes; finite_difference: for networks with operations "
+        "that have no second derivative.",
+        choices=("nested", "finite_difference"),
+    )
+    clean_batch_size: int | None = _method(
+        None,
+        "Clean examples per step. Default: --batch_size, or all of them if there are fewer.",
+        at_least=1,
+    )

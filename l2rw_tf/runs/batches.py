@@ -1,0 +1,102 @@
+"""The batches that a training takes: functions of the seed and the step, so that it can resume."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from l2rw_tf.data import pipeline
+from l2rw_tf.data.examples import Examples, Source
+from l2rw_tf.data.prepared_data import PreparedData
+from l2rw_tf.errors import UsageError
+from l2rw_tf.methods.method import Method
+from l2rw_tf.reweighting.feeding.batches import EXAMPLES, IDS
+
+# Clean batches have a stream of random numbers of their own beside the training batches'.
+_CLEAN_SEED_OFFSET = 2**32
+_SMALLEST_EVALUATION_BATCH = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """Makes the batches of a run.
+
+    Attributes:
+        data: What they are made of.
+        seed: Decides their order and augmentation.
+        batch_size: Training examples per step.
+        clean_batch_size: Clean examples per step beside them, or None for as many.
+        augment: "none", "crop" or "crop_flip".
+    """
+
+    data: PreparedData
+    seed: int
+    batch_size: int
+    clean_batch_size: int | None
+    augment: pipeline.Augmentation
+
+    def training(self, method: Method, start_step: int) -> tf.data.Dataset:
+        """Returns what `fit` trains on.
+
+        Args:
+            method: What it trains with.
+            start_step: The step of the first batch.
+
+        Returns:
+            (x, y); (x, y, sample weight) if the method weights examples; or, if it keeps a record
+            of them, such pairs beside the rows that they have in it.
+        """
+        if method.part == "clean":
+            return self._clean(self.batch_size, start_step)
+        batches = pipeline.training_batches(
+            self.data.splits.train,
+            self.data.preprocessing,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            start_step=start_step,
+            augment=self.augment,
+            with_rows=method.uses_clean_data,
+            sampling=method.sampling,
+        )
+        if method.uses_clean_data:
+            return batches.map(lambda x, y, rows: {EXAMPLES: (x, y), IDS: rows})
+        if method.sample_weights is None:
+            return batches
+        weigh = method.sample_weights(self.seed, self.data)
+        numbered = batches.enumerate(start_step)
+        return numbered.map(lambda step, batch: (*batch, weigh(step, batch[1])))
+
+    def clean(self, start_step: int) -> tf.data.Dataset:
+        """Returns the clean batches that stand beside the training batches."""
+        return self._clean(self.clean_batch_size or self.batch_size, start_step)
+
+    def evaluation(self, examples: Examples) -> tf.data.Dataset:
+        """Returns all examples once, in their order."""
+        size = max(self.batch_size, _SMALLEST_EVALUATION_BATCH)
+        return pipeline.evaluation_batches(examples, self.data.preprocessing, batch_size=size)
+
+    def _clean(self, batch_size: int, start_step: int) -> tf.data.Dataset:
+        clean = self.data.splits.clean
+        return pipeline.training_batches(
+            clean,
+            self.data.preprocessing,
+            batch_size=min(batch_size, len(clean)),
+            seed=self.seed + _CLEAN_SEED_OFFSET,
+            start_step=start_step,
+            augment=self.augment,
+        )
+
+
+def augmentation(asked: str, source: Source) -> pipeline.Augmentation:
+    """Returns how training images are changed, from the setting of that name.
+
+    Raises:
+        UsageError: If rows of a table are to be changed like images.
+    """
+    if source.kind == "table" and asked not in ("auto", "none"):
+        raise UsageError(f"augment={asked} is for images: for a table it must be none.")
+    if asked != "auto":
+        return asked
+    colour = source.kind == "image" and source.input_shape[-1] == 3
+    return "crop_flip" if colour else "none"
