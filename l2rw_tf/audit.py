@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from l2rw_tf import quality as audit
+from l2rw_tf import quality
 from l2rw_tf.command_line import program, settings
 from l2rw_tf.errors import RunFailed, UsageError
+from l2rw_tf.runs import results, tables
+from l2rw_tf.runs.results import RunResults, percent
 
 USAGE = """\
 Says which labels of a finished run's training examples are probably wrong: how many, of which
@@ -29,14 +31,14 @@ class AuditConfig(settings.Settings):
     run_dir: str = settings.setting("", "The directory that a run filled.", group="Audit")
     threshold: float | None = settings.setting(
         None,
-        f"Labels of a quality below it are suspected. Default: {audit.SUSPECT_BELOW:g}.",
+        f"Labels of a quality below it are suspected. Default: {quality.SUSPECT_BELOW:g}.",
         group="Audit",
         at_least=0,
         at_most=1,
     )
     expected_noise: float | None = settings.setting(
         None,
-        "The share of the labels that is suspected, the worst ones, instead of --threshold.",
+        "The fraction of labels that are suspected, the worst ones, instead of --threshold.",
         group="Audit",
         at_least=0,
         at_most=1,
@@ -46,7 +48,7 @@ class AuditConfig(settings.Settings):
     )
     write_clean: str = settings.setting(
         "",
-        "A new file for the ids of the examples that are not suspected, one a line.",
+        "A new file for the ids of the examples that are not suspected, one per line.",
         group="Audit",
     )
 
@@ -62,8 +64,8 @@ class AuditConfig(settings.Settings):
 
     @property
     def limit(self) -> float:
-        """The quality below which labels are suspected, unless their share is given."""
-        return audit.SUSPECT_BELOW if self.threshold is None else self.threshold
+        """The quality below which labels are suspected, unless their fraction is given."""
+        return quality.SUSPECT_BELOW if self.threshold is None else self.threshold
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -86,14 +88,18 @@ def main(arguments: Sequence[str]) -> int:
 
 def _audit(arguments: Sequence[str]) -> None:
     (config,) = settings.from_arguments(arguments, AuditConfig)
-    run = audit.read(config.run_dir)
-    suspected = audit.suspects(run.table, config.limit, config.expected_noise)
-    print("\n".join(_lines(config, run, suspected)))
+    run = results.read(config.run_dir)
+    examples = tables.read_examples(Path(config.run_dir), len(run.class_names))
+    ranking = quality.ranked(quality.with_quality(examples))
+    suspected = quality.suspects(ranking, config.limit, config.expected_noise)
+    print("\n".join(_lines(config, run, ranking, suspected)))
     if config.write_clean:
-        _write_ids(Path(config.write_clean), run.table["id"][~suspected])
+        _write_ids(Path(config.write_clean), ranking["id"][~suspected])
 
 
-def _lines(config: AuditConfig, run: audit.FinishedRun, suspected: np.ndarray) -> list[str]:
+def _lines(
+    config: AuditConfig, run: RunResults, ranking: quality.Table, suspected: np.ndarray
+) -> list[str]:
     """The audit in words."""
     number = len(suspected)
     if config.expected_noise is None:
@@ -102,42 +108,45 @@ def _lines(config: AuditConfig, run: audit.FinishedRun, suspected: np.ndarray) -
         cut = "of the lowest quality"
     lines = [
         f"{config.run_dir}: {number:,} training examples, trained with {run.method}",
-        f"label quality: {audit.basis_of_score(run.table)}",
-        f"suspected: {suspected.sum():,} labels ({suspected.mean():.1%}), those {cut}",
+        f"label quality: {quality.basis_of_score(ranking)}",
+        f"suspected: {suspected.sum():,} labels ({percent(suspected.mean())}), those {cut}",
         "",
-        *_by_class(run, suspected),
+        *_by_class(run.class_names, ranking["given_label"], suspected),
     ]
     if config.show:
-        lines += ["", *_worst(run, min(config.show, number))]
-    if found := audit.detection(run.table):
-        wrong = audit.wrong_labels(run.table)
+        lines += ["", *_worst(run.class_names, ranking, min(config.show, number))]
+    if found := quality.detection(ranking):
+        wrong = quality.wrong_labels(ranking)
+        precision = wrong[suspected].mean() if suspected.any() else 0
         lines += [
             "",
-            f"The true labels are known: {wrong.sum():,} ({wrong.mean():.1%}) are wrong; of the "
-            f"suspected {wrong[suspected].mean() if suspected.any() else 0:.1%} are, and "
-            f"{suspected[wrong].mean():.1%} of the wrong ones are suspected.",
+            f"The true labels are known: {wrong.sum():,} ({percent(wrong.mean())}) are wrong; of "
+            f"the suspected {percent(precision)} are, and {percent(suspected[wrong].mean())} of "
+            "the wrong ones are suspected.",
             f"AUROC {found.auroc:.4f}, average precision {found.average_precision:.4f}, precision "
             f"at the true number {found.precision_at_true_number:.4f}",
         ]
     return lines
 
 
-def _by_class(run: audit.FinishedRun, suspected: np.ndarray) -> list[str]:
-    width = max(len("given label"), *map(len, run.class_names))
+def _by_class(
+    class_names: Sequence[str], given_labels: np.ndarray, suspected: np.ndarray
+) -> list[str]:
+    width = max(len("given label"), *map(len, class_names))
     lines = [f"{'given label':{width}}  {'examples':>9}  {'suspected':>9}"]
-    for label, name in enumerate(run.class_names):
-        of_class = run.table["given_label"] == label
+    for label, name in enumerate(class_names):
+        of_class = given_labels == label
         lines.append(f"{name:{width}}  {of_class.sum():9,}  {suspected[of_class].sum():9,}")
     return lines
 
 
-def _worst(run: audit.FinishedRun, number: int) -> list[str]:
-    names, table = run.class_names, run.table
-    width = max(len("suggested"), *map(len, names))
+def _worst(class_names: Sequence[str], ranking: quality.Table, number: int) -> list[str]:
+    width = max(len("suggested"), *map(len, class_names))
     lines = [f"{'id':>9}  {'given':{width}}  {'suggested':{width}}  quality"]
     lines += [
-        f"{table['id'][row]:9}  {names[table['given_label'][row]]:{width}}  "
-        f"{names[table['suggested_label'][row]]:{width}}  {table['label_quality'][row]:7.4f}"
+        f"{ranking['id'][row]:9}  {class_names[ranking['given_label'][row]]:{width}}  "
+        f"{class_names[ranking['suggested_label'][row]]:{width}}  "
+        f"{ranking['label_quality'][row]:7.4f}"
         for row in range(number)
     ]
     return [*lines, "all of them, in this order: examples.csv of the run"]

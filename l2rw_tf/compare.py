@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from l2rw_tf.command_line import program, settings
-from l2rw_tf.comparison.plan import ComparisonConfig, check_finished, plan
+from l2rw_tf.comparison.plan import ComparisonConfig, check_directories, plan
 from l2rw_tf.runs.config import RunConfig
 
 USAGE = """\
 Compares methods over seeds, each run a process of its own in a directory of its own, and writes one
-table and one figure. Started again, it keeps the runs that are finished and does the rest.
+table and one figure. Started again, it keeps finished runs, resumes others and does the rest.
 
 usage: python -m l2rw_tf.compare [--flagfile=FILE] [--flag=value ...]
    e.g. python -m l2rw_tf.compare --methods=plain,l2rw,l2rw:meta_variables=head --seeds=0,1,2 \\
@@ -34,20 +34,20 @@ def main(arguments: Sequence[str]) -> int:
         arguments,
         _compare,
         help_text=lambda: settings.help_text(USAGE, ComparisonConfig, RunConfig),
-        when_stopped="finished runs are kept, the same command goes on from there.",
+        when_stopped="all runs are saved, the same command resumes the comparison.",
     )
 
 
 def _compare(arguments: Sequence[str]) -> int:
     comparison, base = settings.from_arguments(arguments, ComparisonConfig, RunConfig)
     planned = plan(comparison, base)
-    check_finished(planned)
+    check_directories(planned)
     from l2rw_tf.comparison import jobs
     from l2rw_tf.comparison.comparison import compare
 
     command = shlex.join(["python", "-m", "l2rw_tf.compare", *arguments])
-    with jobs.processes(planned) as start:
-        incomplete = compare(planned, start, command)
+    with jobs.processes(planned) as execute:
+        incomplete = compare(planned, execute, command)
     if incomplete:
         print("l2rw:", " ".join(incomplete), file=sys.stderr)
         return program.FAILED

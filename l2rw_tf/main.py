@@ -42,10 +42,11 @@ def main(arguments: Sequence[str]) -> int:
 def _train(arguments: Sequence[str]) -> None:
     given = config.from_arguments(arguments, run_directory.flags_of_run)
     _prepare_tensorflow()
-    # It imports TensorFlow.
+    # They import TensorFlow.
+    from l2rw_tf.report import run_report
     from l2rw_tf.runs import run
 
-    run.run(given)
+    run.run(given, run_report.write)
 
 
 def _prepare_tensorflow() -> None:

@@ -1,12 +1,9 @@
-"""Which labels are wrong: from the table of the training examples to a ranking and an estimate."""
+"""Which labels are wrong: from what training shows of each example to a score and a ranking."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -17,17 +14,13 @@ Table = Mapping[str, np.ndarray]
 # A label of lower quality is suspected, unless somebody says otherwise.
 SUSPECT_BELOW = 0.2
 
-# Measured in docs/results.md: over the run, the loss remembers the time before the network learned
-# a wrong label; the trained network knows the classes better; and of examples with similar
-# probabilities the alignment of their gradients decides and, where it is known, how probable a
-# right label is beside the clean examples.
+# Measured in docs/results.md: the loss averaged over training still reflects the epochs before a
+# wrong label was memorized; the final network discriminates classes better; gradient alignment (and
+# likeness, if available) breaks ties.
 _FINAL_SHARE = 0.25
 _ALIGNMENT_SHARE = 0.1
 _ALIGNMENT_SLOPE = 4.0
 _LIKENESS_SHARE = 0.2
-
-_WHOLE = ("id", "given_label", "true_label", "suggested_label", "times_seen")
-_NEEDED = ("id", "given_label", "suggested_label", "given_probability")
 
 
 def label_quality(table: Table) -> np.ndarray:
@@ -106,7 +99,7 @@ def suspects(
     Args:
         table: With a column `label_quality`.
         threshold: Labels of a quality below it are suspected; 0.2 by default.
-        expected_noise: The share of the labels that are suspected, the worst ones; instead of a
+        expected_noise: The fraction of labels that are suspected, the worst ones; instead of a
             threshold.
 
     Returns:
@@ -121,10 +114,10 @@ def suspects(
 
 
 def wrong_labels(table: Table) -> np.ndarray | None:
-    """Returns which labels are wrong, bool, shape (n,), or None where nobody knows.
+    """Returns which labels are wrong, bool, shape (n,), or None if nobody knows.
 
     Args:
-        table: With the columns `given_label` and, where it is known, `true_label`.
+        table: With the columns `given_label` and, if it is known, `true_label`.
     """
     return table["given_label"] != table["true_label"] if "true_label" in table else None
 
@@ -136,7 +129,7 @@ class Detection:
     Attributes:
         auroc: The chance that a wrong label has a lower quality than a right one.
         average_precision: Area under the precision-recall curve of finding wrong labels.
-        precision_at_true_number: Share of wrong ones among as many worst labels as are wrong.
+        precision_at_true_number: Fraction of wrong ones among as many worst labels as are wrong.
     """
 
     auroc: float
@@ -145,7 +138,7 @@ class Detection:
 
 
 def detection(table: Table) -> Detection | None:
-    """Measures the ranking where the truth is known and some labels are wrong and some right.
+    """Measures the ranking if the truth is known and some labels are wrong and some right.
 
     Args:
         table: With the columns `label_quality`, `given_label` and `true_label`, if it is known.
@@ -162,81 +155,3 @@ def detection(table: Table) -> Detection | None:
         average_precision=float(metrics.average_precision_score(wrong, -quality)),
         precision_at_true_number=float(wrong[worst].mean()),
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class FinishedRun:
-    """What an audit reads of a run directory.
-
-    Attributes:
-        table: examples.csv by column, with `label_quality`, the most suspicious example first.
-        class_names: By label.
-        method: The method that trained the network.
-    """
-
-    table: dict[str, np.ndarray]
-    class_names: Sequence[str]
-    method: str
-
-
-def read(run_dir: str) -> FinishedRun:
-    """Reads the examples of a finished run.
-
-    Raises:
-        UsageError: If the directory holds no finished run, or a file in it is damaged or was
-            written by another version.
-    """
-    directory = Path(run_dir)
-    if not directory.is_dir():
-        raise UsageError(f"run_dir={run_dir} is not a directory: name one that a run filled.")
-    path = directory / "results.json"
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        class_names, method = [str(name) for name in results["class_names"]], results["method"]
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"run_dir={run_dir} holds no finished run: there is no results.json in it."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, "it is not what a run of this version writes") from error
-    table = _read_table(directory / "examples.csv", len(class_names))
-    return FinishedRun(ranked(with_quality(table)), class_names, method)
-
-
-def _read_table(path: Path, num_classes: int) -> dict[str, np.ndarray]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file)
-    except (OSError, ValueError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or "it is not a table"
-        raise _damaged(path, f"{reason[0].lower()}{reason[1:]}") from error
-    missing = [name for name in _NEEDED if name not in header]
-    if missing:
-        raise _damaged(path, f"it has no column {missing[0]}")
-    columns: dict[str, list[float]] = {name: [] for name in header}
-    for line, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            raise _damaged(path, f"line {line} has {len(row)} of {len(header)} cells")
-        for name, cell in zip(header, row, strict=True):
-            columns[name].append(_number(cell, name, path, line))
-    table = {
-        name: np.array(values, np.int64 if name in _WHOLE else np.float64)
-        for name, values in columns.items()
-        if name != "label_quality"
-    }
-    for name in ("given_label", "suggested_label", "true_label"):
-        labels = table.get(name, np.array([], np.int64))
-        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
-            raise _damaged(path, f"column {name} holds labels outside of the {num_classes} classes")
-    return table
-
-
-def _number(cell: str, name: str, path: Path, line: int) -> float:
-    try:
-        return int(cell) if name in _WHOLE else float(cell or "nan")
-    except ValueError:
-        raise _damaged(path, f"line {line} has {cell!r} in column {name}") from None
-
-
-def _damaged(path: Path, reason: str) -> UsageError:
-    return UsageError(f"{path} cannot be used: {reason}; make the run again.")

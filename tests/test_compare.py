@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import contextlib
 import csv
-import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from l2rw_tf import __main__ as commands
 from l2rw_tf import compare
+from l2rw_tf.comparison import jobs
+from l2rw_tf.runs import lock, results, tables
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -25,9 +28,9 @@ SMALL = [
 ]
 
 
-def _start(tmp_path):
+def _start(tmp_path, *flags):
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", "l2rw_tf.compare", *SMALL],
+        [sys.executable, "-u", "-m", "l2rw_tf.compare", *SMALL, *flags],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -44,15 +47,37 @@ def _read_until(process, text):
     raise AssertionError(f"{text!r} was not printed: {process.stderr.read()}")
 
 
-def test_a_comparison_that_is_killed_goes_on_where_it_was(tmp_path):
-    with _start(tmp_path) as process:
-        _read_until(process, "[1/2] plain, seed 0: test")
-        process.kill()
-    done = tmp_path / "c" / "runs" / "plain-learning_rate=0.02-seed=0"
-    before = {path.name: path.stat().st_mtime_ns for path in done.iterdir()}
-    assert "results.json" in before
+def _processes_in(directory):
+    """The processes that were started there: runs that a comparison left behind."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").resolve() == directory.resolve():
+                found.append((process / "cmdline").read_bytes())
+    return found
 
-    process = _start(tmp_path)
+
+def _wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_comparison_that_is_killed_goes_on_where_it_was(tmp_path):
+    """Its finished run is kept and the other one, which ends with it, is resumed."""
+    done, begun = (
+        tmp_path / "c" / "runs" / f"plain-learning_rate=0.02-seed={seed}" for seed in (0, 1)
+    )
+    with _start(tmp_path, "--epochs=50") as process:
+        _read_until(process, "[1/2] plain, seed 0: test")
+        _wait_for(lambda: list(begun.glob("checkpoints/step-*")))
+        process.kill()
+    before = {path.name: path.stat().st_mtime_ns for path in done.iterdir()}
+    assert "results.json" in before and not (begun / "results.json").exists()
+    _wait_for(lambda: not _processes_in(tmp_path))
+
+    process = _start(tmp_path, "--epochs=50", "--keep_checkpoints=1")
     printed, complaints = process.communicate(timeout=300)
     assert (process.returncode, complaints) == (0, "")
     lines = [line for line in printed.splitlines() if line.startswith("[")]
@@ -62,15 +87,14 @@ def test_a_comparison_that_is_killed_goes_on_where_it_was(tmp_path):
     ]
     assert "kept" in lines[0] and "kept" not in lines[1]
     assert {path.name: path.stat().st_mtime_ns for path in done.iterdir()} == before
+    log = (tmp_path / "c" / "logs" / f"{begun.name}.log").read_text(encoding="utf-8")
+    assert "from step" in log
+    assert [row["epoch"] for row in tables.read_metrics(begun)] == list(range(1, 51))
     with (tmp_path / "c" / "results.csv").open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
-    results = [
-        json.loads((done.with_name(f"{done.name[:-1]}{seed}") / "results.json").read_bytes())
-        for seed in (0, 1)
-    ]
-    mean = sum(result["test_accuracy"] for result in results) / 2
+    mean = sum(results.read(directory).test_accuracy for directory in (done, begun)) / 2
     assert float(row["test_accuracy_mean"]) == pytest.approx(mean)
-    assert row["command"] == "python -m l2rw_tf.compare " + " ".join(SMALL)
+    assert row["command"].startswith("python -m l2rw_tf.compare " + " ".join(SMALL))
 
 
 def test_ctrl_c_ends_the_runs_too_and_gives_code_3(tmp_path):
@@ -79,29 +103,29 @@ def test_ctrl_c_ends_the_runs_too_and_gives_code_3(tmp_path):
     process.send_signal(signal.SIGINT)
     _, complaints = process.communicate(timeout=300)
     assert process.returncode == 3
-    assert complaints == (
-        "l2rw: stopped by SIGINT: finished runs are kept, the same command goes on from there.\n"
-    )
-    # The lock would be held by a run that goes on.
-    import fcntl
-
-    with (tmp_path / "c" / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert complaints.startswith("l2rw: stopped by SIGINT: ") and complaints.count("\n") == 1
+    assert not _processes_in(tmp_path)
+    assert not list(tmp_path.rglob("results.json"))
 
 
 def test_a_directory_in_use_is_refused(tmp_path, monkeypatch, capsys):
-    import fcntl
-
-    from l2rw_tf.comparison import jobs
-
+    """By another comparison, or by a run that one left behind."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(jobs, "_SECONDS_FOR_THE_LOCK", 0.0)
-    (tmp_path / "c").mkdir()
-    with (tmp_path / "c" / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert compare.main(SMALL) == 2
-    complaint = capsys.readouterr().err
-    assert "compare_dir=c is in use" in complaint and complaint.count("\n") == 1
+    monkeypatch.setattr(jobs, "_SECONDS_TO_STOP", 0.0)
+    for name in ("c", "c/runs/plain-learning_rate=0.02-seed=1"):
+        Path(name).mkdir(parents=True)
+        with lock.hold(Path(name)):
+            assert compare.main(SMALL) == 2
+        complaint = capsys.readouterr().err
+        assert f"{name} is in use" in complaint and complaint.count("\n") == 1
+
+
+def test_nothing_needs_what_windows_lacks():
+    code = (
+        "import sys; sys.modules['fcntl'] = None; "
+        "from l2rw_tf import audit, compare, main; from l2rw_tf.comparison import comparison, jobs"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ class ResourceExhaustedError(Exception):
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
 def test_failures_end_with_one_line(error, code, parts, capsys, monkeypatch):
-    def fail(settings):
+    def fail(*arguments):
         raise error
 
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -161,7 +161,7 @@ def test_failures_end_with_one_line(error, code, parts, capsys, monkeypatch):
 
 
 def test_a_mistake_of_the_program_itself_keeps_its_traceback(monkeypatch):
-    def fail(settings):
+    def fail(*arguments):
         raise KeyError("a bug")
 
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -173,7 +173,7 @@ def test_a_mistake_of_the_program_itself_keeps_its_traceback(monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("translated", [False, True])
 def test_signals_end_with_code_3(number, translated, capsys, monkeypatch):
-    def interrupted(settings):
+    def interrupted(*arguments):
         try:
             os.kill(os.getpid(), number)
         except program.Stopped:
@@ -196,7 +196,7 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path):
         "from l2rw_tf import main\n"
         "main._prepare_tensorflow()\n"
         "from l2rw_tf.runs import run\n"
-        "def stubborn(settings):\n"
+        "def stubborn(*arguments):\n"
         "    try:\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
         "    finally:\n"

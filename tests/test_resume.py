@@ -124,9 +124,8 @@ def test_a_directory_in_use_is_refused(begun, capsys):
     with lock.hold(begun):
         assert main.main(["--resume", f"--run_dir={begun}"]) == 2
     complaint = capsys.readouterr().err
-    assert complaint.startswith(f"l2rw: {begun} is in use by process ")
-    assert complaint.count("\n") == 1
-    assert _names(begun) == ["checkpoints", "checkpoints/flags.cfg"]
+    assert f"{begun} is in use" in complaint and complaint.count("\n") == 1
+    assert _names(begun) == [lock.NAME, "checkpoints", "checkpoints/flags.cfg"]
 
 
 @pytest.mark.parametrize(

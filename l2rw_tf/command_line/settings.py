@@ -13,7 +13,7 @@ import operator
 import textwrap
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from absl import flags
@@ -160,7 +160,7 @@ def parse(arguments: Sequence[str], *kinds: type[Settings]) -> flags.FlagValues:
         _, *stray = values(["l2rw", *arguments])
     except flags.UnrecognizedFlagError as error:
         raise UsageError(
-            f"--{error.flagname} is not a flag{_suggestion(error.flagname, list(values))}: "
+            f"--{error.flagname} is not a flag{suggestion(error.flagname, values, '--')}: "
             "--help shows all flags."
         ) from error
     except flags.CantOpenFlagFileError as error:
@@ -346,7 +346,7 @@ def _check_text(field: dataclasses.Field, value: str) -> None:
     if choices and value not in choices:
         raise UsageError(
             f"{field.name} must be one of {', '.join(choices)}, "
-            f"got {value!r}{_suggestion(value, choices, '')}."
+            f"got {value!r}{suggestion(value, choices)}."
         )
     # A flagfile is read line by line, and its lines are stripped.
     if value != value.strip() or not value.isprintable():
@@ -370,9 +370,10 @@ def _check_number(field: dataclasses.Field, value: float) -> None:
     raise UsageError(f"{field.name} must {possible}, got {value!r}.")
 
 
-def _suggestion(given: str, possible: Sequence[str], flag_prefix: str = "--") -> str:
+def suggestion(given: str, possible: Iterable[str], prefix: str = "") -> str:
+    """Returns " (did you mean NAME?)" if one of the possible names is like the given one."""
     nearest = difflib.get_close_matches(given, possible, n=1)
-    return f" (did you mean {flag_prefix}{nearest[0]}?)" if nearest else ""
+    return f" (did you mean {prefix}{nearest[0]}?)" if nearest else ""
 
 
 def as_text(value: Any) -> str:

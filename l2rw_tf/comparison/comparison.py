@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from l2rw_tf.comparison import jobs
+from l2rw_tf.comparison import figure, jobs
 from l2rw_tf.comparison import table as comparison_table
 from l2rw_tf.comparison.plan import Cell, Plan, Run, choose_rates
 from l2rw_tf.errors import UsageError
-from l2rw_tf.report import figures
+from l2rw_tf.runs.results import RunResults, percent
 from l2rw_tf.runs.run_directory import RunDirectory
 
 
-def compare(plan: Plan, start: Callable[[Run], jobs.Job], command: str) -> list[str]:
+def compare(plan: Plan, execute: jobs.Execute, command: str) -> list[str]:
     """Does the runs that are not finished yet, and writes results.md, results.csv and the figure.
 
     Args:
         plan: The comparison.
-        start: Starts a run.
+        execute: Does a run.
         command: The command line, repeated in table and figure.
 
     Returns:
@@ -31,21 +31,21 @@ def compare(plan: Plan, start: Callable[[Run], jobs.Job], command: str) -> list[
     progress = _Progress(plan)
     print(f"{progress.total} runs, {plan.comparison.jobs} at a time: {plan.directory}", flush=True)
 
-    def finished(run: Run, job: jobs.Job, seconds: float) -> None:
-        progress.add(run, job, seconds)
+    def finished(run: Run, ended: jobs.Ended) -> None:
+        progress.add(run, ended)
         _write_tables(plan, choose_rates(plan), command, progress.failures)
 
-    def work_off(runs: Sequence[Run]) -> None:
+    def run_all(runs: Sequence[Run]) -> None:
         waiting = [run for run in runs if not progress.keeps(run)]
-        jobs.work_off(waiting, start, plan.comparison.jobs, finished)
+        jobs.run_all(waiting, execute, plan.comparison.jobs, finished)
 
-    work_off(plan.trials())
+    run_all(plan.trials())
     rates = choose_rates(plan)
-    work_off(plan.runs_after_trials(rates))
+    run_all(plan.runs_after_trials(rates))
     found = _write_tables(plan, rates, command, progress.failures)
     if found:
-        figure = figures.comparison(plan, found, command)
-        RunDirectory(plan.directory).save_figure("comparison.png", figure)
+        drawn = figure.figure(plan, found, command)
+        RunDirectory(plan.directory).save_figure("comparison.png", drawn)
         print(f"\n{comparison_table.table(found)}")
     print(f"\nresults: {plan.directory}/results.md", flush=True)
     return _incomplete(plan, found, progress.failures)
@@ -58,7 +58,7 @@ def _write_tables(
     found = comparison_table.rows(plan, rates)
     notes = [f"{name} failed: {reason}" for name, reason in failures.items()]
     directory = RunDirectory(plan.directory)
-    directory.write_text("results.csv", comparison_table.as_csv(plan, found, command))
+    directory.write_table("results.csv", *comparison_table.cells(plan, found, command))
     directory.write_text("results.md", comparison_table.as_markdown(plan, found, command, notes))
     return found
 
@@ -66,7 +66,7 @@ def _write_tables(
 def _incomplete(
     plan: Plan, found: Sequence[comparison_table.Row], failures: dict[str, str]
 ) -> list[str]:
-    seeds = {row.cell: row.seeds for row in found}
+    seeds = {row.cell: row.results for row in found}
     sentences = []
     for cell in plan.cells:
         there, wanted = len(seeds.get(cell, ())), len(plan.comparison.seeds)
@@ -99,24 +99,27 @@ class _Progress:
         if result is None:
             return False
         self._left[run.cell] -= 1
-        self._seconds[run.cell.variant].append(result["train_seconds"])
+        self._seconds[run.cell.variant].append(result.train_seconds)
         print(f"{self._head(run)}: kept, {_outcome(result)}", flush=True)
         return True
 
-    def add(self, run: Run, job: jobs.Job, seconds: float) -> None:
-        """Shows a run that has ended."""
-        result = self._plan.result(run) if job.exit_code() == 0 else None
+    def add(self, run: Run, ended: jobs.Ended) -> None:
+        """Shows a run that has ended.
+
+        Raises:
+            UsageError: If it could not use its settings or data.
+        """
+        result = self._plan.result(run) if ended.exit_code == 0 else None
         self._left[run.cell] -= 1
         if result is not None:
-            self._seconds[run.cell.variant].append(seconds)
+            self._seconds[run.cell.variant].append(ended.seconds)
             outcome = _outcome(result)
+        elif ended.exit_code == 2:
+            raise UsageError(f"{run.name}: {ended.complaint}")
         else:
-            reason = job.complaint()
-            if job.exit_code() == 2:
-                raise UsageError(f"{run.name}: {reason}")
-            self.failures[run.name] = reason
-            outcome = f"failed: {reason}"
-        print(f"{self._head(run)}: {outcome}, {_duration(seconds)}{self._rest()}", flush=True)
+            self.failures[run.name] = ended.complaint
+            outcome = f"failed: {ended.complaint}"
+        print(f"{self._head(run)}: {outcome}, {_duration(ended.seconds)}{self._rest()}", flush=True)
 
     def _head(self, run: Run) -> str:
         done = self.total - self._left.total()
@@ -140,8 +143,8 @@ class _Progress:
         return f"; about {_duration(seconds / self._plan.comparison.jobs)} left"
 
 
-def _outcome(result: dict) -> str:
-    return f"test {100 * result['test_accuracy']:.1f} %"
+def _outcome(result: RunResults) -> str:
+    return f"test {percent(result.test_accuracy)}"
 
 
 def _duration(seconds: float) -> str:

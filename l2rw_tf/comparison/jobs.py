@@ -3,96 +3,82 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import fcntl
+import dataclasses
 import functools
 import os
-import shutil
-import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import IO, Protocol
 
 from l2rw_tf.comparison.plan import Plan, Run
 from l2rw_tf.errors import UsageError
+from l2rw_tf.runs import lock
+from l2rw_tf.runs.run_directory import RunDirectory
 
 _SECONDS_BETWEEN_LOOKS = 0.05
-_SECONDS_TO_END = 20.0
-_SECONDS_FOR_THE_LOCK = 10.0
+_SECONDS_TO_STOP = 20.0
 
 
-class Job(Protocol):
-    """A run under way."""
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """A run that has ended.
 
-    def exit_code(self) -> int | None:
-        """The exit code, or None while it runs."""
+    Attributes:
+        exit_code: As of `l2rw_tf.main`.
+        complaint: The line that says what went wrong.
+        seconds: How long it took.
+    """
 
-    def complaint(self) -> str:
-        """The line that says what went wrong."""
-
-    def stop(self) -> None:
-        """Ends it."""
+    exit_code: int
+    complaint: str = ""
+    seconds: float = 0.0
 
 
-def work_off(
-    runs: Sequence[Run],
-    start: Callable[[Run], Job],
-    jobs: int,
-    finished: Callable[[Run, Job, float], None],
+# Does a run; ends it early if the event is set.
+Execute = Callable[[Run, threading.Event], Ended]
+
+
+def run_all(
+    runs: Sequence[Run], execute: Execute, jobs: int, finished: Callable[[Run, Ended], None]
 ) -> None:
     """Does all runs, some at once; whatever happens, none is left running.
 
     Args:
         runs: The runs, in the order in which they are started.
-        start: Starts a run.
+        execute: Does a run, in a thread of its own.
         jobs: How many run at the same time.
-        finished: Called after each run with its job and the seconds it took.
+        finished: Called after each run; the next one is started when it returns.
     """
+    stopping = threading.Event()
     waiting, running = deque(runs), {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                run = waiting.popleft()
-                # A signal between the start and the note of it would leave the run behind.
-                with _signals_held_back():
-                    running[run.name] = (run, start(run), time.monotonic())
-            ended = [name for name, (_, job, _) in running.items() if job.exit_code() is not None]
-            for name in ended:
-                run, job, since = running.pop(name)
-                finished(run, job, time.monotonic() - since)
-            if not ended:
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-    finally:
-        for _, job, _ in running.values():
-            job.stop()
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    run = waiting.popleft()
+                    running[pool.submit(execute, run, stopping)] = run
+                # On Windows a signal is noticed between two waits.
+                done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+                for future in done:
+                    finished(running.pop(future), future.result())
+        finally:
+            stopping.set()
 
 
 @contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def processes(plan: Plan) -> Iterator[Execute]:
+    """Gives the function that does a run as a process of `l2rw_tf.main`.
 
-
-@contextlib.contextmanager
-def processes(plan: Plan) -> Iterator[Callable[[Run], Job]]:
-    """Gives the function that starts a run as a process of `l2rw_tf.main`.
-
-    What a run prints goes to logs/NAME.log. A directory holds one comparison at a time: it is
-    locked, and the processes hold the lock too, so that a comparison that was killed cannot be
-    started again before the last run that it left has ended.
+    What a run prints goes to logs/NAME.log. A run that was begun and not finished is resumed. The
+    directory holds one comparison at a time, and runs that another one left are waited for.
 
     Raises:
-        UsageError: If the directory is in use or cannot be made.
+        UsageError: If the directory, or that of a run, is in use or cannot be made.
     """
     for part in ("runs", "logs"):
         try:
@@ -101,51 +87,51 @@ def processes(plan: Plan) -> Iterator[Callable[[Run], Job]]:
             raise UsageError(
                 f"compare_dir={plan.directory} cannot be made: {error.strerror}."
             ) from error
-    with (plan.directory / ".lock").open("w") as lock:
-        _take(lock, plan.directory)
-        yield lambda run: _Process(plan, run, lock)
+    with lock.hold(plan.directory):
+        for run in plan.runs.values():
+            directory = RunDirectory(plan.run_directory(run))
+            if directory.path.is_dir() and not directory.is_finished:
+                with lock.hold(directory.path, _SECONDS_TO_STOP):
+                    pass
+        yield functools.partial(_execute, plan)
 
 
-class _Process:
-    """A run as a process."""
+def _execute(plan: Plan, run: Run, stopping: threading.Event) -> Ended:
+    """Does a run as a process, whose standard input is open for as long as it is to run."""
+    start = time.monotonic()
+    path = plan.directory / "logs" / f"{run.name}.log"
+    command = [sys.executable, "-m", "l2rw_tf.comparison.tied", "l2rw_tf.main"]
+    flags = [*run.config.flag_lines(), f"--run_dir={plan.run_directory(run)}", "--resume"]
+    with (
+        path.open("wb") as log,
+        subprocess.Popen(
+            [*command, *flags],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(plan.comparison.jobs),
+            # Ctrl-C reaches the comparison alone, which then ends its runs.
+            start_new_session=True,
+        ) as process,
+    ):
+        while process.poll() is None:
+            if stopping.wait(_SECONDS_BETWEEN_LOOKS):
+                process.stdin.close()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_SECONDS_TO_STOP)
+                process.kill()
+    complaint = _complaint(path, process.returncode)
+    return Ended(process.returncode, complaint, time.monotonic() - start)
 
-    def __init__(self, plan: Plan, run: Run, lock: IO[str]) -> None:
-        directory = plan.run_directory(run)
-        # It was not finished, or it would not be started.
-        shutil.rmtree(directory, ignore_errors=True)
-        self._log = plan.directory / "logs" / f"{run.name}.log"
-        command = [sys.executable, "-m", "l2rw_tf.main", *run.config.flag_lines()]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [*command, f"--run_dir={directory}"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=_environment(plan.comparison.jobs),
-                pass_fds=[lock.fileno()],
-                # Ctrl-C reaches the comparison alone, which then ends its runs.
-                start_new_session=True,
-                preexec_fn=functools.partial(_prepare, parent=os.getpid()),
-            )
 
-    def exit_code(self) -> int | None:
-        return self._process.poll()
-
-    def complaint(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        said = [line for line in lines if line.startswith("l2rw: ")]
-        if said:
-            return said[-1].removeprefix("l2rw: ")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
-        return f"{last} (exit code {self._process.returncode}, see {self._log})"
-
-    def stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(_SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+def _complaint(path: Path, exit_code: int) -> str:
+    """The line of a log that says what went wrong."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line for line in lines if line.startswith("l2rw: ")]
+    if said:
+        return said[-1].removeprefix("l2rw: ")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+    return f"{last} (exit code {exit_code}, see {path})"
 
 
 def _environment(jobs: int) -> dict[str, str]:
@@ -155,31 +141,3 @@ def _environment(jobs: int) -> dict[str, str]:
         threads = max(1, (os.cpu_count() or 1) // jobs)
         environment.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     return environment
-
-
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _prepare(parent: int) -> None:
-    """Prepares a new process: Linux kills it should the comparison die without stopping it."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # It died before.
-        os._exit(1)
-
-
-def _take(lock: IO[str], directory: Path) -> None:
-    deadline = time.monotonic() + _SECONDS_FOR_THE_LOCK
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                raise UsageError(
-                    f"compare_dir={directory} is in use by another comparison, or by a run that "
-                    "one left behind: wait for it to end, or name another directory."
-                ) from error
-            time.sleep(_SECONDS_BETWEEN_LOOKS)

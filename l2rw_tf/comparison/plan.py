@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import difflib
 import itertools
-import json
 import re
 from pathlib import Path
-from typing import Any
 
-from l2rw_tf.command_line.settings import Settings, as_text, setting
+from l2rw_tf.command_line.settings import Settings, as_text, differences, setting, suggestion
 from l2rw_tf.errors import UsageError
 from l2rw_tf.methods import METHODS
-from l2rw_tf.runs import config
+from l2rw_tf.runs import config, results
 from l2rw_tf.runs.config import RunConfig
+from l2rw_tf.runs.results import RunResults
+from l2rw_tf.runs.run_directory import RunDirectory, check_vacant, name_of_data
 
 _GROUP = "Comparison"
 
-# Flags that a comparison sets itself or that do not change what a run finds.
+# Flags that a comparison sets itself.
 _OWN_FLAGS = ("method", "seed", "run_dir", "name", "with_plain")
-_WITHOUT_EFFECT = ("run_dir", "name", "data_dir", "tensorboard", "progress", "fallback_dataset")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,11 +70,9 @@ class ComparisonConfig(Settings):
         flag, values = self.swept
         names = [field.name for field in dataclasses.fields(RunConfig)]
         if flag not in names:
-            nearest = difflib.get_close_matches(flag, names, n=1)
-            suggestion = f" (did you mean {nearest[0]}?)" if nearest else ""
             raise UsageError(
                 f"sweep must be FLAG=VALUE,VALUE,... with a flag of a run, got "
-                f"{self.sweep!r}{suggestion}."
+                f"{self.sweep!r}{suggestion(flag, names)}."
             )
         self._refuse_own_flag("sweep", flag)
         if not values or len(set(values)) < len(values):
@@ -106,10 +101,9 @@ class ComparisonConfig(Settings):
         """
         method, *flags = variant.split(":")
         if method not in METHODS:
-            nearest = difflib.get_close_matches(method, METHODS, n=1)
-            suggestion = f" (did you mean {nearest[0]}?)" if nearest else ""
             raise UsageError(
-                f"methods must be among {', '.join(METHODS)}, got {method!r}{suggestion}."
+                f"methods must be among {', '.join(METHODS)}, got {method!r}"
+                f"{suggestion(method, METHODS)}."
             )
         for flag in flags:
             name = flag.partition("=")[0]
@@ -196,15 +190,14 @@ class Plan:
         """How many runs a row of the table takes, trials included."""
         return len(self.learning_rates[cell]) + len(self.comparison.seeds) - 1
 
-    def result(self, run: Run) -> dict[str, Any] | None:
-        """What results.json holds of a run, or None if it is not finished."""
-        path = self.run_directory(run) / "results.json"
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            try:
-                return json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise UsageError(f"{path} is damaged: remove {path.parent}.") from error
-        return None
+    def result(self, run: Run) -> RunResults | None:
+        """The results of a run, or None if it is not finished.
+
+        Raises:
+            UsageError: If its results.json is damaged.
+        """
+        directory = RunDirectory(self.run_directory(run))
+        return results.read(directory.path) if directory.is_finished else None
 
     def run_directory(self, run: Run) -> Path:
         """Where a run's files are."""
@@ -252,26 +245,33 @@ def plan(comparison: ComparisonConfig, base: RunConfig) -> Plan:
     return Plan(comparison, directory, tuple(cells), grid, runs)
 
 
-def check_finished(planned: Plan) -> None:
-    """Refuses finished runs of other settings, which must not stand in one table with these.
+def check_directories(planned: Plan) -> None:
+    """Refuses directories of other runs, which must not stand in one table with these.
 
     Raises:
-        UsageError: Naming the run and the first flag that differs.
+        UsageError: Naming the run and the flags that differ.
     """
     for run in planned.runs.values():
-        result = planned.result(run)
-        if result is None:
+        directory = RunDirectory(planned.run_directory(run))
+        if directory.is_finished:
+            found = config.from_arguments([f"--flagfile={directory.path / 'config.cfg'}"])
+            # What was asked for; config.cfg has the data set that was used.
+            found = dataclasses.replace(
+                found,
+                dataset=planned.result(run).requested_dataset,
+                fallback_dataset=run.config.fallback_dataset,
+            )
+        elif directory.is_begun:
+            found = config.from_arguments(directory.read_flags())
+        else:
+            check_vacant(str(directory.path))
             continue
-        path = planned.run_directory(run) / "config.cfg"
-        found = config.from_arguments([f"--flagfile={path}"])
-        found = dataclasses.replace(found, dataset=result["requested_dataset"])
-        for field in dataclasses.fields(RunConfig):
-            there, here = getattr(found, field.name), getattr(run.config, field.name)
-            if there != here and field.name not in _WITHOUT_EFFECT:
-                raise UsageError(
-                    f"compare_dir={planned.directory} holds the run {run.name} with {field.name}="
-                    f"{_shown(there)}, now it is {_shown(here)}: name another directory."
-                )
+        if differing := differences(found, run.config):
+            flags = (f"{name} ({a} there, {b} here)" for name, (a, b) in differing.items())
+            raise UsageError(
+                f"compare_dir={planned.directory} holds the run {run.name} with other flags: "
+                f"{', '.join(flags)}. Name another directory."
+            )
 
 
 def choose_rates(planned: Plan) -> dict[Cell, float]:
@@ -280,6 +280,9 @@ def choose_rates(planned: Plan) -> dict[Cell, float]:
     A trial is judged by its accuracy on the held-out labels when it ended (where they are corrupted
     like those trained on, by corrupted ones); the test data has no say. Cells whose trials all
     failed are left out.
+
+    Raises:
+        UsageError: If a trial has no held-out examples.
     """
     rates = {}
     for cell in planned.cells:
@@ -289,9 +292,15 @@ def choose_rates(planned: Plan) -> dict[Cell, float]:
             continue
         accuracies = {}
         for rate in grid:
-            result = planned.result(planned.runs[cell, rate, planned.comparison.seeds[0]])
-            if result is not None:
-                accuracies[rate] = result["validation_accuracy"]
+            run = planned.runs[cell, rate, planned.comparison.seeds[0]]
+            if (result := planned.result(run)) is None:
+                continue
+            if result.validation_accuracy is None:
+                raise UsageError(
+                    f"learning_rates are chosen on held-out examples, and {run.name} has none: "
+                    f"validation_fraction={run.config.validation_fraction:g} is too small."
+                )
+            accuracies[rate] = result.validation_accuracy
         if accuracies:
             rates[cell] = max(accuracies, key=lambda rate: accuracies[rate])
     return rates
@@ -306,9 +315,4 @@ def _name(cell: Cell, flag: str, rate: float, seed: int) -> str:
 def _default_name(base: RunConfig) -> str:
     if base.name:
         return base.name
-    dataset = re.sub(r"[^\w.-]+", "_", Path(base.dataset).stem) or "data"
-    return f"{dataset}-{base.noise_type}"
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else as_text(value)
+    return f"{name_of_data(base.dataset)}-{base.noise_type}"

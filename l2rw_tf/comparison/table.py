@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import statistics
 import urllib.parse
 from collections.abc import Sequence
 from typing import Any
 
 from l2rw_tf.comparison.plan import Cell, Plan
+from l2rw_tf.runs.results import RunResults
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,25 +34,43 @@ class Row:
     Attributes:
         cell: Method and swept value.
         learning_rate: The learning rate of its runs.
-        seeds: The seeds of its finished runs.
-        accuracies: Test accuracy of each trained network, by seed.
-        accuracy: The same over the seeds: of the network as it is saved, after the last epoch, or
-            after early stopping or fine-tuning where the method has them.
-        chosen: Test accuracy at the epoch that the held-out labels chose; None without them.
-        steps: Training steps of a run.
-        step_seconds: Mean over the seeds of a run's median time of a step.
-        results: What results.json holds of each run.
+        results: Those of each finished run, by seed; at least one.
     """
 
     cell: Cell
     learning_rate: float
-    seeds: tuple[int, ...]
-    accuracies: tuple[float, ...]
-    accuracy: Statistic
-    chosen: Statistic | None
-    steps: int
-    step_seconds: float
-    results: tuple[dict[str, Any], ...]
+    results: dict[int, RunResults]
+
+    @property
+    def first(self) -> RunResults:
+        """The results of its first run."""
+        return next(iter(self.results.values()))
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Test accuracy of each network as it is saved: as the method leaves it in the end."""
+        return [result.test_accuracy for result in self.results.values()]
+
+    @property
+    def accuracy(self) -> Statistic:
+        """The same over the seeds."""
+        return Statistic.of(self.accuracies)
+
+    @property
+    def chosen(self) -> Statistic | None:
+        """Test accuracy at the epoch that the held-out labels chose; None without them."""
+        chosen = [result.chosen_by_validation for result in self.results.values()]
+        return Statistic.of([choice.test_accuracy for choice in chosen if choice])
+
+    @property
+    def steps(self) -> int:
+        """Training steps of a run."""
+        return max(result.steps for result in self.results.values())
+
+    @property
+    def step_seconds(self) -> float:
+        """Mean over the seeds of a run's median time of a step."""
+        return statistics.fmean(result.step_seconds for result in self.results.values())
 
 
 def rows(planned: Plan, rates: dict[Cell, float]) -> list[Row]:
@@ -61,43 +78,22 @@ def rows(planned: Plan, rates: dict[Cell, float]) -> list[Row]:
 
     Args:
         planned: The comparison.
-        rates: Each cell's learning rate.
+        rates: Each cell's learning rate; cells without one are left out.
     """
     found = []
-    for cell in planned.cells:
-        runs = [
-            planned.runs[cell, rates[cell], seed]
+    for cell, rate in rates.items():
+        results = {
+            seed: result
             for seed in planned.comparison.seeds
-            if cell in rates
-        ]
-        finished = [(run.seed, planned.result(run)) for run in runs]
-        finished = [(seed, result) for seed, result in finished if result is not None]
-        if finished:
-            seeds, results = zip(*finished, strict=True)
-            found.append(_row(cell, rates[cell], seeds, results))
+            if (result := planned.result(planned.runs[cell, rate, seed])) is not None
+        }
+        if results:
+            found.append(Row(cell, rate, results))
     return found
 
 
-def _row(
-    cell: Cell, rate: float, seeds: tuple[int, ...], results: tuple[dict[str, Any], ...]
-) -> Row:
-    accuracies = tuple(result["test_accuracy"] for result in results)
-    chosen = [result["chosen_by_validation"] for result in results]
-    return Row(
-        cell=cell,
-        learning_rate=rate,
-        seeds=seeds,
-        accuracies=accuracies,
-        accuracy=Statistic.of(accuracies),
-        chosen=Statistic.of([choice["test_accuracy"] for choice in chosen if choice]),
-        steps=max(result["steps"] for result in results),
-        step_seconds=statistics.fmean(result["step_seconds"] for result in results),
-        results=results,
-    )
-
-
-def as_csv(planned: Plan, found: Sequence[Row], command: str) -> str:
-    """The table as CSV: fractions and seconds with all their digits.
+def cells(planned: Plan, found: Sequence[Row], command: str) -> tuple[list[str], list[list[Any]]]:
+    """The columns of results.csv and the cells of its rows: fractions and seconds in full.
 
     Args:
         planned: The comparison.
@@ -105,40 +101,35 @@ def as_csv(planned: Plan, found: Sequence[Row], command: str) -> str:
         command: The command line that makes it, repeated in the last column.
     """
     flag, _ = planned.comparison.swept
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
+    columns = [
+        "method",
+        *([flag] if flag else []),
+        "test_accuracy_mean",
+        "test_accuracy_std",
+        "chosen_test_accuracy_mean",
+        "chosen_test_accuracy_std",
+        "seeds",
+        "learning_rate",
+        "steps",
+        "step_seconds",
+        "dataset",
+        "command",
+    ]
+    return columns, [
         [
-            "method",
-            *([flag] if flag else []),
-            "test_accuracy_mean",
-            "test_accuracy_std",
-            "chosen_test_accuracy_mean",
-            "chosen_test_accuracy_std",
-            "seeds",
-            "learning_rate",
-            "steps",
-            "step_seconds",
-            "dataset",
-            "command",
+            row.cell.variant,
+            *([row.cell.value] if flag else []),
+            *_numbers(row.accuracy),
+            *_numbers(row.chosen),
+            " ".join(map(str, row.results)),
+            row.learning_rate,
+            row.steps,
+            row.step_seconds,
+            row.first.dataset,
+            command,
         ]
-    )
-    for row in found:
-        writer.writerow(
-            [
-                row.cell.variant,
-                *([row.cell.value] if flag else []),
-                *_numbers(row.accuracy),
-                *_numbers(row.chosen),
-                " ".join(map(str, row.seeds)),
-                row.learning_rate,
-                row.steps,
-                row.step_seconds,
-                row.results[0]["dataset"],
-                command,
-            ]
-        )
-    return text.getvalue()
+        for row in found
+    ]
 
 
 def as_markdown(planned: Plan, found: Sequence[Row], command: str, notes: Sequence[str]) -> str:
@@ -171,7 +162,7 @@ def _reports(planned: Plan, found: Sequence[Row]) -> list[str]:
     lines = []
     for row in found:
         links = []
-        for seed in row.seeds:
+        for seed in row.results:
             page = planned.run_directory(planned.runs[row.cell, row.learning_rate, seed])
             page /= "report.html"
             if page.exists():
@@ -206,7 +197,7 @@ def table(found: Sequence[Row]) -> str:
             _label(row),
             percent(row.accuracy),
             percent(row.chosen),
-            str(len(row.seeds)),
+            str(len(row.results)),
             f"{row.learning_rate:g}",
             f"{row.steps:,}",
             f"{row.step_seconds * 1000:.1f} ms",
@@ -250,30 +241,30 @@ def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def _description(planned: Plan, found: Sequence[Row]) -> str:
     """What was compared, in sentences."""
-    first = found[0].results[0]
-    datasets = sorted({result["dataset"] for row in found for result in row.results})
+    first = found[0].first
+    datasets = sorted({result.dataset for row in found for result in row.results.values()})
     classes = ""
     if any(run.config.classes for run in planned.runs.values()):
-        classes = f" ({', '.join(first['class_names'])})"
-    sizes = ", ".join(f"{size:,} {name}" for name, size in first["examples"].items())
+        classes = f" ({', '.join(first.class_names)})"
+    sizes = ", ".join(f"{size:,} {name}" for name, size in first.examples.items())
     sentences = [f"{', '.join(datasets)}{classes}: {sizes} examples."]
-    if first["dataset"] != first["requested_dataset"]:
-        sentences.append(f"**{first['requested_dataset']} was not to be had.**")
+    if first.dataset != first.requested_dataset:
+        sentences.append(f"**{first.requested_dataset} was not to be had.**")
     if planned.comparison.learning_rates:
         sentences.append(
             f"Learning rates from {_listed(planned.comparison.learning_rates)}, chosen for each "
             "row by the first seed's accuracy on the held-out labels."
         )
     noisy = any(
-        choice and choice["validation_labels"] == "corrupted"
+        choice and choice.validation_labels == "corrupted"
         for row in found
-        for choice in (result["chosen_by_validation"] for result in row.results)
+        for choice in (result.chosen_by_validation for result in row.results.values())
     )
     state = "as noisy as those trained on" if noisy else "as given"
     sentences.append(
         f"Test accuracy of the trained network, mean ± standard deviation over seeds "
         f"{_listed(planned.comparison.seeds)}; beside it at the epoch that the held-out labels "
-        f"({state}) chose. Device: {first['device']}."
+        f"({state}) chose. Device: {first.device}."
     )
     return " ".join(sentences)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import logging
 import os
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from l2rw_tf.command_line.settings import suggestion
 from l2rw_tf.data import images, storage
 from l2rw_tf.data.examples import Examples, Source, examples_from
 from l2rw_tf.data.network_limit import network_limit
@@ -123,12 +123,11 @@ def _builder(name: str, directory: pathlib.Path) -> Any:
         return tfds.builder(name, data_dir=directory)
     except tfds.core.DatasetNotFoundError:
         known = ["digits", *tfds.list_builders(with_community_datasets=False)]
-        close = difflib.get_close_matches(re.split("[/:]", name)[0], known, n=3)
-        meant = f"; did you mean {' or '.join(close)}?" if close else "."
+        meant = suggestion(re.split("[/:]", name)[0], known)
         raise UsageError(
-            f"dataset {name!r} is not known: possible are digits, an image classification data set "
-            "of TensorFlow Datasets (mnist, cifar10, ...), a folder of images, a .csv or a .npz "
-            f"file{meant}"
+            f"dataset {name!r} is not known{meant}: possible are digits, an image classification "
+            "data set of TensorFlow Datasets (mnist, cifar10, ...), a folder of images, a .csv or "
+            "a .npz file."
         ) from None
     except Exception as error:
         raise UsageError(

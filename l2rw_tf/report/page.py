@@ -10,11 +10,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 
-from l2rw_tf import quality as audit
-from l2rw_tf.data.storage import StoredImages
-from l2rw_tf.report import pictures as report_figures
+from l2rw_tf import quality
+from l2rw_tf.data.examples import Examples
+from l2rw_tf.methods import METHODS
+from l2rw_tf.report import pictures
+from l2rw_tf.runs import words
+from l2rw_tf.runs.results import RunResults, percent
 
 # Of a class and in all: a page of more pictures is slow to open and nobody looks at them.
 _FEWEST_EXAMPLES, _MOST_EXAMPLES, _MOST_EXAMPLES_IN_ALL = 3, 8, 120
@@ -23,69 +27,57 @@ _MOST_FEATURES = 30
 
 
 @dataclasses.dataclass(frozen=True)
-class ReportedTraining:
-    """One training of the run.
-
-    Attributes:
-        title: What it is called.
-        epochs: Its rows of metrics.csv.
-        results: What results.json holds of it.
-        confusion: Test examples by true (rows) and predicted class, (classes, classes) int64.
-    """
-
-    title: str
-    epochs: Sequence[Mapping[str, Any]]
-    results: Mapping[str, Any]
-    confusion: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
 class Report:
     """What a report is made of.
 
     Attributes:
-        heading: Data, noise and seed in words.
-        summary: What the method does, in words.
-        noise: What was done to the labels, in words.
-        trainings: By method, the run's own last.
-        settings: The flags that repeat the run.
-        batch_size: Examples in a batch.
-        inputs: What was trained on: images (n, height, width, channels) uint8, or rows
-            (n, features) float32.
+        results: results.json.
+        metrics: The rows of metrics.csv.
+        settings: The flags of config.cfg, by name.
+        examples: examples.csv by column, the most suspicious label first, each (n,).
+        training: The training examples themselves, in any order.
         feature_names: A name for each feature; empty for images.
-        examples: The table of the training examples by column, each (n,): `id`, `given_label`,
-            `suggested_label`, `label_quality`; `true_label` and `mean_weight` where there are such.
     """
 
-    heading: str
-    summary: str
-    noise: str
-    trainings: Mapping[str, ReportedTraining]
-    settings: Sequence[str]
-    batch_size: int
-    inputs: np.ndarray | StoredImages
+    results: RunResults
+    metrics: Sequence[Mapping[str, Any]]
+    settings: Mapping[str, str]
+    examples: quality.Table
+    training: Examples
     feature_names: Sequence[str]
-    examples: Mapping[str, np.ndarray]
 
     @property
-    def results(self) -> Mapping[str, Any]:
-        """What results.json holds of the run's own method."""
-        return list(self.trainings.values())[-1].results
+    def titles(self) -> dict[str, str]:
+        """What the trainings of the run are called, by method."""
+        return {method: METHODS[method].title for method in self.results.trainings}
 
     @property
-    def class_names(self) -> Sequence[str]:
-        """A name for each class."""
-        return self.results["class_names"]
+    def curves(self) -> dict[str, list[Mapping[str, Any]]]:
+        """The rows of metrics.csv by method."""
+        return {
+            method: [row for row in self.metrics if row["method"] == method]
+            for method in self.results.trainings
+        }
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in a batch."""
+        return int(self.settings["batch_size"])
 
     @functools.cached_property
     def suspected(self) -> np.ndarray:
         """Which labels are suspected, bool (n,)."""
-        return audit.suspects(self.examples)
+        return quality.suspects(self.examples)
 
     @functools.cached_property
     def wrong(self) -> np.ndarray | None:
-        """Which labels are wrong, bool (n,), or None where nobody knows."""
-        return audit.wrong_labels(self.examples)
+        """Which labels are wrong, bool (n,), or None if nobody knows."""
+        return quality.wrong_labels(self.examples)
+
+    def inputs(self, ids: np.ndarray) -> np.ndarray:
+        """Returns the inputs of the training examples with some ids."""
+        order = np.argsort(self.training.ids)
+        return self.training.x[order[np.searchsorted(self.training.ids, ids, sorter=order)]]
 
 
 def page(report: Report) -> str:
@@ -97,51 +89,54 @@ def page(report: Report) -> str:
     Returns:
         HTML; whatever came from the data is escaped.
     """
-    import jinja2
-
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": _percent, "number": "{:,}".format}
+    environment.filters |= {"percent": percent, "number": "{:,}".format}
     template = resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
+    results, wrong = report.results, report.wrong
     return environment.from_string(template).render(
         report=report,
-        results=report.results,
-        dataset=Path(report.results["dataset"]).name,
-        own=list(report.trainings.values())[-1],
+        results=results,
+        dataset=Path(results.dataset).name,
+        method=METHODS[results.method],
+        plain=results.plain if results.method != "plain" else None,
+        noise=words.noise_in_words(results, None),
         pictures=_pictures(report),
         measurements=_measurements(report),
         classes=_classes(report),
         galleries=_galleries(report),
         most_galleries=_MOST_GALLERIES,
-        score=audit.basis_of_score(report.examples),
-        suspect_below=audit.SUSPECT_BELOW,
+        score=quality.basis_of_score(report.examples),
+        suspect_below=quality.SUSPECT_BELOW,
         num_suspected=int(report.suspected.sum()),
-        num_wrong=None if report.wrong is None else int(report.wrong.sum()),
-        num_found=None if report.wrong is None else int((report.wrong & report.suspected).sum()),
+        num_wrong=None if wrong is None else int(wrong.sum()),
+        num_found=None if wrong is None else int((wrong & report.suspected).sum()),
     )
+
+
+def accuracy_curves(report: Report, heading: str = "") -> pictures.Chart:
+    """Draws the accuracy of the run's trainings, with a heading above it if there is one."""
+    wrong_label_share = report.results.wrong_label_share
+    return pictures.accuracy_curves(report.curves, report.titles, wrong_label_share, heading)
 
 
 def _pictures(report: Report) -> dict[str, Any]:
     """The pictures by name; None stands for one that this run has nothing for."""
-    examples, wrong, names = report.examples, report.wrong, report.class_names
-    titles = {method: training.title for method, training in report.trainings.items()}
-    curves = {method: training.epochs for method, training in report.trainings.items()}
-    pictures: dict[str, Any] = dict.fromkeys(("weights", "batch", "ranking"))
-    pictures |= {
-        "accuracy": report_figures.accuracy_curves(
-            curves, titles, report.results["wrong_label_share"]
-        ),
-        "suspects": report_figures.suspects_by_class(
+    examples, wrong, names = report.examples, report.wrong, report.results.class_names
+    found: dict[str, Any] = dict.fromkeys(("weights", "batch", "ranking"))
+    found |= {
+        "accuracy": accuracy_curves(report),
+        "suspects": pictures.suspects_by_class(
             names,
             *(_count(report, chosen) for chosen in (None, report.suspected)),
             None if wrong is None else _count(report, wrong),
         ),
         "confusion": {
-            training.title: report_figures.confusion_matrix(
-                training.confusion, training.title, names
+            title: pictures.confusion_matrix(
+                np.array(report.results.trainings[method].test_confusion), title, names
             )
-            for training in report.trainings.values()
+            for method, title in report.titles.items()
         },
     }
     if "mean_weight" in examples:
@@ -149,49 +144,51 @@ def _pictures(report: Report) -> dict[str, Any]:
         # The last batch of an epoch may be smaller: in plain training the mean weight over all
         # visits is one over the mean size.
         mean_batch = len(seen) / math.ceil(len(seen) / report.batch_size)
-        pictures["weights"] = report_figures.weight_distribution(
+        found["weights"] = pictures.weight_distribution(
             examples["mean_weight"][seen] * mean_batch, None if wrong is None else wrong[seen]
         )
-    rows = [row for row in list(curves.values())[-1] if "effective_batch_size" in row]
+    own = report.curves[report.results.method]
+    rows = [row for row in own if "effective_batch_size" in row]
     if rows:
-        pictures["batch"] = report_figures.effective_batch_size(rows, report.batch_size)
-    if found := audit.detection(examples):
-        pictures["ranking"] = report_figures.precision_recall(
-            examples["label_quality"], wrong, report.suspected, found
+        found["batch"] = pictures.effective_batch_size(rows, report.batch_size)
+    if detection := quality.detection(examples):
+        found["ranking"] = pictures.precision_recall(
+            examples["label_quality"], wrong, report.suspected, detection
         )
-    return pictures
+    return found
 
 
 def _count(report: Report, chosen: np.ndarray | None) -> np.ndarray:
     """How many of the chosen examples have each label, (classes,)."""
     labels = report.examples["given_label"]
     labels = labels if chosen is None else labels[chosen]
-    return np.bincount(labels, minlength=len(report.class_names))
+    return np.bincount(labels, minlength=len(report.results.class_names))
 
 
 def _measurements(report: Report) -> list[tuple[str, list[str]]]:
     """The table of the trainings: the name of a figure, and it for each of them."""
-    all_results = [training.results for training in report.trainings.values()]
-    chosen = [results["chosen_by_validation"] for results in all_results]
+    trainings = report.results.trainings.values()
+    chosen = [training.chosen_by_validation for training in trainings]
     rows = [
-        ("Test accuracy", [_percent(results["test_accuracy"]) for results in all_results]),
-        ("Test loss", [f"{results['test_loss']:.4f}" for results in all_results]),
+        ("Test accuracy", [percent(training.test_accuracy) for training in trainings]),
+        ("Test loss", [f"{training.test_loss:.4f}" for training in trainings]),
     ]
     if all(chosen):
         rows += [
-            ("Epoch chosen by held-out labels", [str(choice["epoch"]) for choice in chosen]),
-            ("Test accuracy there", [_percent(choice["test_accuracy"]) for choice in chosen]),
+            ("Epoch chosen by held-out labels", [str(choice.epoch) for choice in chosen]),
+            ("Test accuracy there", [percent(choice.test_accuracy) for choice in chosen]),
         ]
     return rows + [
-        ("Training time", [f"{results['train_seconds']:,.1f} s" for results in all_results]),
-        ("One step", [f"{1000 * results['step_seconds']:,.1f} ms" for results in all_results]),
+        ("Training time", [f"{training.train_seconds:,.1f} s" for training in trainings]),
+        ("One step", [f"{1000 * training.step_seconds:,.1f} ms" for training in trainings]),
     ]
 
 
 def _classes(report: Report) -> list[dict[str, Any]]:
-    """A row a class: how many labels are given, suspected and wrong, and test accuracies."""
+    """A row per class: how many labels are given, suspected and wrong, and test accuracies."""
     given, suspected = _count(report, None), _count(report, report.suspected)
     wrong = None if report.wrong is None else _count(report, report.wrong)
+    matrices = [training.test_confusion for training in report.results.trainings.values()]
     return [
         {
             "name": name,
@@ -199,27 +196,26 @@ def _classes(report: Report) -> list[dict[str, Any]]:
             "suspected": int(suspected[label]),
             "wrong": None if wrong is None else int(wrong[label]),
             "accuracies": [
-                _percent(row[label] / row.sum()) if row.any() else "–"
-                for row in (training.confusion[label] for training in report.trainings.values())
+                percent(matrix[label][label] / sum(matrix[label])) if any(matrix[label]) else "–"
+                for matrix in matrices
             ],
         }
-        for label, name in enumerate(report.class_names)
+        for label, name in enumerate(report.results.class_names)
     ]
 
 
 def _galleries(report: Report) -> list[dict[str, Any]]:
     """The most suspicious examples of each class; of the classes with most suspects, if many."""
-    examples, suspected = report.examples, _count(report, report.suspected)
+    suspected = _count(report, report.suspected)
     shown = np.sort(np.argsort(-suspected, kind="stable")[:_MOST_GALLERIES])
-    order = np.argsort(examples["label_quality"], kind="stable")
     limit = np.clip(_MOST_EXAMPLES_IN_ALL // len(shown), _FEWEST_EXAMPLES, _MOST_EXAMPLES)
     galleries = []
     for label in shown:
-        of_class = order[examples["given_label"][order] == label]
+        of_class = np.flatnonzero(report.examples["given_label"] == label)
         most = np.clip(suspected[label], _FEWEST_EXAMPLES, limit)
         galleries.append(
             {
-                "name": report.class_names[label],
+                "name": report.results.class_names[label],
                 "given": len(of_class),
                 "suspected": int(suspected[label]),
                 "examples": list(_suspicious(report, of_class[:most])),
@@ -228,17 +224,17 @@ def _galleries(report: Report) -> list[dict[str, Any]]:
     return galleries
 
 
-def _suspicious(report: Report, places: np.ndarray) -> Iterator[dict[str, Any]]:
-    """What the gallery shows of some examples, given by their places in the table."""
-    columns, names = report.examples, report.class_names
-    for place, value in zip(places, report.inputs[places], strict=True):
+def _suspicious(report: Report, rows: np.ndarray) -> Iterator[dict[str, Any]]:
+    """What the gallery shows of some examples, given by their rows in the table."""
+    columns, names = report.examples, report.results.class_names
+    for row, value in zip(rows, report.inputs(columns["id"][rows]), strict=True):
         example = {
-            "id": int(columns["id"][place]),
-            "given": names[columns["given_label"][place]],
-            "suggested": names[columns["suggested_label"][place]],
-            "quality": f"{columns['label_quality'][place]:.3f}",
-            "suspected": bool(report.suspected[place]),
-            "true": names[columns["true_label"][place]] if "true_label" in columns else None,
+            "id": int(columns["id"][row]),
+            "given": names[columns["given_label"][row]],
+            "suggested": names[columns["suggested_label"][row]],
+            "quality": f"{columns['label_quality'][row]:.3f}",
+            "suspected": bool(report.suspected[row]),
+            "true": names[columns["true_label"][row]] if "true_label" in columns else None,
             "picture": None,
             "features": [],
             "more_features": max(0, len(report.feature_names) - _MOST_FEATURES),
@@ -247,13 +243,9 @@ def _suspicious(report: Report, places: np.ndarray) -> Iterator[dict[str, Any]]:
             cells = zip(report.feature_names, value.tolist(), strict=True)
             example["features"] = [(name, f"{cell:.6g}") for name, cell in cells][:_MOST_FEATURES]
         else:
-            example["picture"] = report_figures.example_image(
+            example["picture"] = pictures.example_image(
                 value,
                 f"Training example {example['id']}: given label {example['given']}, suggested "
                 f"label {example['suggested']}, label quality {example['quality']}",
             )
         yield example
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"

@@ -1,75 +1,52 @@
-"""From a finished run to its report.html."""
+"""From the directory of a run to its report.html and figures/accuracy.png."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-
-from l2rw_tf.data.prepared_data import PreparedData
-from l2rw_tf.methods import METHODS
-from l2rw_tf.report import page as report
-from l2rw_tf.runs import words
-from l2rw_tf.runs.config import RunConfig
-from l2rw_tf.runs.example_table import class_logits
+from l2rw_tf import quality
+from l2rw_tf.data.examples import Examples
+from l2rw_tf.report import page, pictures
+from l2rw_tf.runs import tables
+from l2rw_tf.runs.results import RunResults
 from l2rw_tf.runs.run_directory import RunDirectory
-from l2rw_tf.runs.training import Training
 
 
 def write(
     directory: RunDirectory,
-    config: RunConfig,
-    data: PreparedData,
-    heading: str,
-    trainings: Mapping[str, tuple[Training, Mapping[str, Any]]],
-    examples: Mapping[str, np.ndarray],
+    results: RunResults,
+    examples: Examples,
+    feature_names: Sequence[str],
 ) -> None:
-    """Writes report.html; where it cannot be drawn, says so on standard error and goes on.
+    """Writes the report; if it cannot be drawn, says so on standard error and goes on.
 
     Args:
-        directory: The run's directory.
-        config: Its settings.
-        data: What it trained on.
-        heading: Data, noise and seed in words.
-        trainings: By method, the run's own last: the training and what results.json holds of it.
-        examples: The table of the training examples by column, with label quality, each (n,).
+        directory: The run's directory, with config.cfg, metrics.csv and examples.csv.
+        results: What its results.json is to hold.
+        examples: The training examples.
+        feature_names: A name for each feature; empty for images.
 
     Raises:
-        OSError: If the file cannot be written.
+        OSError: If a file cannot be written.
     """
     try:
-        page = report.page(
-            report.Report(
-                heading=heading,
-                summary=METHODS[config.method].summary,
-                noise=words.noise_in_words(config, None),
-                trainings={
-                    method: report.ReportedTraining(
-                        METHODS[method].title, trained.epochs, results, _confusion(trained, data)
-                    )
-                    for method, (trained, results) in trainings.items()
-                },
-                settings=config.flag_lines(),
-                batch_size=config.batch_size,
-                inputs=data.splits.train.x,
-                feature_names=data.source.feature_names,
-                examples=examples,
+        with pictures.style():
+            table = tables.read_examples(directory.path, len(results.class_names))
+            report = page.Report(
+                results=results,
+                metrics=tables.read_metrics(directory.path),
+                settings=directory.read_config(),
+                examples=quality.ranked(quality.with_quality(table)),
+                training=examples,
+                feature_names=feature_names,
             )
-        )
+            chart = page.accuracy_curves(report, heading=results.heading)
+            directory.save_figure("accuracy.png", chart.figure)
+            directory.write_text("report.html", page.page(report))
+    except OSError:
+        raise
     except Exception as error:
         # Hours of training are not to be lost for a picture.
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         print(f"l2rw: report.html could not be made: {reason}", file=sys.stderr, flush=True)
-        return
-    directory.write_text("report.html", page)
-
-
-def _confusion(trained: Training, data: PreparedData) -> np.ndarray:
-    """Counts the test examples by true (rows) and predicted class."""
-    from sklearn.metrics import confusion_matrix
-
-    test = data.splits.test
-    logits = class_logits(trained.network, test, data.preprocessing)
-    return confusion_matrix(test.y, logits.argmax(axis=1), labels=range(data.source.num_classes))

@@ -12,28 +12,9 @@ import tensorflow as tf
 
 from l2rw_tf.errors import TrainingDiverged
 from l2rw_tf.runs.phases import Phase
+from l2rw_tf.runs.tables import METRICS
 
 Row = dict[str, str | int | float]
-
-# Of metrics.csv. Losses of held-out and test data are the cross-entropy alone; the training loss is
-# what was minimized: reweighted if the method reweights, and with the weight decay.
-COLUMNS = (
-    "method",
-    "epoch",
-    "phase",
-    "step",
-    "learning_rate",
-    "loss",
-    "accuracy",
-    "clean_loss",
-    "effective_batch_size",
-    "zero_weight_share",
-    "val_loss",
-    "val_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "seconds",
-)
 
 
 class EpochRecord(keras.callbacks.Callback):
@@ -163,7 +144,7 @@ class EpochRecord(keras.callbacks.Callback):
         }
         if "val_cross_entropy" in logs:
             found["val_loss"] = logs["val_cross_entropy"]
-        row = {column: found[column] for column in COLUMNS if column in found}
+        row = {column: found[column] for column in METRICS if column in found}
         self.rows.append(row)
         for listener in self._listeners:
             listener(row)

@@ -9,34 +9,21 @@ from l2rw_tf.data import pipeline
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.preprocessing import Preprocessing
+from l2rw_tf.runs import tables
 from l2rw_tf.runs.training import Training
-
-RECORD = (
-    "times_seen",
-    "mean_weight",
-    "mean_u",
-    "mean_loss",
-    "positive_share",
-    "last_weight",
-    "last_u",
-    "smoothed_u",
-)
-# Beside these, for a method that compares examples with the clean ones.
-RECORD_OF_HISTORY = ("likeness",)
 
 
 def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray]:
-    """Returns the table by column, a row a training example, in their order.
+    """Returns the table by column, with a row per training example, in their order.
 
     Args:
         data: What was trained on.
         trained: A finished training.
 
     Returns:
-        `id`, `given_label`, `true_label` (where it is known), the record of the example's weights
-        (where the method keeps one: times seen, mean and last weight and u, mean loss, likeness),
-        and of the trained network `suggested_label`, `given_probability` and
-        `suggested_probability`.
+        `id`, `given_label`, `true_label` (if it is known), the record of the example's weights (if
+        the method keeps one), and of the trained network `suggested_label`, `given_probability` and
+        `suggested_probability`; each (n,).
     """
     train = data.splits.train
     table = {"id": train.ids, "given_label": train.y}
@@ -45,7 +32,7 @@ def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray
     if trained.example_record is not None:
         table |= {
             name: trained.example_record[name]
-            for name in (*RECORD, *RECORD_OF_HISTORY)
+            for name in tables.RECORD
             if name in trained.example_record
         }
     probabilities = class_probabilities(trained.network, train, data.preprocessing)

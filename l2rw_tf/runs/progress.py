@@ -9,7 +9,7 @@ from typing import TextIO
 import keras
 
 from l2rw_tf.runs.epoch_record import Row
-from l2rw_tf.runs.words import percent
+from l2rw_tf.runs.results import percent
 
 _LINES_PER_TRAINING = 12
 _LONGEST_SILENCE_SECONDS = 30.0
@@ -79,11 +79,11 @@ class Progress(keras.callbacks.Callback):
     def _line(self, row: Row) -> str:
         parts = [
             f"{self._head()}  loss {row['loss']:7.4f}",
-            f"training {percent(row['accuracy'])}",
+            f"training {percent(row['accuracy']):>6}",
         ]
         if "val_accuracy" in row:
-            parts.append(f"held-out {percent(row['val_accuracy'])}")
-        parts.append(f"test {percent(row['test_accuracy'])}")
+            parts.append(f"held-out {percent(row['val_accuracy']):>6}")
+        parts.append(f"test {percent(row['test_accuracy']):>6}")
         parts.append(f"{row['seconds']:5.1f} s")
         return "  ".join(parts)
 

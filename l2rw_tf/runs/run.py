@@ -5,20 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import importlib.metadata
-import json
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
 
-from l2rw_tf import __version__
 from l2rw_tf.command_line import program, settings
 from l2rw_tf.data import prepared_data
 from l2rw_tf.data.prepared_data import PreparedData
@@ -26,25 +21,27 @@ from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
 from l2rw_tf.methods import METHODS
 from l2rw_tf.runs import config as config_module
-from l2rw_tf.runs import distribution, epoch_record, events, training, words
+from l2rw_tf.runs import distribution, events, outcome, results, tables, training, words
 from l2rw_tf.runs.config import ExecutionSettings, RunConfig, TrainingSettings
 from l2rw_tf.runs.distribution import Worker
+from l2rw_tf.runs.outcome import Report
 from l2rw_tf.runs.phases import steps_of_epochs
 from l2rw_tf.runs.progress import Progress
+from l2rw_tf.runs.results import RunResults
 from l2rw_tf.runs.resume.checkpoints import Checkpoints
 from l2rw_tf.runs.resume.journal import Journal
 from l2rw_tf.runs.run_directory import RunDirectory, check_vacant
 from l2rw_tf.runs.training import Training
 
-_VERSIONED = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 _TITLES = {name: entry.title for name, entry in METHODS.items()}
 
 
-def run(config: RunConfig) -> dict[str, Any]:
+def run(config: RunConfig, report: Report | None = None) -> RunResults:
     """Trains, evaluates and fills a run directory; shows progress on standard output.
 
     Args:
         config: The settings.
+        report: Writes the report of the finished run, if there is to be one.
 
     Returns:
         What results.json holds.
@@ -61,13 +58,13 @@ def run(config: RunConfig) -> dict[str, Any]:
             _check_flags(config, directory)
             if directory.is_finished:
                 print(f"{directory.path} holds a finished run: nothing is left to do.")
-                return json.loads((directory.path / "results.json").read_text(encoding="utf-8"))
+                return results.read(directory.path)
             if worker.is_chief:
                 scope.enter_context(directory.locked())
         elif worker.is_chief:
             check_vacant(config.run_dir)
         scope.enter_context(_tensorflow_set_up(config.part(ExecutionSettings), worker))
-        return _run(config, directory, worker)
+        return _run(config, directory, worker, report)
 
 
 def _check_flags(config: RunConfig, directory: RunDirectory) -> None:
@@ -99,7 +96,9 @@ def _tensorflow_set_up(settings: ExecutionSettings, worker: Worker) -> Iterator[
         keras.config.set_dtype_policy(policy)
 
 
-def _run(config: RunConfig, directory: RunDirectory | None, worker: Worker) -> dict[str, Any]:
+def _run(
+    config: RunConfig, directory: RunDirectory | None, worker: Worker, report: Report | None
+) -> RunResults:
     try:
         data = prepared_data.prepare(config.part(DataSettings), config.seed)
     except UsageError as error:
@@ -114,17 +113,17 @@ def _run(config: RunConfig, directory: RunDirectory | None, worker: Worker) -> d
     if not worker.is_chief:
         return _train_beside_chief(config, data, directory)
     if directory is not None:
-        return _train(config, data, directory, _checkpoints(config, directory))
+        return _train(config, data, directory, _checkpoints(config, directory), report)
     name = config.name or words.name_of_run(config, data, config.method)
     directory = RunDirectory.create(config.run_dir, f"{name}-seed{config.seed}")
     with directory.locked():
         directory.write_flags(config.flag_lines())
-        return _train(config, data, directory, _checkpoints(config, directory))
+        return _train(config, data, directory, _checkpoints(config, directory), report)
 
 
 def _train_beside_chief(
     config: RunConfig, data: PreparedData, directory: RunDirectory | None
-) -> dict[str, Any]:
+) -> RunResults:
     """Does all that the chief does, step by step with it, and leaves nothing."""
     with (
         tempfile.TemporaryDirectory(prefix="l2rw-") as temporary,
@@ -133,7 +132,7 @@ def _train_beside_chief(
     ):
         own = RunDirectory(Path(temporary))
         checkpoints = _checkpoints(config, directory or own, writes=False)
-        return _train(config, data, own, checkpoints)
+        return _train(config, data, own, checkpoints, report=None)
 
 
 def _checkpoints(config: RunConfig, directory: RunDirectory, writes: bool = True) -> Checkpoints:
@@ -141,18 +140,25 @@ def _checkpoints(config: RunConfig, directory: RunDirectory, writes: bool = True
 
 
 def _train(
-    config: RunConfig, data: PreparedData, directory: RunDirectory, checkpoints: Checkpoints
-) -> dict[str, Any]:
+    config: RunConfig,
+    data: PreparedData,
+    directory: RunDirectory,
+    checkpoints: Checkpoints,
+    report: Report | None,
+) -> RunResults:
     """Begins or resumes the trainings, and writes down what came of them."""
     journal = Journal(checkpoints, config, data)
     directory.write_text("config.cfg", _config_text(journal, data))
     heading = words.heading(config, data, config.seed)
-    sizes = ", ".join(f"{size:,} {name}" for name, size in _sizes(data).items())
-    print(f"{heading}\n{sizes} examples; {_device()}", flush=True)
+    sizes = ", ".join(f"{size:,} {name}" for name, size in outcome.sizes(data).items())
+    print(f"{heading}\n{sizes} examples; {outcome.device()}", flush=True)
     _tell(journal)
     try:
         trainings = _trainings(journal, data, directory)
-        return _write_results(journal, data, directory, trainings, heading)
+        found = outcome.write(journal, data, directory, trainings, heading, report)
+        closing = words.closing_table(list(found.trainings.values()), _TITLES)
+        print(f"\n{heading}\n\n{closing}\n\nresults: {directory.path}")
+        return found
     except program.Stopped as stopped:
         stopped.outcome = _how_to_resume(directory, checkpoints, "")
         raise
@@ -212,7 +218,7 @@ def _trainings(
     """
     config = journal.config
     rows = journal.rows
-    write_rows = functools.partial(directory.write_table, "metrics.csv", epoch_record.COLUMNS, rows)
+    write_rows = functools.partial(tables.write_metrics, directory, rows)
     if rows:
         write_rows()
     with_plain = config.with_plain and config.method != "plain"
@@ -239,111 +245,3 @@ def _trainings(
                 )
             )
     return journal.finished
-
-
-def _write_results(
-    journal: Journal,
-    data: PreparedData,
-    directory: RunDirectory,
-    trainings: dict[str, Training],
-    heading: str,
-) -> dict[str, Any]:
-    """Writes what a run is made for, from its finished trainings."""
-    from l2rw_tf import quality as audit
-    from l2rw_tf.report import figures, run_report
-    from l2rw_tf.runs import example_table
-
-    config = journal.config
-    directory.save_network("model.keras", trainings[config.method].network)
-    table = audit.with_quality(example_table.example_table(data, trainings[config.method]))
-    directory.write_columns("examples.csv", audit.ranked(table))
-    curves = {method: trained.epochs for method, trained in reversed(trainings.items())}
-    directory.save_figure("accuracy.png", figures.accuracy_curves(curves, _TITLES, heading))
-    found = {method: _results(journal, data, trained) for method, trained in trainings.items()}
-    results = dict(found[config.method])
-    if config.with_plain:
-        results["plain"] = found["plain"]
-    run_report.write(
-        directory,
-        config,
-        data,
-        heading,
-        {method: (trained, found[method]) for method, trained in trainings.items()},
-        table,
-    )
-    # Last, so that a directory with results.json is a finished run.
-    directory.write_json("results.json", results)
-    closing = words.closing_table(list(found.values()), _TITLES)
-    print(f"\n{heading}\n\n{closing}\n\nresults: {directory.path}")
-    return results
-
-
-def _sizes(data: PreparedData) -> dict[str, int]:
-    return {
-        "training": len(data.splits.train),
-        "clean": len(data.splits.clean),
-        "validation": len(data.splits.validation),
-        "test": len(data.splits.test),
-    }
-
-
-def _device() -> str:
-    replicas = distribution.in_words()
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        return f"{replicas}GPU: {details.get('device_name', gpus[0].name)}"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{replicas}CPU: {cores} cores"
-
-
-def _results(journal: Journal, data: PreparedData, trained: Training) -> dict[str, Any]:
-    """What results.json holds of one training."""
-    config = journal.config
-    final, last = trained.final, trained.epochs[-1]
-    return {
-        "dataset": data.source.name,
-        "requested_dataset": config.dataset,
-        "method": trained.method,
-        "seed": config.seed,
-        "test_accuracy": final["test_accuracy"],
-        "test_loss": final["test_loss"],
-        "validation_accuracy": final.get("val_accuracy"),
-        "last_epoch": {"epoch": last["epoch"], "test_accuracy": last["test_accuracy"]},
-        "chosen_by_validation": _chosen(config, trained.epochs),
-        "train_seconds": trained.train_seconds,
-        "step_seconds": trained.step_seconds,
-        "epochs": len(trained.epochs),
-        "steps": trained.steps,
-        "new_learning_rates": [dataclasses.asdict(one) for one in journal.new_rates],
-        "skipped_steps": trained.skipped_steps,
-        "network": config.network,
-        "parameters": trained.network.count_params(),
-        "noise_type": config.noise_type,
-        "noise_ratio": config.noise_ratio,
-        "wrong_label_share": data.wrong_label_share,
-        "imbalance_type": config.imbalance_type,
-        "imbalance_ratio": config.imbalance_ratio,
-        "class_names": list(data.source.class_names),
-        "training_class_counts": data.training_class_counts,
-        "examples": _sizes(data),
-        "device": _device(),
-        "versions": {
-            "l2rw_tf": __version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _VERSIONED},
-        },
-    }
-
-
-def _chosen(config: RunConfig, epochs: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The epoch that the held-out labels would have chosen, the first of equally good ones."""
-    if "val_accuracy" not in epochs[-1]:
-        return None
-    best = max(epochs, key=lambda row: row["val_accuracy"])
-    return {
-        "epoch": best["epoch"],
-        "validation_accuracy": best["val_accuracy"],
-        "test_accuracy": best["test_accuracy"],
-        "validation_labels": "corrupted" if config.noise_type != "none" else "as given",
-    }

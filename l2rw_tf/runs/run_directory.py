@@ -9,7 +9,8 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from l2rw_tf.runs import lock
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
     from matplotlib.figure import Figure
 
 PARENT = Path("runs")
@@ -71,11 +71,17 @@ class RunDirectory:
         Args:
             run_dir: Its path.
         """
-        return cls(Path(run_dir)) if (Path(run_dir) / _FLAGS).is_file() else None
+        directory = cls(Path(run_dir))
+        return directory if directory.is_begun else None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it holds a run, which can be resumed if it is not finished."""
+        return (self.path / _FLAGS).is_file()
 
     @property
     def is_finished(self) -> bool:
-        """Whether its run is."""
+        """Whether its run is finished."""
         return (self.path / "results.json").exists()
 
     def write_flags(self, lines: Sequence[str]) -> None:
@@ -85,6 +91,12 @@ class RunDirectory:
     def read_flags(self) -> list[str]:
         """Returns the flags that the run was given."""
         return (self.path / _FLAGS).read_text(encoding="utf-8").splitlines()
+
+    def read_config(self) -> dict[str, str]:
+        """Returns the flags that repeat the run, by name, as config.cfg holds them."""
+        lines = (self.path / "config.cfg").read_text(encoding="utf-8").splitlines()
+        flags = (line.removeprefix("--") for line in lines if line.startswith("--"))
+        return {name: value for name, _, value in (flag.partition("=") for flag in flags)}
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """A scope in which no other process may use the directory.
@@ -103,31 +115,22 @@ class RunDirectory:
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
         """Writes a JSON file, with null for numbers that are not finite."""
         text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+        # A list of numbers on one line: a confusion matrix has many. No text holds a line break.
+        text = re.sub(
+            r"\[\n[-+.\deE,\s]+\]", lambda found: f"[{' '.join(found[0][1:-1].split())}]", text
+        )
         return self.write_text(name, text + "\n")
 
-    def write_table(
-        self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
-    ) -> Path:
+    def write_table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
         """Writes a CSV file.
 
         Args:
             name: Its name.
-            columns: Its columns, in order.
-            rows: Values by column; a column that a row lacks is empty there. Floats are written
-                with all their digits.
+            columns: The names of its columns.
+            rows: The cells of each row; None is an empty cell, and a float has all its digits.
         """
         text = io.StringIO()
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return self.write_text(name, text.getvalue())
-
-    def write_columns(self, name: str, columns: Mapping[str, np.ndarray]) -> Path:
-        """Writes a CSV file from arrays by column, all of one length; NaN is an empty cell."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*map(_cells, columns.values()), strict=True))
+        csv.writer(text, lineterminator="\n").writerows(itertools.chain([columns], rows))
         return self.write_text(name, text.getvalue())
 
     def save_network(self, name: str, network: keras.Model) -> Path:
@@ -163,14 +166,9 @@ class RunDirectory:
             raise
 
 
-def _cells(values: np.ndarray) -> np.ndarray:
-    """What stands for the values in a CSV file."""
-    if values.dtype.kind != "f":
-        return values
-    # As text, a float32 has the fewest digits that give it back.
-    cells = values.astype(str)
-    cells[cells == "nan"] = ""
-    return cells
+def damaged(path: Path, reason: str) -> UsageError:
+    """Returns the error of a file in a run directory that cannot be read."""
+    return UsageError(f"{path} cannot be used: {reason}; make the run again.")
 
 
 def flags_of_run(run_dir: str) -> list[str]:
@@ -204,6 +202,11 @@ def check_vacant(run_dir: str) -> None:
         f"run_dir={run_dir} holds {holds} already: name another directory"
         + (", or go on with it by --resume." if holds == "a run" else ", or remove it first.")
     )
+
+
+def name_of_data(dataset: str) -> str:
+    """Returns what stands for a data set, which may be a path, in the name of a directory."""
+    return re.sub(r"[^\w.-]+", "_", Path(dataset).stem) or "data"
 
 
 def _counts(path: Path) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import DataSettings
+from l2rw_tf.runs.results import RunResults, TrainingResults, percent
+from l2rw_tf.runs.run_directory import name_of_data
 
 _WIDTH = 80
 
@@ -31,8 +31,7 @@ def heading(settings: DataSettings, data: PreparedData, seed: int) -> str:
 
 def name_of_run(settings: DataSettings, data: PreparedData, method: str) -> str:
     """Returns the name of a run that was given none: made of data, noise and method."""
-    dataset = re.sub(r"[^\w.-]+", "_", Path(data.source.name).stem) or "data"
-    return "-".join([dataset, settings.noise_type, method])
+    return "-".join([name_of_data(data.source.name), settings.noise_type, method])
 
 
 def fallback_banner(asked: str, used: str, reason: str) -> str:
@@ -56,21 +55,21 @@ def fallback_banner(asked: str, used: str, reason: str) -> str:
     return "\n".join([edge, *(f"#   {line:{_WIDTH - 8}}   #" for line in inside), edge])
 
 
-def closing_table(results: Sequence[Mapping[str, object]], titles: Mapping[str, str]) -> str:
+def closing_table(results: Sequence[TrainingResults], titles: Mapping[str, str]) -> str:
     """The table of a finished run.
 
     Args:
-        results: For each training what results.json has of it.
+        results: Of each training.
         titles: What each method is called.
     """
     head = ("", "test accuracy", "test loss", "training", "one step")
     rows = [
         (
-            titles[result["method"]],
-            percent(result["test_accuracy"]),
-            f"{result['test_loss']:.4f}",
-            f"{result['train_seconds']:.1f} s",
-            f"{result['step_seconds'] * 1000:.1f} ms",
+            titles[result.method],
+            percent(result.test_accuracy),
+            f"{result.test_loss:.4f}",
+            f"{result.train_seconds:.1f} s",
+            f"{result.step_seconds * 1000:.1f} ms",
         )
         for result in results
     ]
@@ -82,18 +81,18 @@ def closing_table(results: Sequence[Mapping[str, object]], titles: Mapping[str, 
     return "\n".join(lines)
 
 
-def noise_in_words(settings: DataSettings, wrong_label_share: float | None) -> str:
+def noise_in_words(settings: DataSettings | RunResults, wrong_label_share: float | None) -> str:
     """What was done to the labels, for headings.
 
     Args:
-        settings: What was asked for.
-        wrong_label_share: The fraction of training labels that are wrong, if it is known.
+        settings: What was asked for; the results of a run have it too.
+        wrong_label_share: The fraction of training labels that are wrong, if it is to be said.
     """
     if settings.noise_type == "none":
         return "labels as they are"
     words = f"{settings.noise_type} flip of {settings.noise_ratio:.4g} of the labels"
     if wrong_label_share is not None:
-        words += f" ({percent(wrong_label_share).strip()} wrong)"
+        words += f" ({percent(wrong_label_share)} wrong)"
     return words
 
 
@@ -107,8 +106,3 @@ def classes_in_words(settings: DataSettings) -> str:
         return ""
     words = f"classes {settings.imbalance_ratio:.4g}:1"
     return words if settings.imbalance_type == "two_class" else f"{words}, long-tailed"
-
-
-def percent(fraction: float) -> str:
-    """Returns "36.0 %", as wide as "100.0 %"."""
-    return f"{100 * fraction:5.1f} %"

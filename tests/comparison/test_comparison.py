@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import re
 import statistics
 import urllib.parse
@@ -13,11 +12,16 @@ import pytest
 from l2rw_tf.command_line import settings
 from l2rw_tf.comparison import table as comparison_table
 from l2rw_tf.comparison.comparison import compare
-from l2rw_tf.comparison.plan import ComparisonConfig, check_finished, plan
+from l2rw_tf.comparison.jobs import Ended, run_all
+from l2rw_tf.comparison.plan import ComparisonConfig, check_directories, choose_rates, plan
 from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.methods import METHODS
-from l2rw_tf.runs import run
+from l2rw_tf.report import run_report
+from l2rw_tf.runs import results as results_module
+from l2rw_tf.runs import run, tables
 from l2rw_tf.runs.config import RunConfig
+from l2rw_tf.runs.run_directory import RunDirectory
+from tests import made_up
 
 SMALL = [
     "--network=mlp",
@@ -38,83 +42,47 @@ def _plan(directory, *arguments):
     return plan(*settings.from_arguments(flags, ComparisonConfig, RunConfig))
 
 
-class _Ended:
-    """A run that was done here, not in a process of its own."""
+def _here(planned):
+    """Does runs in this process."""
 
-    def __init__(self, code, complaint=""):
-        self._code, self._complaint = code, complaint
-
-    def exit_code(self):
-        return self._code
-
-    def complaint(self):
-        return self._complaint
-
-    def stop(self):
-        raise AssertionError("nothing is left to stop")
-
-
-def _here(planned, started=None):
-    """Starts runs in this process and notes their names."""
-
-    def start(planned_run):
-        if started is not None:
-            started.append(planned_run.name)
+    def execute(planned_run, stopping):
         directory = str(planned.run_directory(planned_run))
         try:
-            run.run(dataclasses.replace(planned_run.config, run_dir=directory))
+            run.run(dataclasses.replace(planned_run.config, run_dir=directory), run_report.write)
         except TrainingDiverged as error:
-            return _Ended(1, str(error))
-        return _Ended(0)
+            return Ended(1, str(error))
+        return Ended(0)
 
-    return start
+    return execute
 
 
 def _pretended(planned, results, started=None):
     """Writes results instead of training: what `results` gives for a run, or its exit code."""
 
-    def start(planned_run):
+    def execute(planned_run, stopping):
         if started is not None:
             started.append(planned_run.name)
         result = results(planned_run)
         if isinstance(result, int):
-            return _Ended(result, "it went wrong.")
+            return Ended(result, "it went wrong.")
         directory = planned.run_directory(planned_run)
         directory.mkdir(parents=True)
         text = "\n".join(planned_run.config.flag_lines())
         (directory / "config.cfg").write_text(text, encoding="utf-8")
-        (directory / "results.json").write_text(json.dumps(result), encoding="utf-8")
-        return _Ended(0)
+        results_module.write(RunDirectory(directory), result)
+        return Ended(0)
 
-    return start
-
-
-def _result(accuracy, validation=0.5, **others):
-    return {
-        "dataset": "digits",
-        "requested_dataset": "digits",
-        "class_names": ["a", "b"],
-        "examples": {"training": 10},
-        "noise_type": "background",
-        "noise_ratio": 0.4,
-        "imbalance_type": "none",
-        "device": "CPU",
-        "test_accuracy": accuracy,
-        "validation_accuracy": validation,
-        "chosen_by_validation": {
-            "test_accuracy": accuracy + 0.01,
-            "validation_labels": "corrupted",
-        },
-        "steps": 14,
-        "step_seconds": 0.002,
-        "train_seconds": 1.0,
-        **others,
-    }
+    return execute
 
 
-def _metrics(planned, name):
-    with (planned.directory / "runs" / name / "metrics.csv").open(encoding="utf-8") as file:
-        return [{**row, "seconds": ""} for row in csv.DictReader(file)]
+def _result(accuracy, **others):
+    chosen = made_up.chosen_epoch(accuracy + 0.01)
+    return made_up.run_results(test_accuracy=accuracy, chosen_by_validation=chosen, **others)
+
+
+def _metrics(planned, planned_run):
+    rows = tables.read_metrics(planned.run_directory(planned_run))
+    return [row | {"seconds": None} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -135,16 +103,16 @@ def test_every_method_runs_on_digits(everything):
     for planned_run in everything.runs.values():
         result = everything.result(planned_run)
         row = rows[planned_run.cell.variant]
-        assert result["method"] == planned_run.cell.variant and result["seed"] == 3
-        assert float(row["test_accuracy_mean"]) == result["test_accuracy"]
+        assert result.method == planned_run.cell.variant and result.seed == 3
+        assert float(row["test_accuracy_mean"]) == result.test_accuracy
         assert row["test_accuracy_std"] == "" and row["seeds"] == "3"
-        assert int(row["steps"]) == result["steps"] == 14
+        assert int(row["steps"]) == result.steps == 14
         assert row["command"] == "the command"
-        chosen = result["chosen_by_validation"]
-        assert float(row["chosen_test_accuracy_mean"]) == chosen["test_accuracy"]
-        assert chosen["validation_labels"] == "corrupted"
-        last = _metrics(everything, planned_run.name)[-1]
-        assert float(last["test_accuracy"]) == result["last_epoch"]["test_accuracy"]
+        chosen = result.chosen_by_validation
+        assert float(row["chosen_test_accuracy_mean"]) == chosen.test_accuracy
+        assert chosen.validation_labels == "corrupted"
+        last = _metrics(everything, planned_run)[-1]
+        assert last["test_accuracy"] == result.last_epoch.test_accuracy
     figure = everything.directory / "figures" / "comparison.png"
     assert figure.read_bytes().startswith(b"\x89PNG")
     _check_links_to_reports(everything)
@@ -177,7 +145,7 @@ def test_the_same_flags_give_the_same_metrics(everything, tmp_path):
     again = _plan(tmp_path, f"--methods={','.join(methods)}", "--seeds=3")
     compare(again, _here(again), "the command")
     for planned_run in again.runs.values():
-        assert _metrics(again, planned_run.name) == _metrics(everything, planned_run.name)
+        assert _metrics(again, planned_run) == _metrics(everything, planned_run)
 
 
 def test_a_table_of_seeds_and_variants(tmp_path, capsys):
@@ -197,7 +165,7 @@ def test_a_table_of_seeds_and_variants(tmp_path, capsys):
     assert "as noisy as those trained on" in page
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"6 runs, 1 at a time: {tmp_path}"
-    assert printed[1] == "[1/6] plain, seed 0: test 50.0 %, 0 s; about 0 s left"
+    assert printed[1] == "[1/6] plain, seed 0: test 50.0%, 0 s; about 0 s left"
     assert printed[6].startswith("[6/6]") and "left" not in printed[6]
 
 
@@ -225,7 +193,7 @@ def test_learning_rates_are_chosen_by_the_held_out_labels_of_the_first_seed(tmp_
     def results(planned_run):
         chosen = planned_run.learning_rate == best[planned_run.cell.variant]
         # The test data would have chosen another.
-        return _result(0.1 if chosen else 0.9, validation=0.7 if chosen else 0.2)
+        return _result(0.1 if chosen else 0.9, validation_accuracy=0.7 if chosen else 0.2)
 
     started = []
     compare(planned, _pretended(planned, results, started), "the command")
@@ -254,7 +222,7 @@ def test_finished_runs_are_kept_and_unfinished_ones_done(tmp_path):
     assert table.count("\n") == 3
     done = started[:2]
 
-    check_finished(planned)
+    check_directories(planned)
     again = []
     compare(planned, _pretended(planned, lambda planned_run: _result(0.5), again), "the command")
     assert sorted(done + again) == sorted(run.name for run in planned.runs.values())
@@ -278,7 +246,7 @@ def test_a_learning_rate_that_fails_is_not_chosen(tmp_path):
     planned = _plan(tmp_path, "--methods=plain", "--seeds=0,1", "--learning_rates=1e25,0.02")
     assert compare(planned, _here(planned), "the command") == []
     (row,) = comparison_table.rows(planned, {planned.cells[0]: 0.02})
-    assert row.seeds == (0, 1)
+    assert list(row.results) == [0, 1]
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "learning_rate=1e+25-seed=0 failed: The plain training stopped at step 2" in page
 
@@ -291,12 +259,65 @@ def test_data_that_cannot_be_used_ends_the_comparison(tmp_path):
     assert len(started) == 1
 
 
+def test_held_out_examples_are_needed_to_choose_a_learning_rate(tmp_path):
+    """Which a small validation_fraction does not give."""
+    planned = _plan(tmp_path, "--seeds=0", "--learning_rates=0.1,0.01")
+    started = []
+    results = _pretended(
+        planned, lambda planned_run: _result(0.5, validation_accuracy=None), started
+    )
+    with pytest.raises(UsageError, match="validation_fraction=0.1 is too small"):
+        compare(planned, results, "the command")
+    assert len(started) == 1
+    with pytest.raises(UsageError, match="held-out"):
+        choose_rates(planned)
+
+
 def test_runs_of_other_settings_are_not_mixed_in(tmp_path):
     planned = _plan(tmp_path, "--methods=plain")
     compare(planned, _pretended(planned, lambda planned_run: _result(0.5)), "the command")
-    check_finished(_plan(tmp_path, "--methods=gce,plain", "--seeds=0,7", "--tensorboard"))
-    with pytest.raises(UsageError, match="plain-.*-seed=0 with epochs=2, now it is 3: name"):
-        check_finished(_plan(tmp_path, "--methods=plain", "--epochs=3"))
+    harmless = ("--tensorboard", "--keep_checkpoints=1", "--checkpoint_minutes=5")
+    check_directories(_plan(tmp_path, "--methods=gce,plain", "--seeds=0,7", *harmless))
+    check_directories(_plan(tmp_path, "--methods=plain", "--fallback_dataset=mnist"))
+    with pytest.raises(UsageError, match=r"plain-.*-seed=0 .* epochs \(2 there, 3 here\)"):
+        check_directories(_plan(tmp_path, "--methods=plain", "--epochs=3"))
+
+
+def test_unfinished_runs_that_cannot_be_resumed_are_told_before_any_is_begun(tmp_path):
+    planned = _plan(tmp_path, "--methods=plain", "--seeds=0,1")
+    first, second = planned.runs.values()
+    directory = RunDirectory(planned.run_directory(second))
+    directory.write_flags([*second.config.flag_lines(), "--clipnorm=1"])
+    with pytest.raises(UsageError, match=f"{re.escape(second.name)} .* clipnorm"):
+        check_directories(planned)
+    directory.write_flags(second.config.flag_lines())
+    check_directories(planned)
+    stranger = planned.run_directory(first)
+    stranger.mkdir()
+    (stranger / "thesis.tex").touch()
+    with pytest.raises(UsageError, match=f"{re.escape(str(stranger))} holds files"):
+        check_directories(planned)
+
+
+def test_runs_are_stopped_whatever_happens(tmp_path):
+    """No more are begun than at a time, and those begun are told to stop and waited for."""
+    planned = _plan(tmp_path, "--seeds=0,1,2,3")
+    started, stopped = [], []
+
+    def execute(planned_run, stopping):
+        started.append(planned_run.name)
+        if len(started) == 2:
+            return Ended(0)
+        assert stopping.wait(60)
+        stopped.append(planned_run.name)
+        return Ended(3)
+
+    def finished(planned_run, ended):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all(list(planned.runs.values()), execute, 2, finished)
+    assert len(started) == 2 and stopped == started[:1]
 
 
 def test_a_damaged_result_is_named(tmp_path):
@@ -304,8 +325,8 @@ def test_a_damaged_result_is_named(tmp_path):
     compare(planned, _pretended(planned, lambda planned_run: _result(0.5)), "the command")
     (path,) = tmp_path.glob("runs/*/results.json")
     path.write_text("{", encoding="utf-8")
-    with pytest.raises(UsageError, match="results.json is damaged: remove"):
-        check_finished(planned)
+    with pytest.raises(UsageError, match="results.json cannot be used"):
+        check_directories(planned)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from l2rw_tf import quality
+from l2rw_tf.data.examples import Examples
 from l2rw_tf.report import page as report
+from l2rw_tf.report import pictures
+from tests import made_up
 
 NASTY = ("<b>bold</b>", '"><script>alert(1)</script>', "$x_1$ & 数字")
 VOID = {"meta", "link", "img", "br"}
@@ -72,34 +76,23 @@ def _epochs(method, number, with_weights):
     return rows
 
 
-def _training(method, names, epochs=3, n=40):
-    random = np.random.default_rng(len(method))
-    chosen = {"epoch": 2, "test_accuracy": 0.4}
-    results = {
+def _results(names, methods=("plain", "l2rw"), **changes):
+    confusion = np.random.default_rng(len(names)).integers(0, 9, size=(len(names), len(names)))
+    changes = {
         "dataset": "<i>data</i>/set.csv",
         "requested_dataset": "<i>data</i>/set.csv",
-        "method": method,
-        "seed": 3,
-        "test_accuracy": 0.6,
-        "test_loss": 1.25,
-        "chosen_by_validation": chosen,
-        "train_seconds": 12.34,
-        "step_seconds": 0.0123,
-        "epochs": epochs,
-        "steps": 1200,
-        "network": "mlp",
-        "parameters": 12345,
-        "wrong_label_share": 0.25,
+        "noise_type": "uniform",
+        "heading": "<i>data</i>/set.csv, uniform flip, seed 3",
         "class_names": list(names),
-        "examples": {"training": n, "clean": 6, "validation": 5, "test": 30},
-        "device": "CPU: 2 cores",
-        "versions": {"keras": "3"},
+        "test_confusion": confusion.tolist(),
+        **changes,
     }
-    confusion = random.integers(0, 9, size=(len(names), len(names)))
-    rows = _epochs(method, epochs, method == "l2rw")
-    return report.ReportedTraining(
-        "reweighted" if method == "l2rw" else method, rows, results, confusion
-    )
+    *others, own = [made_up.run_results(method=method, **changes) for method in methods]
+    return dataclasses.replace(own, plain=others[0] if others else None)
+
+
+def _metrics(methods=("plain", "l2rw"), epochs=3):
+    return [row for method in methods for row in _epochs(method, epochs, method == "l2rw")]
 
 
 @pytest.fixture(scope="module")
@@ -109,31 +102,38 @@ def usual():
     n = 40
     true = np.arange(n) % len(NASTY)
     given = np.where(np.arange(n) < 10, (true + 1) % len(NASTY), true)
-    quality = np.where(np.arange(n) < 12, 0.1, 0.9) + 0.09 * random.uniform(size=n)
+    score = np.where(np.arange(n) < 12, 0.1, 0.9) + 0.09 * random.uniform(size=n)
+    # The order of the examples in training is neither that of their ids nor that of the ranking.
+    ids = 100 + random.permutation(n)
+    inputs = random.integers(0, 256, size=(n, 8, 6, 1), dtype=np.uint8)
     return report.Report(
-        heading="<i>data</i>/set.csv, uniform flip, seed 3",
-        summary="examples are reweighted",
-        noise="uniform flip of 0.4 of the labels",
-        trainings={method: _training(method, NASTY) for method in ("plain", "l2rw")},
-        settings=["--dataset=<i>data</i>/set.csv", "--seed=3"],
-        batch_size=50,
-        inputs=random.integers(0, 256, size=(n, 8, 6, 1), dtype=np.uint8),
+        results=_results(NASTY),
+        metrics=_metrics(),
+        settings={"dataset": "<i>data</i>/set.csv", "batch_size": "50", "seed": "3"},
+        examples=quality.ranked(
+            {
+                "id": ids,
+                "given_label": given,
+                "true_label": true,
+                "suggested_label": true,
+                "given_probability": score,
+                "label_quality": score,
+                "mean_weight": np.where(given == true, 0.03, 0.0004),
+            }
+        ),
+        training=Examples(inputs, given, true, ids),
         feature_names=(),
-        examples={
-            "id": 100 + np.arange(n),
-            "given_label": given,
-            "true_label": true,
-            "suggested_label": true,
-            "given_probability": quality,
-            "label_quality": quality,
-            "mean_weight": np.where(given == true, 0.03, 0.0004),
-        },
     )
+
+
+def _page(run):
+    with pictures.style():
+        return report.page(run)
 
 
 @pytest.fixture(scope="module")
 def page(usual):
-    return report.page(usual)
+    return _page(usual)
 
 
 def _without(run, *columns):
@@ -143,33 +143,36 @@ def _without(run, *columns):
 
 def _plain(run):
     return dataclasses.replace(
-        _without(run, "mean_weight"), trainings={"plain": run.trainings["plain"]}
+        _without(run, "mean_weight"),
+        results=_results(NASTY, ["plain"]),
+        metrics=_metrics(["plain"]),
     )
 
 
+def _with_inputs(run, inputs, **changes):
+    return dataclasses.replace(run, training=dataclasses.replace(run.training, x=inputs), **changes)
+
+
 def _table_of_unknown_truth(run):
-    results = {"wrong_label_share": None, "chosen_by_validation": None, "requested_dataset": "x"}
-    trainings = {
-        method: dataclasses.replace(training, results=training.results | results)
-        for method, training in run.trainings.items()
-    }
-    return dataclasses.replace(
+    unknown = {"wrong_label_share": None, "chosen_by_validation": None, "requested_dataset": "x"}
+    return _with_inputs(
         _without(run, "true_label"),
-        trainings=trainings,
-        inputs=np.random.default_rng(1).normal(size=(40, 33)).astype(np.float32),
+        np.random.default_rng(1).normal(size=(40, 33)).astype(np.float32),
+        results=_results(NASTY, **unknown),
         feature_names=[f"<u>{number}</u>" for number in range(33)],
     )
 
 
 def _photographs_without_suspects(run):
     inputs = np.random.default_rng(1).integers(0, 256, size=(40, 150, 100, 3), dtype=np.uint8)
-    examples = {**run.examples, "label_quality": np.full(40, 0.9)}
-    return dataclasses.replace(run, inputs=inputs, examples=examples)
+    return _with_inputs(run, inputs, examples={**run.examples, "label_quality": np.full(40, 0.9)})
 
 
 def _many_classes(run):
     names = [*NASTY, *(f"class {number}" for number in range(3, 40))]
-    return dataclasses.replace(run, trainings={"l2rw": _training("l2rw", names, epochs=1)})
+    return dataclasses.replace(
+        run, results=_results(names, ["l2rw"]), metrics=_metrics(["l2rw"], epochs=1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,12 +180,12 @@ def _many_classes(run):
 )
 def test_every_page_is_whole(usual, change):
     run = change(usual)
-    _check_page(run, report.page(run))
+    _check_page(run, _page(run))
 
 
 def test_the_usual_page_is_whole_and_always_the_same(usual, page):
     _check_page(usual, page)
-    assert page == report.page(usual)
+    assert page == _page(usual)
 
 
 def _check_page(run, page):
@@ -193,7 +196,7 @@ def _check_page(run, page):
     _check_pictures(parsed)
     # What came from the data is text; nothing of it became a tag.
     assert not {"b", "i", "u", "script"} & set(parsed.tags)
-    names = run.class_names
+    names = run.results.class_names
     for name in (*names[:3], "<i>data</i>/set.csv, uniform flip, seed 3"):
         assert name in parsed.text
     if run.feature_names:
@@ -236,27 +239,26 @@ def _alt(page, start):
 
 
 def test_the_first_screen_tells_what_came_out(page):
-    words = Parsed(page).words.replace("\N{NO-BREAK SPACE}", " ")
-    assert "60.0 % of the test images right, 60.0 % with plain training" in words
+    words = Parsed(page).words
+    assert "60.0% of the test images right, 60.0% with plain training" in words
     assert "12 of the 40 labels are suspected to be wrong; 10 of these really are" in words
     assert "uniform flip of 0.4 of the labels" in words
 
 
 def test_alt_texts_have_the_figures_of_the_pictures(usual, page):
     accuracy = _alt(page, "Accuracy over the epochs")
-    assert "reweighted, test: 20.0 % after the first epoch, 60.0 % at best" in accuracy
-    assert "75.0 % are right" in accuracy
+    assert "reweighted, test: 20.0% after the first epoch, 60.0% at best" in accuracy
+    assert "75.0% are right" in accuracy
     weights = _alt(page, "Distribution")
     assert "30 right labels: mean weight 1.20" in weights
-    assert "10 wrong labels: mean weight 0.02, median 0.02, 100 % below 0.05" in weights
+    assert "10 wrong labels: mean weight 0.02, median 0.02, 100.0% below 0.05" in weights
     assert "of batches of 50: 21.0 in the first epoch" in _alt(page, "Effective batch size")
-    given = np.bincount(usual.examples["given_label"])
-    suspected = np.bincount(usual.examples["given_label"][:12])
-    wrong = np.bincount(usual.examples["given_label"][:10])
+    given = np.bincount(usual.training.y)
+    suspected, wrong = np.bincount(usual.training.y[:12]), np.bincount(usual.training.y[:10])
     assert f"<b>bold</b>: {suspected[0]} of {given[0]} suspected, {wrong[0]} really wrong" in _alt(
         page, "Suspected labels"
     )
-    confusion = usual.trainings["l2rw"].confusion
+    confusion = np.array(usual.results.test_confusion)
     right = sum(confusion[label][label] for label in range(3))
     assert f"{right} of {confusion.sum()} test examples right" in _alt(
         page, "Confusion matrix, rew"
@@ -276,7 +278,7 @@ def test_the_ranking_is_scored_as_defined(usual, page):
     ]
     assert f"average precision {np.mean(precisions):.3f}" in alt
     assert f"area under the ROC curve {np.mean(pairs):.3f}" in alt
-    assert "recall 100.0 %, precision 83.3 %" in alt
+    assert "recall 100.0%, precision 83.3%" in alt
 
 
 def test_the_gallery_shows_the_worst_examples_of_each_class_first(usual, page):
@@ -290,12 +292,13 @@ def test_the_gallery_shows_the_worst_examples_of_each_class_first(usual, page):
         of_class = np.flatnonzero(usual.examples["given_label"] == label)
         worst = sorted(of_class, key=lambda i: usual.examples["label_quality"][i])
         most = max(3, int(usual.suspected[of_class].sum()))
-        expected += [(100 + int(i), name) for i in worst[:most]]
+        expected += [(int(usual.examples["id"][i]), name) for i in worst[:most]]
     assert shown == expected
     pictures = [p for p in Parsed(page).pictures if p["alt"].startswith("Training example")]
     _, content = _content(pictures[0])
     pixels = np.asarray(Image.open(io.BytesIO(content)))
-    np.testing.assert_array_equal(pixels, usual.inputs[expected[0][0] - 100, ..., 0])
+    (row,) = np.flatnonzero(usual.training.ids == expected[0][0])
+    np.testing.assert_array_equal(pixels, usual.training.x[row, ..., 0])
 
 
 def test_names_of_classes_are_letters_in_the_pictures(page):

@@ -32,7 +32,7 @@ def test_nobody_watching_gets_a_few_whole_lines(epochs):
     assert "\r" not in shown and "\033" not in shown
     assert len(lines) <= 25 and len(lines) >= min(epochs, 12)
     assert f" {epochs}/{epochs} " in lines[-1]
-    assert "test  80.0 %" in lines[-1]
+    assert "test  80.0%" in lines[-1]
 
 
 def test_a_terminal_gets_a_line_an_epoch():
@@ -58,7 +58,7 @@ def test_held_out_accuracy_is_shown_where_there_is_one():
     display.set_params({"epochs": 1})
     display.on_epoch_begin(0)
     display.show({**ROW, "epoch": 1, "val_accuracy": 0.123})
-    assert "held-out  12.3 %" in stream.getvalue()
+    assert "held-out  12.3%" in stream.getvalue()
 
 
 def test_a_training_that_was_resumed_within_an_epoch_counts_all_of_it():

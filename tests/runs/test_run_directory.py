@@ -58,14 +58,22 @@ def test_a_failed_write_leaves_what_was_there(directory):
     assert [file.name for file in directory.path.iterdir()] == ["notes.txt"]
 
 
-def test_tables_keep_every_digit_and_their_columns(directory):
-    rows = [{"a": 0.1 + 0.2, "b": "x, y"}, {"b": 'say "z"', "c": 1e-300}]
+def test_tables_keep_every_digit(directory):
+    rows = [[None, "x, y", 0.1 + 0.2], [1e-300, 'say "z"', None]]
     path = directory.write_table("table.csv", ["c", "b", "a"], rows)
     with path.open(encoding="utf-8", newline="") as file:
-        read = list(csv.DictReader(file))
-    assert list(read[0]) == ["c", "b", "a"]
-    assert float(read[0]["a"]) == 0.1 + 0.2 and float(read[1]["c"]) == 1e-300
-    assert (read[0]["b"], read[1]["b"], read[1]["a"]) == ("x, y", 'say "z"', "")
+        first, second = csv.DictReader(file)
+    assert list(first) == ["c", "b", "a"]
+    assert float(first["a"]) == 0.1 + 0.2 and float(second["c"]) == 1e-300
+    assert (first["b"], second["b"], first["c"], second["a"]) == ("x, y", 'say "z"', "", "")
+
+
+def test_lists_of_numbers_stand_on_one_line(directory):
+    content = {"matrix": [[1, 2], [3, -4.5e-7]], "names": ["[ 1,  2 ]", "3"], "none": []}
+    text = directory.write_json("content.json", content).read_text(encoding="utf-8")
+    assert json.loads(text) == content
+    lines = [line.strip() for line in text.splitlines()]
+    assert "[1, 2]," in lines and "[3, -4.5e-07]" in lines
 
 
 def test_numbers_that_are_not_finite_are_null(directory):

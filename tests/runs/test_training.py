@@ -12,7 +12,7 @@ from l2rw_tf.data import pipeline, prepared_data
 from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.runs import phases, training
 from l2rw_tf.runs.config import RunConfig
-from l2rw_tf.runs.epoch_record import COLUMNS
+from l2rw_tf.runs.tables import METRICS
 
 SETTINGS = RunConfig(
     noise_type="background",
@@ -101,7 +101,7 @@ def test_the_rows_are_those_of_the_trained_network(blobs, method):
     assert [round(row["learning_rate"], 6) for row in trained.epochs] == [0.1, 0.1, 0.05]
     weighting = {"clean_loss", "effective_batch_size", "zero_weight_share"}
     missing = weighting if method == "plain" else set()
-    assert set(trained.epochs[-1]) == set(COLUMNS) - missing
+    assert set(trained.epochs[-1]) == set(METRICS) - missing
 
     data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
     for prefix, part in (("test", data.splits.test), ("val", data.splits.validation)):

@@ -4,6 +4,7 @@ import pytest
 
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.runs import words
+from tests import made_up
 
 
 def test_the_banner_names_both_data_sets_and_the_reason():
@@ -15,20 +16,14 @@ def test_the_banner_names_both_data_sets_and_the_reason():
 
 def test_the_closing_table_is_aligned():
     results = [
-        {
-            "method": method,
-            "test_accuracy": accuracy,
-            "test_loss": 1.5,
-            "train_seconds": 12.34,
-            "step_seconds": 0.0123,
-        }
+        made_up.run_results(method=method, test_accuracy=accuracy)
         for method, accuracy in (("plain", 0.6), ("l2rw", 0.96944))
     ]
     table = words.closing_table(results, {"plain": "plain", "l2rw": "reweighted"})
     lines = table.splitlines()
     assert len({len(line) for line in lines}) == 1
-    assert lines[1].split() == ["plain", "60.0", "%", "1.5000", "12.3", "s", "12.3", "ms"]
-    assert lines[2].startswith("reweighted") and "96.9 %" in lines[2]
+    assert lines[1].split() == ["plain", "60.0%", "1.2500", "12.3", "s", "12.3", "ms"]
+    assert lines[2].startswith("reweighted") and "96.9%" in lines[2]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +33,7 @@ def test_the_closing_table_is_aligned():
         (
             {"noise_type": "pair", "noise_ratio": 0.4},
             0.36,
-            "pair flip of 0.4 of the labels (36.0 % wrong)",
+            "pair flip of 0.4 of the labels (36.0% wrong)",
         ),
     ],
 )

@@ -1,69 +1,15 @@
-"""The figures of a run."""
+"""The figure of a comparison."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-    from l2rw_tf.comparison.plan import Plan
-    from l2rw_tf.comparison.table import Row
-
-# Of the palette by Okabe and Ito, told apart without colour vision by the line styles as well.
-_STYLES = {
-    "l2rw": {"color": "#0072B2", "linestyle": "-"},
-    "plain": {"color": "#D55E00", "linestyle": "--"},
-}
-_OTHER_STYLE = {"color": "#009E73", "linestyle": "-."}
-
-
-def accuracy_curves(
-    curves: Mapping[str, Sequence[Mapping[str, Any]]], titles: Mapping[str, str], title: str
-) -> Figure:
-    """Draws test accuracy over the epochs.
-
-    Args:
-        curves: For each method its rows of metrics.csv.
-        titles: What each method is called.
-        title: The figure's title: data, noise, seed.
-
-    Returns:
-        The figure; nothing of matplotlib's global state is touched.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
-
-    figure = Figure(figsize=(7, 4.2), dpi=144, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for method, rows in curves.items():
-        epochs = [row["epoch"] for row in rows]
-        accuracies = [100 * row["test_accuracy"] for row in rows]
-        axes.plot(
-            epochs,
-            accuracies,
-            label=f"{titles[method]}: {accuracies[-1]:.1f} % at the end",
-            linewidth=2,
-            marker="o" if len(rows) == 1 else None,
-            **_STYLES.get(method, _OTHER_STYLE),
-        )
-    axes.set_title(title, fontsize=11)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("test accuracy")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
-    axes.set_ylim(0, 101)
-    axes.grid(color="0.88", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=True, framealpha=0.95, edgecolor="none")
-    return figure
-
+from l2rw_tf.comparison.plan import Plan
+from l2rw_tf.comparison.table import Row
 
 # Okabe and Ito's palette without its yellow, which is too light for lines; with the markers and the
 # line styles no two of the first 28 look alike.
@@ -72,7 +18,7 @@ _MARKERS = ("o", "s", "^", "D")
 _LINES = ("-", "--", "-.", ":")
 
 
-def comparison(plan: Plan, rows: Sequence[Row], command: str) -> Figure:
+def figure(plan: Plan, rows: Sequence[Row], command: str) -> Figure:
     """Draws the test accuracy of methods: against the swept flag, or a line of points for each.
 
     Args:
@@ -83,36 +29,32 @@ def comparison(plan: Plan, rows: Sequence[Row], command: str) -> Figure:
     Returns:
         The figure; nothing of matplotlib's global state is touched.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     flag, values = plan.comparison.swept
     variants = [
         name for name in plan.comparison.methods if any(r.cell.variant == name for r in rows)
     ]
     below = "\n".join(textwrap.wrap(command, 110, break_on_hyphens=False))
     height = 4.6 if flag else 1.8 + 0.34 * len(variants)
-    figure = Figure(figsize=(8, height + 0.14 * len(below.splitlines())), dpi=144)
-    figure.set_layout_engine("constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    size = (8, height + 0.14 * len(below.splitlines()))
+    drawn = Figure(figsize=size, dpi=144, layout="constrained")
+    axes = drawn.add_subplot()
     if flag:
         _draw_sweep(axes, variants, values, rows)
         axes.set_xlabel(flag.replace("_", " "))
         axes.set_ylabel("test accuracy (mean ± standard deviation)")
-        axes.yaxis.set_major_formatter("{x:g} %")
-        figure.legend(loc="outside right upper", frameon=False)
+        axes.yaxis.set_major_formatter("{x:g}%")
+        drawn.legend(loc="outside right upper", frameon=False)
     else:
         _draw_points(axes, rows)
         axes.set_xlabel("test accuracy")
-        axes.xaxis.set_major_formatter("{x:g} %")
-        figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
-    axes.set_title(_comparison_title(plan, rows), fontsize=11)
+        axes.xaxis.set_major_formatter("{x:g}%")
+        drawn.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+    axes.set_title(_title(plan, rows), fontsize=11)
     axes.grid(color="0.88", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel(below, fontsize=6, family="monospace", color="0.35", x=0.01, ha="left")
-    return figure
+    drawn.supxlabel(below, fontsize=6, family="monospace", color="0.35", x=0.01, ha="left")
+    return drawn
 
 
 def _draw_sweep(
@@ -175,15 +117,15 @@ def _draw_points(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_ylim(len(rows) - 0.4, -0.6)
 
 
-def _comparison_title(plan: Plan, rows: Sequence[Row]) -> str:
-    result = rows[0].results[0]
-    title = result["dataset"]
+def _title(plan: Plan, rows: Sequence[Row]) -> str:
+    result, swept = rows[0].first, plan.comparison.swept[0]
+    title = result.dataset
     if any(run.config.classes for run in plan.runs.values()):
-        title += f" ({', '.join(result['class_names'])})"
-    if result["noise_type"] != "none":
-        title += f", {result['noise_type']} flip"
-        if plan.comparison.swept[0] != "noise_ratio":
-            title += f" of {result['noise_ratio']:g} of the labels"
-    if result["imbalance_type"] != "none" and plan.comparison.swept[0] != "imbalance_ratio":
-        title += f", classes {result['imbalance_ratio']:g}:1"
+        title += f" ({', '.join(result.class_names)})"
+    if result.noise_type != "none":
+        title += f", {result.noise_type} flip"
+        if swept != "noise_ratio":
+            title += f" of {result.noise_ratio:g} of the labels"
+    if result.imbalance_type != "none" and swept != "imbalance_ratio":
+        title += f", classes {result.imbalance_ratio:g}:1"
     return f"{title}, {len(plan.comparison.seeds)} seeds"

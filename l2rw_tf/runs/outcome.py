@@ -1,0 +1,152 @@
+"""What a run leaves in its directory, from its finished trainings."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+
+import tensorflow as tf
+from sklearn.metrics import confusion_matrix
+
+from l2rw_tf import __version__, quality
+from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.prepared_data import PreparedData
+from l2rw_tf.runs import distribution, results, tables
+from l2rw_tf.runs.config import RunConfig
+from l2rw_tf.runs.epoch_record import Row
+from l2rw_tf.runs.example_table import class_logits, example_table
+from l2rw_tf.runs.results import ChosenEpoch, EpochResults, RunResults, TrainingResults
+from l2rw_tf.runs.resume.journal import Journal
+from l2rw_tf.runs.run_directory import RunDirectory
+from l2rw_tf.runs.training import Training
+
+_VERSIONED = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
+
+# Writes pictures and a report: from the run's directory, its results, which are not in a file yet,
+# the training examples in the order of their ids, and the names of their features.
+Report = Callable[[RunDirectory, RunResults, Examples, Sequence[str]], None]
+
+
+def write(
+    journal: Journal,
+    data: PreparedData,
+    directory: RunDirectory,
+    trainings: Mapping[str, Training],
+    heading: str,
+    report: Report | None,
+) -> RunResults:
+    """Writes what a run is made for.
+
+    Args:
+        journal: The run's settings, and how it was resumed.
+        data: What it trained on.
+        directory: Where it goes; metrics.csv is there already.
+        trainings: The finished trainings by method.
+        heading: Data, noise and seed in words.
+        report: Writes the report, if there is to be one.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    config = journal.config
+    own = trainings[config.method]
+    directory.save_network("model.keras", own.network)
+    table = quality.with_quality(example_table(data, own))
+    tables.write_examples(directory, quality.ranked(table))
+    found = {
+        method: _results(journal, data, trained, heading) for method, trained in trainings.items()
+    }
+    plain = found["plain"] if config.with_plain else None
+    run_results = RunResults(**vars(found[config.method]), plain=plain)
+    if report is not None:
+        report(directory, run_results, data.splits.train, data.source.feature_names)
+    # Last, so that a directory with results.json is a finished run.
+    results.write(directory, run_results)
+    return run_results
+
+
+def _results(
+    journal: Journal, data: PreparedData, trained: Training, heading: str
+) -> TrainingResults:
+    config = journal.config
+    final, last = trained.final, trained.epochs[-1]
+    return TrainingResults(
+        heading=heading,
+        dataset=data.source.name,
+        requested_dataset=config.dataset,
+        method=trained.method,
+        seed=config.seed,
+        test_accuracy=final["test_accuracy"],
+        test_loss=final["test_loss"],
+        validation_accuracy=final.get("val_accuracy"),
+        last_epoch=EpochResults(epoch=last["epoch"], test_accuracy=last["test_accuracy"]),
+        chosen_by_validation=_chosen(config, trained.epochs),
+        train_seconds=trained.train_seconds,
+        step_seconds=trained.step_seconds,
+        epochs=len(trained.epochs),
+        steps=trained.steps,
+        new_learning_rates=[dataclasses.asdict(one) for one in journal.new_rates],
+        skipped_steps=trained.skipped_steps,
+        network=config.network,
+        parameters=trained.network.count_params(),
+        noise_type=config.noise_type,
+        noise_ratio=config.noise_ratio,
+        wrong_label_share=data.wrong_label_share,
+        imbalance_type=config.imbalance_type,
+        imbalance_ratio=config.imbalance_ratio,
+        class_names=list(data.source.class_names),
+        training_class_counts=data.training_class_counts,
+        examples=sizes(data),
+        test_confusion=_confusion(trained, data),
+        device=device(),
+        versions={
+            "l2rw_tf": __version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _VERSIONED},
+        },
+    )
+
+
+def _chosen(config: RunConfig, epochs: Sequence[Row]) -> ChosenEpoch | None:
+    if "val_accuracy" not in epochs[-1]:
+        return None
+    best = max(epochs, key=lambda row: row["val_accuracy"])
+    return ChosenEpoch(
+        epoch=best["epoch"],
+        validation_accuracy=best["val_accuracy"],
+        test_accuracy=best["test_accuracy"],
+        validation_labels="corrupted" if config.noise_type != "none" else "as given",
+    )
+
+
+def _confusion(trained: Training, data: PreparedData) -> list[list[int]]:
+    test = data.splits.test
+    predicted = class_logits(trained.network, test, data.preprocessing).argmax(axis=1)
+    return confusion_matrix(test.y, predicted, labels=range(data.source.num_classes)).tolist()
+
+
+def sizes(data: PreparedData) -> dict[str, int]:
+    """Returns the number of examples of each part of the data."""
+    return {
+        "training": len(data.splits.train),
+        "clean": len(data.splits.clean),
+        "validation": len(data.splits.validation),
+        "test": len(data.splits.test),
+    }
+
+
+def device() -> str:
+    """Returns what the run computes on, in words."""
+    replicas = distribution.in_words()
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return f"{replicas}GPU: {details.get('device_name', gpus[0].name)}"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{replicas}CPU: {cores} cores"

@@ -1,0 +1,166 @@
+"""results.json: what came out of a run, with its one writer and its one reader."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from l2rw_tf.errors import UsageError
+from l2rw_tf.runs.run_directory import RunDirectory, damaged
+
+NAME = "results.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpochResults:
+    """The network at the end of an epoch."""
+
+    epoch: int
+    test_accuracy: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChosenEpoch:
+    """The epoch that held-out labels choose, the first of equally good ones.
+
+    Attributes:
+        epoch: Counted from 1.
+        validation_accuracy: On the held-out labels.
+        test_accuracy: At its end.
+        validation_labels: "corrupted" like those trained on, or "as given".
+    """
+
+    epoch: int
+    validation_accuracy: float
+    test_accuracy: float
+    validation_labels: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingResults:
+    """One training of a run. Each field is a key of results.json.
+
+    Attributes:
+        dataset: What was trained on.
+        requested_dataset: What --dataset asked for.
+        method, seed, network, noise_type, noise_ratio, imbalance_type, imbalance_ratio: The flags.
+        test_accuracy, test_loss: Of the network as it was saved; the loss is the cross-entropy.
+        validation_accuracy: The same network's on the held-out labels, or None if there are none.
+        last_epoch: The network when training ended.
+        chosen_by_validation: The epoch that held-out labels choose, or None if there are none.
+        train_seconds: Time spent on training steps.
+        step_seconds: Median time of a step.
+        epochs, steps: Of all phases.
+        skipped_steps: Steps dropped because they met NaN or infinity.
+        parameters: Number of the network's parameters.
+        wrong_label_share: The fraction of training labels that are wrong, or None if unknown.
+        class_names: By label.
+        training_class_counts: Training examples by given label.
+        examples: Number of examples by part: training, clean, validation, test.
+        device, versions: What it was trained on and with.
+        new_learning_rates: Of --resume_learning_rate: method, step after which, and rate.
+        heading: Data, noise and seed in words.
+        test_confusion: Test examples by true (rows) and predicted class.
+    """
+
+    dataset: str
+    requested_dataset: str
+    method: str
+    seed: int
+    test_accuracy: float
+    test_loss: float
+    validation_accuracy: float | None
+    last_epoch: EpochResults
+    chosen_by_validation: ChosenEpoch | None
+    train_seconds: float
+    step_seconds: float
+    epochs: int
+    steps: int
+    skipped_steps: int
+    network: str
+    parameters: int
+    noise_type: str
+    noise_ratio: float
+    wrong_label_share: float | None
+    imbalance_type: str
+    imbalance_ratio: float
+    class_names: list[str]
+    training_class_counts: list[int]
+    examples: dict[str, int]
+    device: str
+    versions: dict[str, str]
+    # Runs of earlier versions lack these.
+    new_learning_rates: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    heading: str = ""
+    test_confusion: list[list[int]] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunResults(TrainingResults):
+    """A run: the results of its method and, with --with_plain, of plain training."""
+
+    plain: TrainingResults | None = None
+
+    @property
+    def trainings(self) -> dict[str, TrainingResults]:
+        """The results by method, the run's own last."""
+        return {one.method: one for one in (self.plain, self) if one is not None}
+
+
+# The classes of what is an object in the file.
+_OBJECTS = {
+    "last_epoch": EpochResults,
+    "chosen_by_validation": ChosenEpoch,
+    "plain": TrainingResults,
+}
+
+
+def write(directory: RunDirectory, results: RunResults) -> None:
+    """Writes results.json."""
+    content = dataclasses.asdict(results)
+    if results.plain is None:
+        del content["plain"]
+    directory.write_json(NAME, content)
+
+
+def read(directory: Path | str) -> RunResults:
+    """Reads results.json.
+
+    Args:
+        directory: The directory of a finished run.
+
+    Raises:
+        UsageError: If it is none, or the file is damaged or of another version.
+    """
+    path = Path(directory) / NAME
+    try:
+        return _parsed(RunResults, json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if path.parent.is_dir():
+            reason = "holds no finished run: there is no results.json in it."
+        else:
+            reason = "is not a directory: name one that a run filled."
+        raise UsageError(f"run_dir={directory} {reason}") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise damaged(path, "it is not what a run of this version writes") from error
+
+
+def _parsed(kind: type, content: Mapping[str, Any]) -> Any:
+    """Makes a dataclass from a JSON object; keys that it does not know are left out."""
+    values = {
+        field.name: content[field.name]
+        for field in dataclasses.fields(kind)
+        if field.name in content
+    }
+    for name in _OBJECTS.keys() & values.keys():
+        if values[name] is not None:
+            values[name] = _parsed(_OBJECTS[name], values[name])
+    return kind(**values)
+
+
+def percent(fraction: float) -> str:
+    """Returns a fraction in percent, as the programs print it: 98.1%."""
+    return f"{fraction:.1%}"

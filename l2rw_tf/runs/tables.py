@@ -1,0 +1,156 @@
+"""metrics.csv and examples.csv: their columns, and the one writer and the one reader of each."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l2rw_tf.runs.run_directory import RunDirectory, damaged
+
+# A row per epoch. Losses of held-out and test data are the cross-entropy alone; the training loss
+# is what was minimized: reweighted if the method reweights, and with the weight decay.
+METRICS = {
+    "method": str,
+    "epoch": int,
+    "phase": str,
+    "step": int,
+    "learning_rate": float,
+    "loss": float,
+    "accuracy": float,
+    "clean_loss": float,
+    "effective_batch_size": float,
+    "zero_weight_share": float,
+    "val_loss": float,
+    "val_accuracy": float,
+    "test_loss": float,
+    "test_accuracy": float,
+    "seconds": float,
+}
+
+# What a method that weights examples has found out about each, `ReweightingModel.example_record`.
+RECORD = {
+    "times_seen": np.int64,
+    "mean_weight": np.float32,
+    "mean_u": np.float32,
+    "mean_loss": np.float32,
+    "positive_share": np.float32,
+    "last_weight": np.float32,
+    "last_u": np.float32,
+    "smoothed_u": np.float32,
+    "likeness": np.float32,
+}
+# A row per training example, the most suspicious label first.
+EXAMPLES = {
+    "id": np.int64,
+    "given_label": np.int64,
+    "true_label": np.int64,
+    **RECORD,
+    "suggested_label": np.int64,
+    "given_probability": np.float32,
+    "suggested_probability": np.float32,
+    "label_quality": np.float64,
+}
+# Every run has these.
+_EXAMPLES_OF_ALL = ("id", "given_label", "suggested_label", "given_probability")
+
+
+def write_metrics(directory: RunDirectory, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes metrics.csv; a column that a row lacks is empty there."""
+    cells = ([row.get(name) for name in METRICS] for row in rows)
+    directory.write_table("metrics.csv", list(METRICS), cells)
+
+
+def read_metrics(directory: Path) -> list[dict[str, Any]]:
+    """Reads metrics.csv.
+
+    Args:
+        directory: The run's directory.
+
+    Returns:
+        A row per epoch, with the columns of `METRICS` that it has.
+
+    Raises:
+        UsageError: If the file is damaged, with the line.
+    """
+    columns = _read(directory / "metrics.csv", METRICS, ("method", "epoch", "test_accuracy"))
+    rows = zip(*columns.values(), strict=True)
+    return [
+        {name: cell for name, cell in zip(columns, row, strict=True) if cell is not None}
+        for row in rows
+    ]
+
+
+def write_examples(directory: RunDirectory, table: Mapping[str, np.ndarray]) -> None:
+    """Writes examples.csv.
+
+    Args:
+        directory: The run's directory.
+        table: Some of the columns of `EXAMPLES`, each (n,); NaN is an empty cell.
+    """
+    columns = sorted(table, key=list(EXAMPLES).index)
+    cells = [_cells(np.asarray(table[name], EXAMPLES[name])) for name in columns]
+    directory.write_table("examples.csv", columns, zip(*cells, strict=True))
+
+
+def _cells(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind != "f":
+        return values
+    # As text, a float32 has the fewest digits that give it back.
+    cells = values.astype(str)
+    cells[cells == "nan"] = ""
+    return cells
+
+
+def read_examples(directory: Path, num_classes: int) -> dict[str, np.ndarray]:
+    """Reads examples.csv.
+
+    Args:
+        directory: The run's directory.
+        num_classes: Of the data.
+
+    Returns:
+        The columns of `EXAMPLES` that the file has, each (n,), NaN where a cell is empty.
+
+    Raises:
+        UsageError: If the file is damaged, with the line, or was written by another version.
+    """
+    path = directory / "examples.csv"
+    columns = _read(path, EXAMPLES, _EXAMPLES_OF_ALL)
+    table = {name: np.array(values, EXAMPLES[name]) for name, values in columns.items()}
+    for name in ("given_label", "suggested_label", "true_label"):
+        labels = table.get(name, np.array([], np.int64))
+        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+            raise damaged(path, f"column {name} holds labels outside of the {num_classes} classes")
+    return table
+
+
+def _read(
+    path: Path, kinds: Mapping[str, Callable[[str], Any]], needed: Sequence[str]
+) -> dict[str, list[Any]]:
+    """Returns the known columns of a CSV file, with None for empty cells that may be empty."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+    except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or "it is not a table"
+        raise damaged(path, f"{reason[0].lower()}{reason[1:]}") from error
+    for name in needed:
+        if name not in header:
+            raise damaged(path, f"it has no column {name}")
+    columns: dict[str, list[Any]] = {name: [] for name in header if name in kinds}
+    for line, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise damaged(path, f"line {line} has {len(row)} of {len(header)} cells")
+        for name, cell in zip(header, row, strict=True):
+            if name not in kinds:
+                continue
+            optional = kinds[name] not in (str, int, np.int64)
+            try:
+                columns[name].append(None if optional and not cell else kinds[name](cell))
+            except (ValueError, OverflowError) as error:
+                raise damaged(path, f"line {line} has {cell!r} in column {name}") from error
+    return columns

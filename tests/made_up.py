@@ -1,0 +1,52 @@
+"""Results that no training gave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from l2rw_tf.runs.results import ChosenEpoch, EpochResults, RunResults
+
+
+def run_results(**changes: Any) -> RunResults:
+    """Returns the results of a run; fields that are not given have values of their own."""
+    fields = {
+        "dataset": "digits",
+        "requested_dataset": "digits",
+        "method": "l2rw",
+        "seed": 3,
+        "test_accuracy": 0.6,
+        "test_loss": 1.25,
+        "validation_accuracy": 0.5,
+        "last_epoch": EpochResults(epoch=3, test_accuracy=0.6),
+        "chosen_by_validation": chosen_epoch(0.4),
+        "train_seconds": 12.34,
+        "step_seconds": 0.0123,
+        "epochs": 3,
+        "steps": 1200,
+        "skipped_steps": 0,
+        "network": "mlp",
+        "parameters": 12345,
+        "noise_type": "background",
+        "noise_ratio": 0.4,
+        "wrong_label_share": 0.25,
+        "imbalance_type": "none",
+        "imbalance_ratio": 1.0,
+        "class_names": ["cat", "dog"],
+        "training_class_counts": [25, 15],
+        "examples": {"training": 40, "clean": 6, "validation": 5, "test": 30},
+        "device": "CPU: 2 cores",
+        "versions": {"keras": "3"},
+        "heading": "digits, background flip of 0.4 of the labels, seed 3",
+        "test_confusion": [[14, 2], [10, 4]],
+    }
+    return RunResults(**(fields | changes))
+
+
+def chosen_epoch(test_accuracy: float) -> ChosenEpoch:
+    """Returns an epoch that held-out labels chose."""
+    return ChosenEpoch(
+        epoch=2,
+        validation_accuracy=0.55,
+        test_accuracy=test_accuracy,
+        validation_labels="corrupted",
+    )
