@@ -7,8 +7,6 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import l2rw_tf
 
 ROOT = Path(__file__).parents[1]
@@ -126,13 +124,11 @@ def test_private_keras_is_in_one_file():
     assert not offenders, "\n".join(offenders)
 
 
-@pytest.mark.xfail(reason="data, methods and runs still know each other")
 def test_no_circle():
     found = circles(arrows())
     assert not found, found
 
 
-@pytest.mark.xfail(reason="data, methods and runs still know each other")
 def test_no_circle_of_rooms():
     graph = {room_of(module): set() for module in arrows()}
     for module, others in arrows().items():
@@ -141,7 +137,6 @@ def test_no_circle_of_rooms():
     assert not found, found
 
 
-@pytest.mark.xfail(reason="data, methods and runs still know each other")
 def test_no_arrow_up():
     floor_of = {room: number for number, floor in enumerate(FLOORS) for room in floor}
     unknown = {room_of(module) for module in arrows()} - set(floor_of)
@@ -155,14 +150,12 @@ def test_no_arrow_up():
     assert not up, "\n".join(up)
 
 
-@pytest.mark.xfail(reason="some files are still to be split")
 def test_no_long_file():
     lines = {path: len((ROOT / path).read_text("utf-8").splitlines()) for path in trees()}
     long = {path: number for path, number in lines.items() if number > LINES_OF_A_FILE}
     assert not long, long
 
 
-@pytest.mark.xfail(reason="some functions are still to be split")
 def test_no_long_function():
     long = [
         f"{path}:{function.lineno} {function.name}: {length(function)}"

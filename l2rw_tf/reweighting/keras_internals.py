@@ -47,34 +47,6 @@ from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from l2rw_tf.reweighting.replicas import is_multi_worker
 
-__all__ = [
-    "ArrayDataAdapter",
-    "CompileLoss",
-    "DataAdapter",
-    "DistributedFit",
-    "DistributedFunctional",
-    "ResourceVariable",
-    "array_slicing",
-    "arrays_of_adapter",
-    "can_convert_arrays",
-    "class_weight_to_sample_weights",
-    "examples_of_adapter",
-    "flatten_layers",
-    "get_data_adapter",
-    "get_loss",
-    "global_seed_generator",
-    "log_loss",
-    "logs_of_step",
-    "losses_by_output",
-    "make_class_weight_map_fn",
-    "make_default_seed",
-    "mask_of",
-    "operation_and_inputs",
-    "resumed_epoch",
-    "strategy_of",
-    "train_validation_split",
-]
-
 
 class DistributedFit:
     """A mixin of `keras.Model`, whose `fit` and `evaluate` then go under any strategy.

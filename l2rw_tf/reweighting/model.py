@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import keras
@@ -13,31 +12,26 @@ from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting import preflight
 from l2rw_tf.reweighting import weighting as weightings
 from l2rw_tf.reweighting.explain import sparse_label_error
-from l2rw_tf.reweighting.feeding import checks
-from l2rw_tf.reweighting.feeding.batches import ROWS, TRAINING, pair_batches, single_pair
 from l2rw_tf.reweighting.feeding.shards import split_batch
 from l2rw_tf.reweighting.keras_internals import (
     logs_of_step,
-    resumed_epoch,
-    strategy_of,
     train_validation_split,
 )
 from l2rw_tf.reweighting.losses import ExampleLosses
 from l2rw_tf.reweighting.meta_gradient import get_estimator
 from l2rw_tf.reweighting.monitor import STEP_MEANS, FaultWatch
 from l2rw_tf.reweighting.passes import RandomStates
+from l2rw_tf.reweighting.preflight import CheckedModel
 from l2rw_tf.reweighting.record import Record
-from l2rw_tf.reweighting.step import ReweightedStep
 from l2rw_tf.reweighting.variables import (
     MetaVariables,
     check_meta_variables,
-    select_meta_variables,
 )
 from l2rw_tf.reweighting.weighting.weighting import Weighting
 
 
 @keras.saving.register_keras_serializable(package="l2rw_tf")
-class ReweightingModel(ReweightedStep):
+class ReweightingModel(CheckedModel):
     """A network that learns which of its training examples to trust (Algorithm 1 of the paper).
 
     At every step each training example is weighted by how well its gradient agrees with the
@@ -207,36 +201,19 @@ class ReweightingModel(ReweightedStep):
             (x, y, sample_weight), validation_data = train_validation_split(
                 (x, y, sample_weight), validation_split=validation_split
             )
-        if self.weighting.needs_rows and checks.is_arrays(x):
-            track_examples = track_examples or True
-        track_examples = checks.tracked_examples(track_examples, x)
-        batches = pair_batches(
-            x,
-            y,
-            sample_weight,
+        batches = self._joined_batches(
+            (x, y, sample_weight),
             clean_data,
+            track_examples,
+            initial_epoch,
             batch_size=batch_size,
             clean_batch_size=clean_batch_size,
             steps_per_epoch=steps_per_epoch,
             shuffle=shuffle,
             class_weight=class_weight,
-            track_examples=track_examples,
-            takes_text=preflight.takes_text(self.network),
-            strategy=self.distribute_strategy,
-            # BackupAndRestore sets the first of the two when training begins.
-            first_epoch=lambda: resumed_epoch(self) or initial_epoch,
         )
-        is_tracked = bool(track_examples or self._record.num_examples)
-        self._check_before_training(batches.element_spec, batches.labels, is_tracked)
-        if track_examples:
-            data = checks.fingerprint(x, y)
-            states = (self._record, self.weighting)
-            if any([state.open_for(track_examples, data) for state in states]):
-                # The step that was traced before writes to other tables, or to none.
-                self.train_function = None
-        self._random_states.are_resumed = True
         try:
-            with self._steps_logged():
+            with self._steps_logged(), self._random_states.resumed():
                 history = super().fit(
                     x=batches,
                     epochs=epochs,
@@ -252,8 +229,6 @@ class ReweightingModel(ReweightedStep):
                 )
         except tf.errors.InvalidArgumentError as error:
             raise sparse_label_error(error) or error from None
-        finally:
-            self._random_states.are_resumed = False
         self._look_for_faults()
         return history
 
@@ -352,46 +327,3 @@ class ReweightingModel(ReweightedStep):
         }
         serialize = keras.saving.serialize_keras_object
         return super().get_config() | {name: serialize(part) for name, part in parts.items()}
-
-    @property
-    def builds_itself(self) -> bool:
-        """Whether `fit` has built everything; Keras would take a batch of the data for it."""
-        return bool(self._checked_kind)
-
-    def _strategy_scope(self) -> contextlib.AbstractContextManager:
-        strategy = strategy_of(self)
-        return contextlib.nullcontext() if strategy is None else strategy.scope()
-
-    def _require_compiled(self, method: str) -> None:
-        if not self.compiled:
-            raise UsageError(
-                f"Call model.compile(optimizer=..., loss=...) before model.{method}(...)."
-            )
-
-    def _check_before_training(
-        self, spec: Any, labels: dict[str, Any], is_tracked: bool = False
-    ) -> None:
-        """What can be known to be wrong before the first step: network, loss and labels."""
-        if self.weighting.needs_rows:
-            preflight.check_rows(self.weighting.name, ROWS in spec and is_tracked)
-        if self._checked_kind != str(spec):
-            inputs, outputs, _ = keras.utils.unpack_x_y_sample_weight(spec[TRAINING])
-            # Under a strategy all variables have to be there before a step.
-            with self._strategy_scope():
-                self._build_network(inputs)
-                self.built = True
-                preflight.check_scope(self.distribute_strategy, self.network, self.optimizer)
-                if strategy_of(self) is not None:
-                    self.build_from(spec[TRAINING])
-            select_meta_variables(self.network, self._meta_variables)
-            preflight.trace_losses(self.network, self._example_losses, inputs, outputs)
-            self._checked_kind = str(spec)
-        for what, values in labels.items():
-            if values is not None:
-                self._example_losses.check_labels(values, what)
-
-    def _checked_pair(self, *data: Any) -> dict[str, Any]:
-        pair, labels = single_pair(*data, takes_text=preflight.takes_text(self.network))
-        spec = keras.tree.map_structure(tf.type_spec_from_value, pair)
-        self._check_before_training(spec, labels)
-        return pair

@@ -1,16 +1,28 @@
-"""What can be known to be wrong with a network and its loss before the first step."""
+"""What can be known to be wrong with data, network and loss before the first step."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
+from l2rw_tf.reweighting.feeding import checks
+from l2rw_tf.reweighting.feeding.batches import (
+    ROWS,
+    TRAINING,
+    PairedBatches,
+    pair_batches,
+    single_pair,
+)
+from l2rw_tf.reweighting.keras_internals import resumed_epoch, strategy_of
 from l2rw_tf.reweighting.losses import ExampleLosses
 from l2rw_tf.reweighting.passes import observed_call
 from l2rw_tf.reweighting.replicas import clips
+from l2rw_tf.reweighting.step import ReweightedStep
+from l2rw_tf.reweighting.variables import select_meta_variables
 
 # An improbable batch size, to find losses that do not return one value per example.
 _UNLIKELY_BATCH_SIZE = 10_007
@@ -133,3 +145,86 @@ def _with_unlikely_batch_size(network: keras.Model, spec: Any) -> Any:
 
 def _inputs(network: keras.Model) -> list[Any]:
     return keras.tree.flatten(getattr(network, "inputs", None) or [])
+
+
+class CheckedModel(ReweightedStep):
+    """A model that finds what is wrong with data, network and loss before the first step."""
+
+    # The kind of data that was checked last.
+    _checked_kind = ""
+
+    @property
+    def builds_itself(self) -> bool:
+        """Whether `fit` has built everything; Keras would take a batch of the data for it."""
+        return bool(self._checked_kind)
+
+    def _strategy_scope(self) -> contextlib.AbstractContextManager:
+        strategy = strategy_of(self)
+        return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+    def _require_compiled(self, method: str) -> None:
+        if not self.compiled:
+            raise UsageError(
+                f"Call model.compile(optimizer=..., loss=...) before model.{method}(...)."
+            )
+
+    def _joined_batches(
+        self,
+        data: tuple[Any, Any, Any],
+        clean_data: Any,
+        track_examples: bool | int,
+        initial_epoch: int,
+        **options: Any,
+    ) -> PairedBatches:
+        """Joins and checks what `fit` is given, and begins the record that is asked for."""
+        x, y, _ = data
+        if self.weighting.needs_rows and checks.is_arrays(x):
+            track_examples = track_examples or True
+        track_examples = checks.tracked_examples(track_examples, x)
+        batches = pair_batches(
+            *data,
+            clean_data,
+            track_examples=track_examples,
+            takes_text=takes_text(self.network),
+            strategy=self.distribute_strategy,
+            # BackupAndRestore sets the first of the two when training begins.
+            first_epoch=lambda: resumed_epoch(self) or initial_epoch,
+            **options,
+        )
+        is_tracked = bool(track_examples or self._record.num_examples)
+        self._check_before_training(batches.element_spec, batches.labels, is_tracked)
+        if track_examples:
+            fingerprint = checks.fingerprint(x, y)
+            states = (self._record, self.weighting)
+            if any([state.open_for(track_examples, fingerprint) for state in states]):
+                # The step that was traced before writes to other tables, or to none.
+                self.train_function = None
+        return batches
+
+    def _check_before_training(
+        self, spec: Any, labels: dict[str, Any], is_tracked: bool = False
+    ) -> None:
+        """What can be known to be wrong before the first step: network, loss and labels."""
+        if self.weighting.needs_rows:
+            check_rows(self.weighting.name, ROWS in spec and is_tracked)
+        if self._checked_kind != str(spec):
+            inputs, outputs, _ = keras.utils.unpack_x_y_sample_weight(spec[TRAINING])
+            # Under a strategy all variables have to be there before a step.
+            with self._strategy_scope():
+                self._build_network(inputs)
+                self.built = True
+                check_scope(self.distribute_strategy, self.network, self.optimizer)
+                if strategy_of(self) is not None:
+                    self.build_from(spec[TRAINING])
+            select_meta_variables(self.network, self._meta_variables)
+            trace_losses(self.network, self._example_losses, inputs, outputs)
+            self._checked_kind = str(spec)
+        for what, values in labels.items():
+            if values is not None:
+                self._example_losses.check_labels(values, what)
+
+    def _checked_pair(self, *data: Any) -> dict[str, Any]:
+        pair, labels = single_pair(*data, takes_text=takes_text(self.network))
+        spec = keras.tree.map_structure(tf.type_spec_from_value, pair)
+        self._check_before_training(spec, labels)
+        return pair
