@@ -198,6 +198,7 @@ def test_fine_tuning_is_plain_training_on_the_clean_data(blobs):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_fine_tuning_goes_on_at_the_rate_that_training_ended_with(blobs):
     tuned = _train("plain", finetune_steps=2, finetune_learning_rate=None)
     assert tuned.final["learning_rate"] == pytest.approx(0.01)
@@ -206,6 +207,7 @@ def test_fine_tuning_goes_on_at_the_rate_that_training_ended_with(blobs):
 STOPPED = {"epochs": 8, "learning_rate": 0.3, "lr_decay_epochs": (), "seed": 2}
 
 
+@pytest.mark.slow
 def test_early_stopping_goes_back_to_the_epoch_that_held_out_labels_prefer(blobs):
     stopped = _train("plain", early_stopping=True, **STOPPED)
     best = int(np.argmax([row["val_accuracy"] for row in stopped.epochs]))
@@ -216,6 +218,7 @@ def test_early_stopping_goes_back_to_the_epoch_that_held_out_labels_prefer(blobs
     assert all(np.array_equal(one, other) for one, other in weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["l2rw", "s_model"])
 def test_early_stopping_goes_back_with_the_network_alone(blobs, method):
     config = dataclasses.replace(SETTINGS, learning_rate=0.02, early_stopping=True)

@@ -245,6 +245,7 @@ def test_labels_to_be_ignored_count_as_keras_counts_them():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_ranks_examples_as_single_precision_does(policy):
     """Training runs, and Spearman's correlation of u is at least 0.98."""

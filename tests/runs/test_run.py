@@ -145,6 +145,7 @@ def _check_printed(printed, results):
     assert where == "results: runs/blobs-uniform-l2rw-seed5"
 
 
+@pytest.mark.slow
 def test_a_second_run_gets_a_directory_of_its_own(blobs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = dataclasses.replace(
@@ -211,6 +212,7 @@ def test_a_diverged_run_has_no_results(blobs, tmp_path):
     assert "config.cfg" in _files(tmp_path) and "results.json" not in _files(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_fallback_is_named_everywhere(blobs, tmp_path, monkeypatch, capsys):
     def load(dataset, **where):
         if dataset == "cifar10":
@@ -236,6 +238,7 @@ def test_the_fallback_is_named_everywhere(blobs, tmp_path, monkeypatch, capsys):
     assert (repeated.dataset, repeated.fallback_dataset) == ("blobs", "")
 
 
+@pytest.mark.slow
 def test_precision_is_set_for_the_run_alone(blobs, tmp_path):
     settings = dataclasses.replace(
         SETTINGS, dtype_policy="mixed_bfloat16", run_dir=str(tmp_path), max_steps=1

@@ -123,6 +123,7 @@ def test_reweighting_comes_out_ahead(blobs):
     assert reweighted["test_accuracy"] > 0.95 > plain["test_accuracy"] + 0.1
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_rows(blobs):
     def rows():
         return [{**row, "seconds": 0} for row in _train("l2rw").epochs]
@@ -151,6 +152,7 @@ def test_every_setting_trains(blobs, settings):
     assert trained.step_seconds > 0 and trained.train_seconds > 0
 
 
+@pytest.mark.slow
 def test_steps_per_execution_change_nothing(blobs):
     alone, together = (
         _train("l2rw", dataclasses.replace(SETTINGS, learning_rate=0.01, steps_per_execution=steps))

@@ -112,6 +112,7 @@ def test_the_head_is_taken_unless_something_else_is_given():
     assert np.abs(found[None] - found["all"]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_weighting_and_history_are_saved(tmp_path):
     (x, y), clean = data(20), tf.data.Dataset.from_tensors(data(6, seed=1))
     model = reweighting()
@@ -129,6 +130,7 @@ def test_weighting_and_history_are_saved(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_weights_saved_under_another_weighting(tmp_path):
     """The record is taken, what history knows begins anew; the other way round it is refused."""
     (x, y), clean = data(20), data(6, seed=1)

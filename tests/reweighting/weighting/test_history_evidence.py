@@ -268,6 +268,7 @@ def test_clean_reference_is_the_clean_gradient_and_the_others_alignments():
     np.testing.assert_allclose(differences.u, expected, rtol=0.02, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_noisy_labels_get_less_weight_than_from_the_paper():
     """A linear network, 40 % of the labels wrong, 20 clean examples, all meta-variables."""
     rng = np.random.default_rng(0)
