@@ -101,7 +101,6 @@ def package_with_toys(tmp_path):
 
 
 @pytest.mark.process
-@pytest.mark.xfail(reason="not all of the registries are there yet")
 def test_one_file_and_one_line_each(package_with_toys, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     flags = [
