@@ -37,6 +37,12 @@ class PreparedData:
         return None if train.true_y is None else float(np.mean(train.y != train.true_y))
 
     @property
+    def wrong_in_source(self) -> float | None:
+        """The fraction of the source's own training labels that are wrong, None if unknown."""
+        train = self.source.train
+        return None if train.true_y is None else float(np.mean(train.y != train.true_y))
+
+    @property
     def training_class_counts(self) -> list[int]:
         """How many training examples each class has, by the labels given."""
         counts = np.bincount(self.splits.train.y, minlength=self.source.num_classes)
@@ -92,6 +98,9 @@ def _source(dataset: str, settings: DataSettings) -> Source:
         dataset,
         data_dir=settings.data_dir or None,
         label_column=settings.label_column,
+        true_label_column=settings.true_label_column,
+        ignore_columns=settings.ignore_columns,
+        bad_files=settings.bad_files,
         image_size=settings.image_size,
     )
     return sources.select_classes(source, settings.classes) if settings.classes else source

@@ -152,6 +152,8 @@ def _train(
     heading = words.heading(config, data, config.seed)
     sizes = ", ".join(f"{size:,} {name}" for name, size in outcome.sizes(data).items())
     print(f"{heading}\n{sizes} examples; {outcome.device()}", flush=True)
+    for note in data.source.notes:
+        print(note, flush=True)
     _tell(journal)
     try:
         trainings = _trainings(journal, data, directory)
