@@ -6,11 +6,14 @@ import dataclasses
 
 import numpy as np
 
-from l2rw_tf.data import corruption, sources, splits
+from l2rw_tf.data import corruption, sources, splits, trusted
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.preprocessing import Preprocessing
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import DataUnavailable, UsageError
+
+# Its labels are known to be right.
+EMBEDDED = "digits"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +26,14 @@ class PreparedData:
             imbalanced and as corrupted as asked for.
         preprocessing: Standardization by the training inputs.
         unavailable: Why the data set that was asked for was not read, or None where it was.
+        clean_is_right: Whether it is known that the labels of the clean examples are right.
     """
 
     source: Source
     splits: splits.Splits
     preprocessing: Preprocessing
     unavailable: str | None
+    clean_is_right: bool = True
 
     @property
     def wrong_label_share(self) -> float | None:
@@ -61,9 +66,10 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         UsageError: If the data, or what is asked of it, cannot be used.
     """
     source, unavailable = _load(settings)
+    asked = {"clean_per_class": settings.clean_per_class, "num_clean": settings.num_clean}
     parts = splits.split(
         source,
-        **settings.clean_counts,
+        **(settings.clean_counts if source.trusted is None else asked),
         validation_fraction=settings.validation_fraction,
         test_fraction=settings.test_fraction,
         seed=seed,
@@ -80,6 +86,18 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         splits=parts,
         preprocessing=Preprocessing.fit(parts.train, source.kind),
         unavailable=unavailable,
+        clean_is_right=_clean_is_right(source, settings),
+    )
+
+
+def _clean_is_right(source: Source, settings: DataSettings) -> bool:
+    """Whether somebody says so: in a simulation, the truth is what is made wrong."""
+    return (
+        settings.noise_type != "none"
+        or settings.labels_are_right
+        or source.trusted is not None
+        or source.train.true_y is not None
+        or source.name == EMBEDDED
     )
 
 
@@ -103,6 +121,7 @@ def _source(dataset: str, settings: DataSettings) -> Source:
         bad_files=settings.bad_files,
         image_size=settings.image_size,
     )
+    source = trusted.add(source, settings)
     return sources.select_classes(source, settings.classes) if settings.classes else source
 
 
