@@ -107,3 +107,30 @@ def test_mistakes_in_flags_are_one_line(flags, message, capsys):
     assert audit.main(flags) == 2
     captured = capsys.readouterr()
     assert message in captured.err and captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("origins", "shown", "kept"),
+    [
+        (
+            ["./a/7.png", "./a/3\\n.png", "./a/=5.png", "./b/4.png"],
+            ["./a/7.png", "./a/=5.png", "./b/4.png", "./a/3\\n.png"],
+            ["./a/3\\n.png", "./b/4.png"],
+        ),
+        (
+            ["./t.csv:9", "./t.csv:5", "./t.csv:7", "./t.csv:6"],
+            ["./t.csv:9", "./t.csv:7", "./t.csv:6", "./t.csv:5"],
+            ["3", "4"],
+        ),
+        (["index 7", "index 3", "index 5", "index 4"], ["7", "5", "4", "3"], ["3", "4"]),
+    ],
+)
+def test_where_examples_come_from(run_dir, tmp_path, capsys, origins, shown, kept):
+    rows = [f"{row},{origin}" for row, origin in zip(ROWS, origins, strict=True)]
+    write_examples(run_dir, f"{HEADER},origin", *rows)
+    keep = tmp_path / "keep.txt"
+    assert audit.main([f"--run_dir={run_dir}", f"--write_clean={keep}"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    head = next(row for row, line in enumerate(lines) if "suggested" in line)
+    assert [line[0] for line in lines[head + 1 : head + 5]] == shown
+    assert keep.read_text(encoding="utf-8").splitlines() == kept
