@@ -18,7 +18,7 @@ from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.errors import UsageError
 
 # Asked in this order; the last one is slow to import.
-READERS = ("tables", "npz", "folder", "tfds_images")
+READERS = ("tables", "folder", "tfds_images")
 
 
 def load(

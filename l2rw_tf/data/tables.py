@@ -1,27 +1,17 @@
-"""CSV files of numbers with labels."""
+"""Files of numbers with labels: CSV and NumPy .npz."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import math
-import os
-import pathlib
-import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-
-from l2rw_tf.data import labels
+from l2rw_tf.data.csv_files import load_csv
 from l2rw_tf.data.examples import Source
-from l2rw_tf.data.rows import LARGEST, Rows, source_of
-from l2rw_tf.errors import UsageError
+from l2rw_tf.data.npz_files import load_npz
 
 
 def can_read(dataset: str) -> bool:
     """Whether a name is that of a file of this kind, whether there is one or not."""
-    return dataset.lower().endswith(".csv")
+    return dataset.lower().endswith((".csv", ".npz"))
 
 
 def read(
@@ -32,185 +22,7 @@ def read(
     ignore_columns: Sequence[str] = (),
     **others: object,
 ) -> Source:
-    """Reads a file; see `load_csv`."""
-    return load_csv(dataset, label_column, true_label_column, ignore_columns)
-
-
-def load_csv(
-    path: str,
-    label_column: str = "",
-    true_label_column: str = "",
-    ignore_columns: Sequence[str] = (),
-) -> Source:
-    """Reads a CSV file: a line of column names, then a row for each example.
-
-    Args:
-        path: The file, UTF-8, cells separated by commas, semicolons or tabs. Every column but those
-            of the labels holds finite numbers. A first column without a name that numbers the rows
-            is an index, and passed over.
-        label_column: The column of the labels, whole numbers or names of classes; by default
-            `label`.
-        true_label_column: The column of the true labels, if there is one.
-        ignore_columns: Columns that are passed over.
-
-    Returns:
-        The data set, without a test part.
-
-    Raises:
-        UsageError: Names the file, and where one is to blame the line and the column.
-    """
-    return source_of(
-        path, {"train": csv_rows(path, label_column, true_label_column, ignore_columns)}
-    )
-
-
-def csv_rows(
-    path: str,
-    label_column: str = "",
-    true_label_column: str = "",
-    ignore_columns: Sequence[str] = (),
-) -> Rows:
-    """Reads a CSV file, without numbering its classes; see `load_csv`."""
-    try:
-        with open(os.path.expanduser(path), newline="", encoding="utf-8-sig") as lines:
-            return _read_rows(path, lines, label_column, true_label_column, ignore_columns)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not text in UTF-8: {error.reason}; save it as CSV.") from error
-
-
-def _read_rows(
-    path: str,
-    lines: Iterator[str],
-    label_column: str,
-    true_label_column: str,
-    ignore_columns: Sequence[str],
-) -> Rows:
-    """Reads the lines of a CSV file."""
-    first = lines.readline()
-    if not first.strip():
-        raise UsageError(f"{path} is empty; a line of column names and rows of numbers are needed.")
-    outside_quotes = re.sub(r'"[^"]*("|$)', "", first)
-    delimiter = max(",;\t", key=outside_quotes.count)
-    lines.seek(0)
-    rows = _numbered_rows(path, csv.reader(lines, delimiter=delimiter, strict=True))
-    header = [name.strip() for name in next(rows)[1]]
-    columns = _columns(path, header, label_column, true_label_column, ignore_columns)
-    x, labels_of = [], {at: [] for at in columns.labels}
-    index, origins, name = [], [], pathlib.PurePath(path).name
-    for line, row in rows:
-        place = f"{path}, line {line}"
-        if len(row) != len(header):
-            raise UsageError(
-                f"{place}: {len(row)} cells, but the first line names {len(header)} columns."
-            )
-        for at in columns.labels:
-            label = row[at].strip()
-            if labels.is_missing(label):
-                said = f": the cell holds {label!r}" if label else ""
-                raise UsageError(f"{place}: the label (column {header[at]!r}) is missing{said}.")
-            labels_of[at].append(label)
-        x.append([_number(row[at], place, header[at]) for at in columns.features])
-        if columns.index is not None:
-            index.append(row[columns.index].strip())
-        origins.append(f"./{name}:{line}")
-    if not x:
-        raise UsageError(f"{path} has a line of column names, but no rows.")
-    given, *true = (np.asarray(values) for values in labels_of.values())
-    return Rows(
-        x=np.asarray(x, np.float32),
-        labels=given,
-        true_labels=true[0] if true else None,
-        where=f"{path}: the column {header[columns.labels[0]]!r}",
-        feature_names=tuple(header[at] for at in columns.features),
-        origins=origins,
-        notes=_notes_on_index(path, index),
-    )
-
-
-def _numbered_rows(path: str, reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yields the rows that are not blank, each with the line of the file that it begins in."""
-    line = 1
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row) or line == 1:
-                yield line, row
-            line = reader.line_num + 1
-    except csv.Error as error:
-        place = f"{path}, line {line}"
-        raise UsageError(f"{place}: {error}; look at the quotation marks there.") from error
-
-
-@dataclasses.dataclass(frozen=True)
-class _Columns:
-    """Positions of the columns: features, given and true labels, and a nameless index."""
-
-    features: list[int]
-    labels: list[int]
-    index: int | None
-
-
-def _columns(
-    path: str,
-    header: Sequence[str],
-    label_column: str,
-    true_label_column: str,
-    ignore_columns: Sequence[str],
-) -> _Columns:
-    """Says what each column is for."""
-    named = {"label_column": label_column or "label", "true_label_column": true_label_column}
-    label_at = [_position(path, header, flag, name) for flag, name in named.items() if name]
-    if len(set(label_at)) < len(label_at):
-        raise UsageError(
-            f"label_column and true_label_column both name the column {header[label_at[0]]!r}."
-        )
-    out = {_position(path, header, "ignore_columns", name) for name in ignore_columns}
-    # As pandas writes it: without a name, or read back and written again.
-    index = 0 if header[0] in ("", "Unnamed: 0") and not out & {0} else None
-    for at, name in enumerate(header):
-        if not name and at != 0:
-            raise UsageError(f"{path}, line 1: column {at + 1} has no name; give it one.")
-    left = set(range(len(header))) - set(label_at) - out - {index}
-    if not left:
-        raise UsageError(f"{path} has no column but that of the labels.")
-    return _Columns(sorted(left), label_at, index)
-
-
-def _notes_on_index(path: str, index: Sequence[str]) -> tuple[str, ...]:
-    """Says that an index is passed over; refuses a column without a name that is none."""
-    if not index:
-        return ()
-    if not all(cell.isdecimal() for cell in index) or len(set(index)) < len(index):
-        raise UsageError(
-            f"{path}, line 1: the first column has no name, and does not number the rows; give it "
-            "a name."
-        )
-    return (f"{path}: the first column has no name and numbers the rows; it is passed over.",)
-
-
-def _position(path: str, columns: Sequence[str], flag: str, name: str) -> int:
-    """Returns which column has a name."""
-    found = columns.count(name)
-    if found != 1:
-        trouble = "there is no column" if not found else f"{found} columns have the name"
-        raise UsageError(
-            f"{path}, line 1: {trouble} {name!r}; {flag} must name one of "
-            f"{', '.join(columns[:20])}{', ...' if len(columns) > 20 else ''}."
-        )
-    return columns.index(name)
-
-
-def _number(cell: str, place: str, column: str) -> float:
-    """Returns the number in a cell; float32 must hold it."""
-    text = cell.strip()
-    try:
-        # Python reads 1_000 as a number; nobody who writes a table means that.
-        number = float("" if "_" in text else text)
-    except ValueError:
-        came = f"got {text[:50]!r}" if text else "the cell is empty"
-        raise UsageError(f"{place}: column {column!r} must hold a number, {came}.") from None
-    if not abs(number) <= LARGEST:
-        finite = "a finite number" if not math.isfinite(number) else "a number that fits float32"
-        raise UsageError(f"{place}: column {column!r} must hold {finite}, got {text[:50]!r}.")
-    return number
+    """Reads a file; see `load_csv` and `load_npz`."""
+    if dataset.lower().endswith(".csv"):
+        return load_csv(dataset, label_column, true_label_column, ignore_columns)
+    return load_npz(dataset, label_column, true_label_column)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from l2rw_tf.data import folder, labels, npz, tables
+from l2rw_tf.data import csv_files, folder, labels, npz_files
 from l2rw_tf.data.examples import Examples, Source, examples_from
 from l2rw_tf.data.origins import text_of
 from l2rw_tf.data.rows import Rows
@@ -69,11 +69,11 @@ def _of_folder(path: str, source: Source, settings: DataSettings) -> tuple[Examp
 
 def _of_file(path: str, source: Source, settings: DataSettings) -> tuple[Examples, Sequence[str]]:
     if path.lower().endswith(".npz"):
-        rows = npz.npz_rows(path, settings.label_column, "")["train"]
+        rows = npz_files.npz_rows(path, settings.label_column, "")["train"]
         if rows.x.shape[1:] != source.input_shape:
             raise _unlike(path, f"one input is {rows.x.shape[1:]}", source)
     else:
-        rows = tables.csv_rows(path, settings.label_column, "", settings.ignore_columns)
+        rows = csv_files.csv_rows(path, settings.label_column, "", settings.ignore_columns)
         rows = _in_order_of(source, rows, path)
     y = labels.match(rows.labels, source.class_names, rows.where)
     return examples_from(rows.x, y, origins=rows.origins), rows.notes

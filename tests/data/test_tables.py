@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-from l2rw_tf.data.npz import load_npz
-from l2rw_tf.data.tables import load_csv
+from l2rw_tf.data.tables import load_csv, load_npz
 from l2rw_tf.errors import UsageError
 
 ROWS = "a,b,label\n1,2,x\n3,4,y\n5,6,x\n7,8,y\n"

@@ -14,18 +14,6 @@ from l2rw_tf.data.rows import LARGEST, Rows, source_of
 from l2rw_tf.errors import UsageError
 
 
-def can_read(dataset: str) -> bool:
-    """Whether a name is that of a file of this kind, whether there is one or not."""
-    return dataset.lower().endswith(".npz")
-
-
-def read(
-    dataset: str, *, label_column: str = "", true_label_column: str = "", **others: object
-) -> Source:
-    """Reads a file; see `load_npz`."""
-    return load_npz(dataset, label_column, true_label_column)
-
-
 def load_npz(path: str, label_column: str = "", true_label_column: str = "") -> Source:
     """Reads a NumPy .npz file.
 
