@@ -20,6 +20,7 @@ from l2rw_tf.data import (
     storage,
     tfds_images,
 )
+from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import DataUnavailable, UsageError
 from tests.data.test_network_limit import server
 
@@ -293,10 +294,9 @@ def test_fashion_mnist_as_it_was_prepared():
 def digest(directory: str) -> str:
     """A fingerprint of splits, labels and batches."""
     source = sources.load("digits", data_dir=directory)
-    parts = splits.split(source, clean_per_class=5, validation_fraction=0.1, seed=7)
-    train = corruption.corrupt(
-        parts.train, noise_type="uniform", noise_ratio=0.4, num_classes=10, seed=7
-    )
+    settings = DataSettings(clean_per_class=5, noise_type="uniform", noise_ratio=0.4)
+    parts = splits.split(source, settings, seed=7)
+    train = corruption.corrupt(parts.train, settings, num_classes=10, seed=7)
     batches = pipeline.training_batches(
         train,
         preprocessing.Preprocessing.fit(train, source.kind),
