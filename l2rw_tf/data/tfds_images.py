@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import tempfile
+import urllib.parse
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -19,10 +20,10 @@ import tensorflow as tf
 from l2rw_tf.command_line.settings import suggestion
 from l2rw_tf.data import images, storage
 from l2rw_tf.data.examples import Examples, Source, examples_from
-from l2rw_tf.data.network_limit import network_limit
 from l2rw_tf.errors import DataUnavailable, UsageError
 
-NETWORK_SECONDS = 30.0
+# TFDS's own ten, with longer and longer pauses, take minutes where there is no network.
+_TRIES_OF_DOWNLOAD = 2
 
 # name, name/config, name:version, name/config:version
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_.\-]+)?(:\d+\.\d+\.\d+)?")
@@ -39,12 +40,7 @@ def read(dataset: str, *, data_dir: str | None, image_size: int | None, **others
     return load(dataset, data_dir, image_size)
 
 
-def load(
-    name: str,
-    data_dir: str | None = None,
-    image_size: int | None = None,
-    network_seconds: float = NETWORK_SECONDS,
-) -> Source:
+def load(name: str, data_dir: str | None = None, image_size: int | None = None) -> Source:
     """Reads a data set of TFDS, preparing it first where it is not prepared yet.
 
     Args:
@@ -53,7 +49,6 @@ def load(
             ~/tensorflow_datasets.
         image_size: Height and width that all images are scaled to; None leaves them as they are,
             and then they must be of one size.
-        network_seconds: How long a download may wait for a byte.
 
     Returns:
         The data set, images uint8.
@@ -76,7 +71,7 @@ def load(
         if name == "digits" and not storage.can_write(directory):
             with tempfile.TemporaryDirectory(prefix="l2rw_digits_") as temporary:
                 return load(name, temporary, image_size)
-        _prepare(name, directory, network_seconds)
+        _prepare(name, directory)
         with _quiet():
             builder = _builder(name, directory)
     try:
@@ -115,8 +110,6 @@ def _builder(name: str, directory: pathlib.Path) -> Any:
         from l2rw_tf.data.digits import Digits
 
         return Digits(data_dir=directory)
-    # Its buckets are tried for data set information, and without a network that takes minutes.
-    tfds.core.utils.gcs_utils._is_gcs_disabled = True
     try:
         if not _NAME.fullmatch(name):
             raise tfds.core.DatasetNotFoundError(name)
@@ -158,14 +151,16 @@ def _image_and_label(name: str, builder: Any) -> tuple[str, str]:
     return image, label
 
 
-def _prepare(name: str, directory: pathlib.Path, network_seconds: float) -> None:
+def _prepare(name: str, directory: pathlib.Path) -> None:
     """Downloads and prepares a data set; leaves either all of it behind or nothing.
 
     It is prepared in a directory of its own and then renamed, so that several processes may do the
     same at the same time: the first one's result stays.
     """
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import downloader
 
+    downloader.MAX_RETRIES = _TRIES_OF_DOWNLOAD
     if name != "digits":
         print(f"{name} is not in {directory}; downloading it.", flush=True)
     made = []
@@ -176,7 +171,7 @@ def _prepare(name: str, directory: pathlib.Path, network_seconds: float) -> None
         ) as temporary:
             downloads = pathlib.Path(temporary, "downloads")
             _link_downloads(directory / "downloads", downloads)
-            with _quiet(), network_limit(network_seconds):
+            with _quiet():
                 builder = _builder(name, pathlib.Path(temporary))
                 builder.download_and_prepare(
                     download_dir=str(downloads),
@@ -198,7 +193,7 @@ def _prepare(name: str, directory: pathlib.Path, network_seconds: float) -> None
                 path.rmdir()
         raise DataUnavailable(
             f"dataset {name!r} is not in {directory} and could not be prepared there: "
-            f"{_reason(error, network_seconds)}; on a machine with a network run "
+            f"{_reason(error)}; on a machine with a network run "
             f"`tfds build {name} --data_dir=DIR`, bring DIR here and give it as data_dir."
         ) from None
 
@@ -218,19 +213,12 @@ def _make_directory(directory: pathlib.Path) -> list[pathlib.Path]:
     return missing
 
 
-def _reason(error: Exception, network_seconds: float) -> str:
+def _reason(error: Exception) -> str:
     """Returns in a few words why a data set could not be prepared."""
     import requests
 
-    if isinstance(error, requests.RequestException):
-        url = error.request.url if error.request is not None else ""
-        host = re.sub(r"^\w+://([^/]*).*$", r"\1", url) or "the network"
-        if isinstance(error, requests.Timeout) or "timed out" in str(error):
-            return f"{host} sent nothing for {network_seconds:g} seconds"
-        if isinstance(error, requests.ConnectionError):
-            return f"no connection to {host}"
-    if isinstance(error, TimeoutError):
-        return f"the network sent nothing for {network_seconds:g} seconds"
+    if isinstance(error, requests.ConnectionError) and error.request is not None:
+        return f"no connection to {urllib.parse.urlsplit(error.request.url).netloc}"
     return _first_line(error)
 
 

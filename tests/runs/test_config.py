@@ -182,18 +182,6 @@ def test_whole_numbers_and_lists_are_taken_for_floats_and_tuples():
     assert settings_.learning_rate == 1.0 and settings_.lr_decay_epochs == (1, 2.5)
 
 
-@pytest.mark.parametrize(
-    ("given_", "expected"),
-    [
-        ({}, {"clean_per_class": 10, "num_clean": None}),
-        ({"clean_per_class": 3}, {"clean_per_class": 3, "num_clean": None}),
-        ({"num_clean": 30}, {"clean_per_class": None, "num_clean": 30}),
-    ],
-)
-def test_exactly_one_size_of_the_clean_data_is_settled(given_, expected):
-    assert RunConfig(**given_).clean_counts == expected
-
-
 @pytest.mark.process
 def test_settings_are_known_without_the_heavy_libraries():
     code = (
