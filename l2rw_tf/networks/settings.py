@@ -36,4 +36,4 @@ class NetworkSettings(Settings):
     def check_together(self) -> None:
         """Checks the network's name."""
         if self.network != AUTO:
-            networks.validate_name(self.network)
+            networks.find(self.network)
