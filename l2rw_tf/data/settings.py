@@ -45,6 +45,7 @@ class DataSettings(Settings):
         "Height and width in pixels that all images are scaled to. Default: as they are, which has "
         "to be one size.",
         at_least=1,
+        at_most=4096,
     )
     classes: tuple[str, ...] = _data(
         (),

@@ -35,20 +35,22 @@ def can_read(dataset: str) -> bool:
     return dataset == "digits" or not is_path
 
 
-def read(dataset: str, *, data_dir: str | None, image_size: int | None, **others: object) -> Source:
-    """Reads a data set; see `load`."""
-    return load(dataset, data_dir, image_size)
-
-
-def load(name: str, data_dir: str | None = None, image_size: int | None = None) -> Source:
+def read(
+    dataset: str,
+    *,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    **others: object,
+) -> Source:
     """Reads a data set of TFDS, preparing it first where it is not prepared yet.
 
     Args:
-        name: A name as `tfds.load` takes it (`"cifar10"`, `"emnist/letters"`), or `"digits"`.
+        dataset: A name as `tfds.load` takes it (`"cifar10"`, `"emnist/letters"`), or `"digits"`.
         data_dir: Where prepared data lies; by default TFDS's own, `TFDS_DATA_DIR` or
             ~/tensorflow_datasets.
         image_size: Height and width that all images are scaled to; None leaves them as they are,
             and then they must be of one size.
+        **others: Not looked at.
 
     Returns:
         The data set, images uint8.
@@ -58,25 +60,24 @@ def load(name: str, data_dir: str | None = None, image_size: int | None = None) 
             `data_dir` is damaged.
         DataUnavailable: It is not prepared in `data_dir` and could not be downloaded.
     """
-    images.check_size(image_size)
     place = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     if "\0" in place:
         raise UsageError(f"data_dir must be the name of a directory, got {place!r}.")
     directory = pathlib.Path(os.path.expanduser(place)).absolute()
     with _quiet():
-        builder = _builder(name, directory)
+        builder = _builder(dataset, directory)
         prepared = builder.is_prepared()
-    image, label = _image_and_label(name, builder)
+    image, label = _image_and_label(dataset, builder)
     if not prepared:
-        if name == "digits" and not storage.can_write(directory):
+        if dataset == "digits" and not storage.can_write(directory):
             with tempfile.TemporaryDirectory(prefix="l2rw_digits_") as temporary:
-                return load(name, temporary, image_size)
-        _prepare(name, directory)
+                return read(dataset, data_dir=temporary, image_size=image_size)
+        _prepare(dataset, directory)
         with _quiet():
-            builder = _builder(name, directory)
+            builder = _builder(dataset, directory)
     try:
         with _quiet():
-            return _read(name, builder, image, label, image_size)
+            return _read(dataset, builder, image, label, image_size)
     except tf.errors.OpError as error:
         raise UsageError(
             f"the data in {builder.data_path} cannot be read ({_first_line(error)}); remove that "

@@ -93,7 +93,7 @@ def server(answer: bytes = b""):
 
 
 def load(directory: pathlib.Path, **arguments):
-    return tfds_images.load("made_images", str(directory), **arguments)
+    return tfds_images.read("made_images", data_dir=str(directory), **arguments)
 
 
 def test_an_image_data_set_is_prepared_once_and_read_with_its_own_names(tmp_path, capfd):
@@ -127,8 +127,11 @@ def test_a_process_that_prepared_the_same_first_wins(tmp_path):
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "HTTP code: 404"),
-        (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "503 error"),
+        (
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            "HTTP code: 404",
+        ),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "503 error"),
     ],
 )
 def test_other_failures_of_a_download(tmp_path, monkeypatch, answer, why):
@@ -165,7 +168,10 @@ def test_downloads_that_lie_there_already_are_used_and_nothing_is_added(tmp_path
         load(tmp_path)
         assert len(callers) == 1
     files = sorted(os.listdir(tmp_path / "downloads"))
-    with server(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as (host, _):
+    with server(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") as (
+        host,
+        _,
+    ):
         monkeypatch.setattr(MadeImages, "url", f"http://{host}/other.zip")
         with pytest.raises(DataUnavailable):
             tfds_images._prepare("made_images", tmp_path)
@@ -250,14 +256,14 @@ def test_damaged_files_are_named(tmp_path):
 )
 def test_a_name_that_cannot_be_used_is_one_clear_line(tmp_path, name, message):
     with pytest.raises(UsageError, match=message) as caught:
-        tfds_images.load(name, str(tmp_path))
+        tfds_images.read(name, data_dir=str(tmp_path))
     assert not isinstance(caught.value, DataUnavailable)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
     assert os.listdir(tmp_path) == []
 
 
 def test_digits_are_those_of_scikit_learn(tmp_path, capfd):
-    source = tfds_images.load("digits", str(tmp_path))
+    source = tfds_images.read("digits", data_dir=str(tmp_path))
     assert "l2rw" not in "".join(capfd.readouterr())
     digits = load_digits()
     assert (len(source.train), len(source.test)) == (1437, 360)
@@ -277,7 +283,7 @@ def test_digits_are_those_of_scikit_learn(tmp_path, capfd):
 
 def test_digits_need_no_directory_that_can_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "can_write", lambda directory: directory != tmp_path)
-    assert len(tfds_images.load("digits", str(tmp_path)).train) == 1437
+    assert len(tfds_images.read("digits", data_dir=str(tmp_path)).train) == 1437
     assert os.listdir(tmp_path) == []
 
 
@@ -292,7 +298,7 @@ def test_cifar(tmp_path, name, num_classes):
     builder.data_path.mkdir(parents=True)
     builder.info.write_to_directory(builder.data_path)
     with tfds.testing.mock_data(num_examples=12, data_dir=str(tmp_path)):
-        source = tfds_images.load(name, str(tmp_path))
+        source = tfds_images.read(name, data_dir=str(tmp_path))
     assert source.input_shape == (32, 32, 3) and source.train.x.dtype == np.uint8
     assert (source.num_classes, len(source.train), len(source.test)) == (num_classes, 12, 12)
     assert source.train.y.max() < num_classes
@@ -303,7 +309,7 @@ def test_fashion_mnist_as_it_was_prepared():
     directory = os.environ.get("TFDS_DATA_DIR", "")
     if not os.path.isdir(os.path.join(directory, "fashion_mnist")):
         pytest.skip("TFDS_DATA_DIR does not hold fashion_mnist")
-    source = tfds_images.load("fashion_mnist")
+    source = tfds_images.read("fashion_mnist")
     assert np.bincount(source.train.y).tolist() == [6000] * 10
     assert np.bincount(source.test.y).tolist() == [1000] * 10
     assert source.input_shape == (28, 28, 1) and source.class_names[9] == "Ankle boot"
@@ -358,6 +364,6 @@ def test_a_place_that_is_no_directory(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataUnavailable, match="could not be prepared there"):
         load(tmp_path / name)
-    assert len(tfds_images.load("digits", str(tmp_path / name)).train) == 1437
+    assert len(tfds_images.read("digits", data_dir=str(tmp_path / name)).train) == 1437
     with pytest.raises(UsageError, match="data_dir must be the name of a directory"):
-        tfds_images.load("digits", "nul\0byte")
+        tfds_images.read("digits", data_dir="nul\0byte")
