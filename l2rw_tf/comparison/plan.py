@@ -136,15 +136,11 @@ class Run:
 
     Attributes:
         cell: The row it belongs to.
-        learning_rate: Its learning rate.
-        seed: Its seed.
         name: The name of its directory, always the same.
         config: Its settings.
     """
 
     cell: Cell
-    learning_rate: float
-    seed: int
     name: str
     config: RunConfig
 
@@ -238,10 +234,11 @@ def plan(comparison: ComparisonConfig, base: RunConfig) -> Plan:
         for rate, seed in itertools.product(rates, comparison.seeds):
             settings = dataclasses.replace(settings, learning_rate=rate, seed=seed)
             name = _name(cell, flag, rate, seed)
-            runs[cell, rate, seed] = Run(cell, rate, seed, name, settings)
+            runs[cell, rate, seed] = Run(cell, name, settings)
     if len({run.name for run in runs.values()}) < len(runs):
         raise UsageError("two of the runs have the same name: methods and sweep values repeat.")
-    directory = Path(comparison.compare_dir or f"runs/compare-{_default_name(base)}")
+    name = base.name or f"{name_of_data(base.dataset)}-{base.noise_type}"
+    directory = Path(comparison.compare_dir or f"runs/compare-{name}")
     return Plan(comparison, directory, tuple(cells), grid, runs)
 
 
@@ -267,10 +264,9 @@ def check_directories(planned: Plan) -> None:
             check_vacant(str(directory.path))
             continue
         if differing := differences(found, run.config):
-            flags = (f"{name} ({a} there, {b} here)" for name, (a, b) in differing.items())
             raise UsageError(
                 f"compare_dir={planned.directory} holds the run {run.name} with other flags: "
-                f"{', '.join(flags)}. Name another directory."
+                f"{', '.join(differing)}. Name another directory."
             )
 
 
@@ -310,9 +306,3 @@ def _name(cell: Cell, flag: str, rate: float, seed: int) -> str:
     swept = f"-{flag}={cell.value}" if flag else ""
     name = f"{cell.variant}{swept}-learning_rate={rate!r}-seed={seed}"
     return re.sub(r"[^\w.=+-]", "_", name)
-
-
-def _default_name(base: RunConfig) -> str:
-    if base.name:
-        return base.name
-    return f"{name_of_data(base.dataset)}-{base.noise_type}"

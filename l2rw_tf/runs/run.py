@@ -21,7 +21,7 @@ from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
 from l2rw_tf.methods import METHODS
 from l2rw_tf.runs import config as config_module
-from l2rw_tf.runs import distribution, events, outcome, results, tables, training, words
+from l2rw_tf.runs import distribution, events, lock, outcome, results, tables, training, words
 from l2rw_tf.runs.config import ExecutionSettings, RunConfig, TrainingSettings
 from l2rw_tf.runs.distribution import Worker
 from l2rw_tf.runs.outcome import Report
@@ -60,7 +60,7 @@ def run(config: RunConfig, report: Report | None = None) -> RunResults:
                 print(f"{directory.path} holds a finished run: nothing is left to do.")
                 return results.read(directory.path)
             if worker.is_chief:
-                scope.enter_context(directory.locked())
+                scope.enter_context(lock.hold(directory.path))
         elif worker.is_chief:
             check_vacant(config.run_dir)
         scope.enter_context(_tensorflow_set_up(config.part(ExecutionSettings), worker))
@@ -71,9 +71,8 @@ def _check_flags(config: RunConfig, directory: RunDirectory) -> None:
     """Refuses to resume a run with other flags than it was given."""
     found = settings.differences(config_module.from_arguments(directory.read_flags()), config)
     if found:
-        flags = (f"{name} ({there} there, {here} here)" for name, (there, here) in found.items())
         raise UsageError(
-            f"run_dir={directory.path} holds a run with other flags: {', '.join(flags)}. Leave "
+            f"run_dir={directory.path} holds a run with other flags: {', '.join(found)}. Leave "
             "them out to resume it (--resume_learning_rate changes its learning rate), or name "
             "another directory."
         )
@@ -116,7 +115,7 @@ def _run(
         return _train(config, data, directory, _checkpoints(config, directory), report)
     name = config.name or words.name_of_run(config, data, config.method)
     directory = RunDirectory.create(config.run_dir, f"{name}-seed{config.seed}")
-    with directory.locked():
+    with lock.hold(directory.path):
         directory.write_flags(config.flag_lines())
         return _train(config, data, directory, _checkpoints(config, directory), report)
 
