@@ -49,12 +49,12 @@ def test_a_file_is_no_directory(tmp_path):
 
 
 def test_a_failed_write_leaves_what_was_there(directory):
-    path = directory.write_text("notes.txt", "whole")
+    directory.write_text("notes.txt", "whole")
     with pytest.raises(UnicodeEncodeError):
         directory.write_text("notes.txt", "half\udc80")
     with pytest.raises(UnicodeEncodeError):
         directory.write_text("new.txt", "half\udc80")
-    assert path.read_text(encoding="utf-8") == "whole"
+    assert (directory.path / "notes.txt").read_text(encoding="utf-8") == "whole"
     assert [file.name for file in directory.path.iterdir()] == ["notes.txt"]
 
 

@@ -96,27 +96,23 @@ class Checkpoints:
                 damaged.append(f"{path} is damaged ({reason}); that training is done again.")
         return found, damaged
 
-    def save(self, checkpoint: Checkpoint) -> Path:
+    def save(self, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint and removes those that are too old or were found damaged.
 
         Args:
             checkpoint: The checkpoint. If there is one of its step already, nothing is done.
-
-        Returns:
-            Where it lies.
 
         Raises:
             OSError: If it cannot be written; those before it are as they were.
         """
         final = self.path / f"{_PREFIX}{checkpoint.step:010}"
         if final in self._usable or not self.writes:
-            return final
+            return
         self._write_whole(checkpoint, final)
         self._usable = [*self._usable, final][-self._keep :]
         for other in self.path.glob(f"{_PREFIX}*"):
             if other not in self._usable:
                 shutil.rmtree(other, ignore_errors=True)
-        return final
 
     def save_finished(self, name: str, left: Checkpoint) -> None:
         """Writes what is left of a finished training, which stays beside the checkpoints.

@@ -37,7 +37,7 @@ def arrays_of(model: keras.Model) -> dict[str, np.ndarray]:
     """
     return {
         f"{group}/{number:04}": np.array(variable)
-        for group, variables in _variables(model).items()
+        for group, variables in variables_of(model).items()
         for number, variable in enumerate(variables)
     }
 
@@ -51,13 +51,14 @@ def all_finite(arrays: Mapping[str, np.ndarray]) -> bool:
     return all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
 
 
-def variables_of(model: keras.Model) -> list[keras.Variable]:
-    """Returns every variable that a step of training changes.
+def variables_of(model: keras.Model) -> dict[str, list[keras.Variable]]:
+    """Returns every variable that a step of training changes: its state, and the epoch's means.
 
     Args:
         model: A model in training.
     """
-    return [variable for group in _variables(model).values() for variable in group]
+    state = [*model.variables, *model.optimizer.variables]
+    return {_STATE: state, _MEANS: model.metrics_variables}
 
 
 def make_variables(model: keras.Model, num_classes: int) -> None:
@@ -114,7 +115,7 @@ class Resume(keras.callbacks.Callback):
             self._assign(_MEANS)
 
     def _assign(self, group: str) -> None:
-        for number, variable in enumerate(_variables(self.model)[group]):
+        for number, variable in enumerate(variables_of(self.model)[group]):
             values = self._arrays.get(f"{group}/{number:04}")
             if values is None:
                 raise RunFailed(f"The checkpoint has no {variable.path}. {_NOT_OF_THIS_VERSION}")
@@ -168,8 +169,3 @@ class SaveRegularly(keras.callbacks.Callback):
         if any_worker(bool(stop_signal.received)):
             stop_signal.received = stop_signal.received or "a signal to another worker"
             stop_signal.obey()
-
-
-def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:
-    state = [*model.variables, *model.optimizer.variables]
-    return {_STATE: state, _MEANS: model.metrics_variables}
