@@ -190,15 +190,11 @@ def _define_flags(kinds: Sequence[type[Settings]]) -> flags.FlagValues:
     values = flags.FlagValues()
     for kind in kinds:
         for field in dataclasses.fields(kind):
-            _define_flag(kind, field, values)
+            value_type = _type_of(kind, field)
+            parser, is_switch = _Parser(value_type), value_type.base is bool
+            flag = flags.Flag(parser, None, field.name, field.default, "", boolean=is_switch)
+            flags.DEFINE_flag(flag, values)
     return values
-
-
-def _define_flag(kind: type[Settings], field: dataclasses.Field, values: flags.FlagValues) -> None:
-    value_type = _type_of(kind, field)
-    is_switch = value_type.base is bool
-    flag = flags.Flag(_Parser(value_type), None, field.name, field.default, "", boolean=is_switch)
-    flags.DEFINE_flag(flag, values)
 
 
 def help_text(usage: str, *kinds: type[Settings]) -> str:
