@@ -123,12 +123,6 @@ def confusion_start(
     return share / share.sum(axis=1, keepdims=True)
 
 
-def _from_uniform(
-    network: keras.Model, settings: MethodSettings, data: PreparedData
-) -> keras.Model:
-    return adapted(network, uniform_start(data.source.num_classes))
-
-
 def _from_confusion(
     network: keras.Model, settings: MethodSettings, data: PreparedData
 ) -> keras.Model:
@@ -136,5 +130,7 @@ def _from_confusion(
     return adapted(network, confusion_start(network, batches))
 
 
-s_model = Method(model=_from_uniform)
+s_model = Method(
+    model=lambda network, settings, data: adapted(network, uniform_start(data.source.num_classes))
+)
 s_model_conf = Method(model=_from_confusion, first="plain")

@@ -30,7 +30,7 @@ from l2rw_tf.runs.progress import Progress
 from l2rw_tf.runs.results import RunResults
 from l2rw_tf.runs.resume.checkpoints import Checkpoints
 from l2rw_tf.runs.resume.journal import Journal
-from l2rw_tf.runs.run_directory import RunDirectory, check_vacant
+from l2rw_tf.runs.run_directory import RunDirectory, check_vacant, name_of_data
 from l2rw_tf.runs.training import Training
 
 _TITLES = {name: entry.title for name, entry in METHODS.items()}
@@ -53,7 +53,8 @@ def run(config: RunConfig, report: Report | None = None) -> RunResults:
     """
     with contextlib.ExitStack() as scope:
         worker = distribution.this_worker(config.distribution)
-        directory = RunDirectory.of_run(config.run_dir) if config.resume else None
+        given = RunDirectory(config.run_dir)
+        directory = given if config.resume and given.is_begun else None
         if directory is not None:
             _check_flags(config, directory)
             if directory.is_finished:
@@ -113,8 +114,9 @@ def _run(
         return _train_beside_chief(config, data, directory)
     if directory is not None:
         return _train(config, data, directory, _checkpoints(config, directory), report)
-    name = config.name or words.name_of_run(config, data, config.method)
-    directory = RunDirectory.create(config.run_dir, f"{name}-seed{config.seed}")
+    of_run = f"{name_of_data(data.source.name)}-{config.noise_type}-{config.method}"
+    name = f"{config.name or of_run}-seed{config.seed}"
+    directory = RunDirectory.create(config.run_dir, name)
     with lock.hold(directory.path):
         directory.write_flags(config.flag_lines())
         return _train(config, data, directory, _checkpoints(config, directory), report)
@@ -189,7 +191,6 @@ def _config_text(journal: Journal, data: PreparedData) -> str:
 
 
 def _tell(journal: Journal) -> None:
-    """Says where the run resumes, and what stood in the way."""
     for sentence in journal.damaged:
         print(f"l2rw: {sentence}", file=sys.stderr)
     if journal.saved:

@@ -35,9 +35,9 @@ class RunDirectory:
         path: Where it is.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Takes a directory that exists."""
-        self.path = path
+    def __init__(self, path: Path | str) -> None:
+        """Takes a directory, which need not exist yet."""
+        self.path = Path(path)
 
     @classmethod
     def create(cls, run_dir: str, name: str) -> RunDirectory:
@@ -64,16 +64,6 @@ class RunDirectory:
                 return cls(path)
         raise AssertionError("the numbers never end")
 
-    @classmethod
-    def of_run(cls, run_dir: str) -> RunDirectory | None:
-        """Returns the directory of a run that was begun, or None where nothing was.
-
-        Args:
-            run_dir: Its path.
-        """
-        directory = cls(Path(run_dir))
-        return directory if directory.is_begun else None
-
     @property
     def is_begun(self) -> bool:
         """Whether it holds a run, which can be resumed if it is not finished."""
@@ -89,7 +79,9 @@ class RunDirectory:
         self.write_text(_FLAGS, "\n".join([*lines, ""]))
 
     def read_flags(self) -> list[str]:
-        """Returns the flags that the run was given."""
+        """Returns the flags that the run was given; none if no run was begun."""
+        if not self.is_begun:
+            return []
         return (self.path / _FLAGS).read_text(encoding="utf-8").splitlines()
 
     def read_config(self) -> dict[str, str]:
@@ -158,16 +150,6 @@ class RunDirectory:
 def damaged(path: Path, reason: str) -> UsageError:
     """Returns the error of a file in a run directory that cannot be read."""
     return UsageError(f"{path} cannot be used: {reason}; make the run again.")
-
-
-def flags_of_run(run_dir: str) -> list[str]:
-    """Returns the flags that the run in a directory was given; none where there is no run.
-
-    Args:
-        run_dir: The path of the directory.
-    """
-    directory = RunDirectory.of_run(run_dir)
-    return directory.read_flags() if directory else []
 
 
 def check_vacant(run_dir: str) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.runs.results import RunResults, TrainingResults, percent
-from l2rw_tf.runs.run_directory import name_of_data
 
 _WIDTH = 80
 
@@ -27,11 +26,6 @@ def heading(settings: DataSettings, data: PreparedData, seed: int) -> str:
     imbalance = classes_in_words(settings)
     noise = noise_in_words(settings, data.wrong_label_share)
     return ", ".join(part for part in (name, imbalance, noise, f"seed {seed}") if part)
-
-
-def name_of_run(settings: DataSettings, data: PreparedData, method: str) -> str:
-    """Returns the name of a run that was given none: made of data, noise and method."""
-    return "-".join([name_of_data(data.source.name), settings.noise_type, method])
 
 
 def fallback_banner(asked: str, used: str, reason: str) -> str:

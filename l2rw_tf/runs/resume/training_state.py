@@ -16,11 +16,6 @@ from l2rw_tf.runs.resume.checkpoints import Checkpoint
 
 _STATE, _MEANS = "state", "means"
 
-_NOT_OF_THIS_VERSION = (
-    "Another version of l2rw_tf or Keras wrote it: resume with that one, or begin a run in a new "
-    "directory."
-)
-
 # Several workers must save at the same step: they agree on it, at the cost of a message.
 _AGREE_EVERY = 10
 
@@ -117,12 +112,12 @@ class Resume(keras.callbacks.Callback):
     def _assign(self, group: str) -> None:
         for number, variable in enumerate(variables_of(self.model)[group]):
             values = self._arrays.get(f"{group}/{number:04}")
-            if values is None:
-                raise RunFailed(f"The checkpoint has no {variable.path}. {_NOT_OF_THIS_VERSION}")
-            if values.shape != tuple(variable.shape):
+            found = None if values is None else values.shape
+            if found != tuple(variable.shape):
                 raise RunFailed(
-                    f"The checkpoint has {variable.path} of shape {values.shape} instead of "
-                    f"{tuple(variable.shape)}. {_NOT_OF_THIS_VERSION}"
+                    f"The checkpoint has {variable.path} of shape {found} instead of "
+                    f"{tuple(variable.shape)}. Another version of l2rw_tf or Keras wrote it: "
+                    "resume with that one, or begin a run in a new directory."
                 )
             variable.assign(values)
 
