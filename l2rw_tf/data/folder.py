@@ -107,7 +107,6 @@ def _images_in(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _open(file: pathlib.Path) -> Any:
-    """Opens an image file; raises UsageError where it is none."""
     from PIL import Image
 
     try:
@@ -117,7 +116,6 @@ def _open(file: pathlib.Path) -> Any:
 
 
 def _unreadable(file: pathlib.Path, error: Exception) -> UsageError:
-    """Returns the error for a broken image file."""
     from PIL import UnidentifiedImageError
 
     why = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -146,7 +144,6 @@ def _read(
     image_size: int | None,
     folder: pathlib.Path,
 ) -> Examples:
-    """Reads the images of one split, class by class."""
     in_order = [file for of_class in files.values() for file in of_class]
     labels = [class_names.index(name) for name, of_class in files.items() for _ in of_class]
     x = storage.keep(_decoded(in_order, shape[-1], image_size), (len(in_order), *shape), folder)
@@ -156,7 +153,6 @@ def _read(
 def _decoded(
     files: Sequence[pathlib.Path], channels: int, image_size: int | None
 ) -> Iterator[np.ndarray]:
-    """Yields the images, each as a batch of one."""
     for file in files:
         with _open(file) as image:
             try:
@@ -166,5 +162,4 @@ def _decoded(
 
 
 def _some(names: Sequence[str]) -> str:
-    """Returns names in words, the first ten of them."""
     return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")

@@ -70,7 +70,6 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
 
 
 def _load(settings: DataSettings) -> tuple[Source, str | None]:
-    """Returns the source, and why it is the fallback where it is."""
     try:
         return _source(settings.dataset, settings), None
     except DataUnavailable as error:

@@ -104,7 +104,6 @@ def _quiet() -> Iterator[None]:
 
 
 def _builder(name: str, directory: pathlib.Path) -> Any:
-    """Returns TFDS's builder of a data set; nothing is downloaded."""
     import tensorflow_datasets as tfds
 
     if name == "digits":
@@ -130,7 +129,6 @@ def _builder(name: str, directory: pathlib.Path) -> Any:
 
 
 def _image_and_label(name: str, builder: Any) -> tuple[str, str]:
-    """Returns the names of the features that hold the image and its class."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -215,7 +213,6 @@ def _make_directory(directory: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _reason(error: Exception) -> str:
-    """Returns in a few words why a data set could not be prepared."""
     import requests
 
     if isinstance(error, requests.ConnectionError) and error.request is not None:
@@ -230,7 +227,6 @@ def _first_line(error: Exception) -> str:
 
 
 def _read(name: str, builder: Any, image: str, label: str, image_size: int | None) -> Source:
-    """Reads and decodes a prepared data set."""
     splits = builder.info.splits
     if "train" not in splits:
         raise UsageError(f"dataset {name!r} has no split 'train', only {', '.join(splits)}.")
