@@ -112,10 +112,10 @@ class Resume(keras.callbacks.Callback):
     def _assign(self, group: str) -> None:
         for number, variable in enumerate(variables_of(self.model)[group]):
             values = self._arrays.get(f"{group}/{number:04}")
-            found = None if values is None else values.shape
-            if found != tuple(variable.shape):
+            if values is None or values.shape != tuple(variable.shape):
+                found = "nothing" if values is None else f"shape {values.shape}"
                 raise RunFailed(
-                    f"The checkpoint has {variable.path} of shape {found} instead of "
+                    f"The checkpoint has {found} for {variable.path} of shape "
                     f"{tuple(variable.shape)}. Another version of l2rw_tf or Keras wrote it: "
                     "resume with that one, or begin a run in a new directory."
                 )
