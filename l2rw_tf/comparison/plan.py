@@ -230,8 +230,9 @@ def plan(comparison: ComparisonConfig, base: RunConfig) -> Plan:
         grid[cell] = rates
         for rate, seed in itertools.product(rates, comparison.seeds):
             settings = dataclasses.replace(settings, learning_rate=rate, seed=seed)
-            name = _name(cell, flag, rate, seed)
-            runs[cell, rate, seed] = Run(cell, name, settings)
+            swept = f"-{flag}={value}" if flag else ""
+            name = f"{variant}{swept}-learning_rate={rate!r}-seed={seed}"
+            runs[cell, rate, seed] = Run(cell, re.sub(r"[^\w.=+-]", "_", name), settings)
     if len({run.name for run in runs.values()}) < len(runs):
         raise UsageError("two of the runs have the same name: methods and sweep values repeat.")
     name = base.name or f"{name_of_data(base.dataset)}-{base.noise_type}"
@@ -297,9 +298,3 @@ def choose_rates(planned: Plan) -> dict[Cell, float]:
         if accuracies:
             rates[cell] = max(accuracies, key=lambda rate: accuracies[rate])
     return rates
-
-
-def _name(cell: Cell, flag: str, rate: float, seed: int) -> str:
-    swept = f"-{flag}={cell.value}" if flag else ""
-    name = f"{cell.variant}{swept}-learning_rate={rate!r}-seed={seed}"
-    return re.sub(r"[^\w.=+-]", "_", name)
