@@ -33,35 +33,27 @@ def can_read(dataset: str) -> bool:
 def read(
     dataset: str,
     *,
-    image_size: int | None,
+    image_size: int | None = None,
     label_column: str = "",
     true_label_column: str = "",
     bad_files: str = "stop",
     **others: object,
 ) -> Source:
-    """Reads a folder; see `load`."""
-    # "label" was the default of label_column in earlier versions.
-    for flag, name in (("label_column", label_column), ("true_label_column", true_label_column)):
-        if name and (flag, name) != ("label_column", "label"):
-            raise UsageError(
-                f"{flag}={name}: {dataset} is a folder, whose labels are the names of its folders."
-            )
-    return load(dataset, image_size, bad_files)
-
-
-def load(path: str, image_size: int | None = None, bad_files: str = "stop") -> Source:
     """Reads a folder of images.
 
     Args:
-        path: The folder. Its sub-folders are the classes, FOLDER/CLASS/IMAGE; or, as for TFDS's
+        dataset: The folder. Its sub-folders are the classes, FOLDER/CLASS/IMAGE; or, as for TFDS's
             folder builder, the splits, FOLDER/train/CLASS/IMAGE and FOLDER/test/CLASS/IMAGE
             (without test, validation or val is taken for it), and FOLDER/clean/CLASS/IMAGE, whose
             labels are right. Other files, and names that begin with a dot, are passed over; images
             may lie deeper in a class's folder.
         image_size: Height and width that all images are scaled to; None leaves them as they are,
             and then they must be of one size.
+        label_column: Refused, as the next one: the names of the folders are the labels.
+        true_label_column: Refused.
         bad_files: `"stop"`: files that are no images are an error that lists them; `"skip"`: they
             are left out, and a note lists them.
+        **others: Not looked at.
 
     Returns:
         The data set; classes and images in the order of their names, images grey where all are.
@@ -70,8 +62,13 @@ def load(path: str, image_size: int | None = None, bad_files: str = "stop") -> S
         UsageError: No classes or images, unreadable images (all are named), images of several
             sizes, or a folder that could be a class or a split.
     """
-    images.check_size(image_size)
-    folder = pathlib.Path(os.path.expanduser(path))
+    # "label" was the default of label_column in earlier versions.
+    for flag, name in (("label_column", label_column), ("true_label_column", true_label_column)):
+        if name and (flag, name) != ("label_column", "label"):
+            raise UsageError(
+                f"{flag}={name}: {dataset} is a folder, whose labels are the names of its folders."
+            )
+    folder = pathlib.Path(os.path.expanduser(dataset))
     bad = Bad(folder)
     places = _places(folder, bad)
     files = {
@@ -96,7 +93,7 @@ def load(path: str, image_size: int | None = None, bad_files: str = "stop") -> S
         if not (parts["train"].y == label).any():
             raise UsageError(f"{places['train'] / name} holds no image that can be read.")
     return Source(
-        name=str(path),
+        name=dataset,
         train=parts["train"],
         test=parts.get("test"),
         class_names=class_names,
@@ -114,14 +111,14 @@ def load_like(
     Args:
         path: The folder.
         source: The data set: its classes, and the shape of its images.
-        image_size: As of `load`.
-        bad_files: As of `load`.
+        image_size: As of `read`.
+        bad_files: As of `read`.
 
     Returns:
         The examples, and notes on files that were left out.
 
     Raises:
-        UsageError: A class that the data set has not, or as of `load`.
+        UsageError: A class that the data set has not, or as of `read`.
     """
     folder = pathlib.Path(os.path.expanduser(path))
     bad = Bad(folder)

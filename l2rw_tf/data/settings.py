@@ -63,6 +63,7 @@ class DataSettings(Settings):
         "Height and width in pixels that all images are scaled to. Default: as they are, which has "
         "to be one size.",
         at_least=1,
+        at_most=4096,
     )
     classes: tuple[str, ...] = _data(
         (),
@@ -180,9 +181,3 @@ class DataSettings(Settings):
                 "clean_in_train cannot be used with clean_data: trusted examples are not trained "
                 "on."
             )
-
-    @property
-    def clean_counts(self) -> dict[str, int | None]:
-        """The size of the clean data as `split` takes it: exactly one of the two is a number."""
-        by_default = DEFAULT_CLEAN_PER_CLASS if self.num_clean is None else None
-        return {"clean_per_class": self.clean_per_class or by_default, "num_clean": self.num_clean}

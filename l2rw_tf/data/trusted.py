@@ -103,10 +103,10 @@ def _of_split(name: str, split: str, source: Source, settings: DataSettings) -> 
     from l2rw_tf.data import tfds_images
 
     label = settings.true_label_column or settings.label_column
-    read = tfds_images.load(
+    read = tfds_images.read(
         name,
-        settings.data_dir or None,
-        settings.image_size,
+        data_dir=settings.data_dir or None,
+        image_size=settings.image_size,
         label_column=label if name == settings.dataset else "",
         only_split=split,
     )

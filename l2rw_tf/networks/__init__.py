@@ -69,18 +69,6 @@ def names_help() -> str:
     return ", ".join(family.names for family in FAMILIES.values())
 
 
-def validate_name(name: str) -> None:
-    """Checks a network's name without importing Keras.
-
-    Args:
-        name: The name, as `get` takes it.
-
-    Raises:
-        UsageError: There is no such network; the sentence lists those that there are.
-    """
-    _find(name)
-
-
 def get(
     name: str,
     *,
@@ -114,7 +102,7 @@ def get(
     Raises:
         UsageError: An unknown name, or an argument that does not fit the network.
     """
-    file, numbers = _find(name)
+    file, numbers = find(name)
     input_shape = tuple(int(size) for size in input_shape)
     if not FAMILIES[file].takes_tables and len(input_shape) != 3:
         raise UsageError(
@@ -138,8 +126,12 @@ def get(
     )
 
 
-def _find(name: str) -> tuple[str, list[int]]:
-    """Returns the file that builds a network, and the numbers in its name."""
+def find(name: str) -> tuple[str, list[int]]:
+    """Returns the file that builds a network, and the numbers in its name; Keras is not imported.
+
+    Raises:
+        UsageError: There is no such network; the sentence lists those that there are.
+    """
     for file, family in FAMILIES.items():
         if match := re.fullmatch(family.pattern, name):
             numbers = [int(number) for number in match.groups()]

@@ -29,7 +29,7 @@ def pets(tmp_path):
 
 
 def test_a_folder_is_read_in_the_order_of_names(pets):
-    source = folder.load(str(pets))
+    source = folder.read(str(pets))
     assert (source.class_names, source.kind, source.test) == (("cat", "dog"), "image", None)
     assert source.train.x.dtype == np.uint8 and source.input_shape == (5, 6, 3)
     np.testing.assert_array_equal(source.train.y, [0, 0, 0, 1, 1, 1])
@@ -43,7 +43,7 @@ def test_splits_lie_as_the_folder_builder_of_tfds_has_them(tmp_path):
     for split, numbers in (("train", range(4)), ("test", range(4, 6))):
         for number in numbers:
             paint(tmp_path / split / "ab"[number % 2] / f"{number}.png", colour=(number, 0, 0))
-    source = folder.load(str(tmp_path))
+    source = folder.read(str(tmp_path))
     builder = tfds.ImageFolder(str(tmp_path))
     assert source.class_names == tuple(builder.info.features["label"].names)
     for name, part in (("train", source.train), ("test", source.test)):
@@ -56,11 +56,11 @@ def test_splits_lie_as_the_folder_builder_of_tfds_has_them(tmp_path):
 def test_images_are_grey_only_where_all_are(tmp_path):
     paint(tmp_path / "a" / "1.png", mode="L")
     paint(tmp_path / "b" / "1.png", mode="1", colour=(255, 255, 255))
-    source = folder.load(str(tmp_path))
+    source = folder.read(str(tmp_path))
     assert source.input_shape == (5, 6, 1)
     np.testing.assert_array_equal(source.train.x[:, 0, 0, 0], [18, 255])
     paint(tmp_path / "b" / "2.png", mode="P", colour=(255, 0, 0))
-    source = folder.load(str(tmp_path))
+    source = folder.read(str(tmp_path))
     assert source.input_shape == (5, 6, 3)
     np.testing.assert_array_equal(source.train.x[-1, 0, 0], [255, 0, 0])
 
@@ -68,8 +68,8 @@ def test_images_are_grey_only_where_all_are(tmp_path):
 def test_images_of_several_sizes_are_scaled_where_a_size_is_given(pets):
     paint(pets / "dog" / "large.png", size=(60, 50), colour=(7, 8, 9))
     with pytest.raises(UsageError, match=r"0\.bmp and .*large\.png differ in size .*5x6 and 50x60"):
-        folder.load(str(pets))
-    source = folder.load(str(pets), image_size=8)
+        folder.read(str(pets))
+    source = folder.read(str(pets), image_size=8)
     assert source.train.x.shape == (7, 8, 8, 3)
     assert (source.train.x[-1] == [7, 8, 9]).all()
 
@@ -81,7 +81,7 @@ def test_a_broken_image_is_named(pets, content):
     Image.fromarray(noise).save(broken)
     broken.write_bytes(broken.read_bytes()[:2000] if content is None else content)
     with pytest.raises(UsageError) as caught:
-        folder.load(str(pets), image_size=8)
+        folder.read(str(pets), image_size=8)
     message = str(caught.value)
     assert message.startswith(f"{broken} cannot be read as an image: ")
     assert "\n" not in message and message.endswith("repair or remove the file.")
@@ -89,69 +89,63 @@ def test_a_broken_image_is_named(pets, content):
 
 def test_folders_that_hold_no_classes_are_named(tmp_path):
     with pytest.raises(UsageError, match="at least 2 classes, it has 0"):
-        folder.load(str(tmp_path))
+        folder.read(str(tmp_path))
     paint(tmp_path / "only" / "1.png")
     with pytest.raises(UsageError, match="at least 2 classes, it has 1: only"):
-        folder.load(str(tmp_path))
+        folder.read(str(tmp_path))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=f"{tmp_path / 'empty'} holds no images"):
-        folder.load(str(tmp_path))
+        folder.read(str(tmp_path))
     with pytest.raises(UsageError, match="nowhere cannot be read: No such file"):
-        folder.load(str(tmp_path / "nowhere"))
+        folder.read(str(tmp_path / "nowhere"))
 
 
 def test_a_class_that_only_the_test_part_has_is_named(tmp_path):
     for place in ("train/a", "train/b", "test/a", "test/c"):
         paint(tmp_path / place / "1.png")
     with pytest.raises(UsageError, match=r"test/c: there is no class 'c' .* only a, b"):
-        folder.load(str(tmp_path))
-
-
-@pytest.mark.parametrize("image_size", [0, -3, 10_000])
-def test_a_size_out_of_range(pets, image_size):
-    with pytest.raises(UsageError, match=f"image_size must lie between .* got {image_size}"):
-        folder.load(str(pets), image_size=image_size)
+        folder.read(str(tmp_path))
 
 
 def test_origins_are_paths_below_the_folder(pets):
-    origins = folder.load(str(pets)).train.origins
+    origins = folder.read(str(pets)).train.origins
     assert origins[[0, -1]].tolist() == ["./cat/deeper/0.bmp", "./dog/2.png"]
 
 
 def test_hidden_folders_and_those_of_programs_are_passed_over(pets):
     for place in (".ipynb_checkpoints", "dog/.ipynb_checkpoints", "__MACOSX/dog", "cat/@eaDir"):
         paint(pets / place / "0-checkpoint.png")
-    assert np.bincount(folder.load(str(pets)).train.y).tolist() == [3, 3]
+    assert np.bincount(folder.read(str(pets)).train.y).tolist() == [3, 3]
 
 
 @pytest.mark.parametrize("name", ["train", "Test", "clean", "val"])
 def test_a_class_may_be_called_like_a_split(pets, name):
     paint(pets / name / "1.png")
-    assert set(folder.load(str(pets)).class_names) == {"cat", "dog", name}
+    assert set(folder.read(str(pets)).class_names) == {"cat", "dog", name}
 
 
 def test_a_folder_that_could_be_a_class_or_a_split_is_not_guessed(pets):
     paint(pets / "train" / "steam" / "1.png")
     with pytest.raises(UsageError, match="train could be a split .* steam, or a class beside cat"):
-        folder.load(str(pets))
+        folder.read(str(pets))
     (pets / "train").rename(pets / "clean")
-    assert folder.load(str(pets)).class_names == ("cat", "clean", "dog")
+    assert folder.read(str(pets)).class_names == ("cat", "clean", "dog")
     paint(pets / "clean" / "dog" / "1.png")
     with pytest.raises(UsageError, match="clean could be a split .* dog, or a class beside cat"):
-        folder.load(str(pets))
+        folder.read(str(pets))
 
 
 def test_splits_by_their_usual_names_in_any_case(tmp_path):
     for split in ("Training", "VALID", "Clean"):
         for name in "ab":
             paint(tmp_path / split / name / "1.png")
-    source = folder.load(str(tmp_path))
+    source = folder.read(str(tmp_path))
     assert (source.class_names, len(source.train), len(source.test)) == (("a", "b"), 2, 2)
     assert source.trusted.origins.tolist() == ["./Clean/a/1.png", "./Clean/b/1.png"]
     assert "trusted examples: the 2 of" in source.notes[0]
     paint(tmp_path / "test" / "1.png")
     with pytest.raises(UsageError, match="test holds images itself"):
-        folder.load(str(tmp_path))
+        folder.read(str(tmp_path))
 
 
 def test_all_bad_files_are_listed_together_or_left_out(pets, tmp_path_factory):
@@ -167,10 +161,10 @@ def test_all_bad_files_are_listed_together_or_left_out(pets, tmp_path_factory):
     (pets / "cat" / "cut.png").write_bytes(short)
     Image.fromarray(np.ones((5, 6), np.float32)).save(pets / "cat" / "float.tif")
     with pytest.raises(UsageError, match="6 files of .* --bad_files=skip") as caught:
-        folder.load(str(pets), image_size=8)
+        folder.read(str(pets), image_size=8)
     names = ("dog/link.png", "dog/gone.png", "dog/1.png", "cat/x.jpg", "cat/cut.png")
     assert all(f"{pets}/{name}: " in str(caught.value) for name in (*names, "cat/float.tif"))
-    source = folder.load(str(pets), image_size=8, bad_files="skip")
+    source = folder.read(str(pets), image_size=8, bad_files="skip")
     assert np.bincount(source.train.y).tolist() == [3, 2]
     assert source.train.ids.tolist() == list(range(5))
     assert source.train.origins[3:].tolist() == ["./dog/0.png", "./dog/2.png"]
@@ -179,18 +173,18 @@ def test_all_bad_files_are_listed_together_or_left_out(pets, tmp_path_factory):
     for number in (0, 2):
         (pets / "dog" / f"{number}.png").write_bytes(b"")
     with pytest.raises(UsageError, match="dog holds no image that can be read"):
-        folder.load(str(pets), image_size=8, bad_files="skip")
+        folder.read(str(pets), image_size=8, bad_files="skip")
 
 
 def test_names_that_are_not_utf_8_are_refused(pets):
     name = os.fsencode(pets) + b"/caf\xe9"
     os.mkdir(name)
     with pytest.raises(UsageError, match=r"caf\\xe9: its name is not text in UTF-8"):
-        folder.load(str(pets))
+        folder.read(str(pets))
     os.rmdir(name)
     os.rename(os.fsencode(pets / "dog" / "1.png"), os.fsencode(pets / "dog") + b"/caf\xe9.png")
     with pytest.raises(UsageError, match=r"caf\\xe9\.png cannot be read .* UTF-8"):
-        folder.load(str(pets))
+        folder.read(str(pets))
 
 
 def test_links_to_folders_are_refused(pets, tmp_path_factory):
@@ -198,10 +192,10 @@ def test_links_to_folders_are_refused(pets, tmp_path_factory):
     paint(elsewhere / "cow" / "1.png")
     (pets / "cow").symlink_to(elsewhere / "cow")
     with pytest.raises(UsageError, match="cow is a link that leads outside"):
-        folder.load(str(pets))
+        folder.read(str(pets))
     (pets / "cow").rename(pets / "dog" / "cow")
     with pytest.raises(UsageError, match="dog/cow is a link to a folder"):
-        folder.load(str(pets))
+        folder.read(str(pets))
 
 
 def test_images_are_upright_as_exif_says(tmp_path):
@@ -213,7 +207,7 @@ def test_images_are_upright_as_exif_says(tmp_path):
         (tmp_path / name).mkdir()
         Image.fromarray(pixels).save(tmp_path / name / "1.jpg", exif=exif, quality=100)
         Image.fromarray(pixels).save(tmp_path / name / "2.png", exif=exif)
-    x = folder.load(str(tmp_path)).train.x
+    x = folder.read(str(tmp_path)).train.x
     assert x.shape == (4, 6, 4, 3)
     assert (x[:, :3] > 250).all() and (x[:, 3:] < 5).all()
 
@@ -223,7 +217,7 @@ def test_images_of_16_bits_are_scaled(tmp_path):
         (tmp_path / name).mkdir()
         for suffix in ("png", "tif"):
             Image.fromarray(np.full((5, 6), value, np.uint16)).save(tmp_path / name / f"1.{suffix}")
-    x = folder.load(str(tmp_path)).train.x
+    x = folder.read(str(tmp_path)).train.x
     assert x[:, 0, 0, 0].tolist() == [0x12, 0x12, 0xFF, 0xFF]
 
 
@@ -231,4 +225,4 @@ def test_an_image_that_would_fill_the_memory_is_bad(pets, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     paint(pets / "dog" / "bomb.png", size=(100, 100))
     with pytest.raises(UsageError, match=r"bomb\.png cannot be read .* bomb"):
-        folder.load(str(pets), image_size=4)
+        folder.read(str(pets), image_size=4)
