@@ -152,6 +152,7 @@ def _of_the_system(error: OSError) -> str:
 
 
 def _end(code: int, sentence: str) -> int:
-    """Prints the sentence as one line and gives the code back."""
-    print("l2rw:", " ".join(sentence.split()), file=sys.stderr)
+    """Prints the sentence as one line, and what it lists below it, and gives the code back."""
+    lines = (" ".join(line.split()) for line in sentence.split("\n  "))
+    print("l2rw:", "\n  ".join(lines), file=sys.stderr)
     return code

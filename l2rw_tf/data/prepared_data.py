@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from l2rw_tf.data import corruption, sources, splits
+from l2rw_tf.data import corrections, corruption, sources, splits
+from l2rw_tf.data.corrections import Applied, Correction
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.preprocessing import Preprocessing
 from l2rw_tf.data.settings import DataSettings
@@ -23,12 +24,16 @@ class PreparedData:
             imbalanced and as corrupted as asked for.
         preprocessing: Standardization by the training inputs.
         unavailable: Why the data set that was asked for was not read, or None where it was.
+        corrections: What was said of the source's labels, all of it.
+        corrected: How many labels this decided, by decision; empty without corrections.
     """
 
     source: Source
     splits: splits.Splits
     preprocessing: Preprocessing
     unavailable: str | None
+    corrections: tuple[Correction, ...] = ()
+    corrected: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def wrong_label_share(self) -> float | None:
@@ -55,6 +60,8 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         UsageError: If the data, or what is asked of it, cannot be used.
     """
     source, unavailable = _load(settings)
+    rows = corrections.read(settings.corrections) if settings.corrections else []
+    reviewed = _reviewed(rows, source, settings) if settings.corrections else None
     parts = splits.split(
         source,
         **settings.clean_counts,
@@ -69,12 +76,77 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         train=_spoil(parts.train, "train", source, settings, seed),
         validation=_spoil(parts.validation, "validation", source, settings, seed),
     )
+    if reviewed is not None:
+        parts = _with_reviewed(parts, reviewed, source, settings)
     return PreparedData(
         source=source,
         splits=parts,
         preprocessing=Preprocessing.fit(parts.train, source.kind),
         unavailable=unavailable,
+        corrections=tuple(rows),
+        corrected=reviewed.counts if reviewed is not None else {},
     )
+
+
+def _reviewed(rows: list[Correction], source: Source, settings: DataSettings) -> Applied:
+    """Returns the training data of the source as corrections have it."""
+    train = source.train
+    return corrections.applied(
+        train,
+        rows,
+        class_names=source.class_names,
+        origins=np.array([f"index {one}" for one in train.ids]),
+        hashes=lambda examples: np.full(len(examples), ""),
+        given_are_own=settings.noise_type == "none",
+        source=f"corrections={settings.corrections}",
+    )
+
+
+def _with_reviewed(
+    parts: splits.Splits, reviewed: Applied, source: Source, settings: DataSettings
+) -> splits.Splits:
+    """Takes reviewed examples out of all parts; the trusted ones become clean.
+
+    Since this follows the split and the noise, both are those of the run that was reviewed, and
+    accuracies before and after are on the same test data.
+    """
+
+    def rest(part: Examples) -> Examples:
+        left = np.isin(part.ids, reviewed.examples.ids)
+        return part if left.all() else part.take(np.flatnonzero(left))
+
+    train, clean = rest(parts.train), _joined(rest(parts.clean), reviewed.trusted)
+    if settings.clean_in_train:
+        train = _joined(train, reviewed.trusted)
+    if not len(train):
+        raise UsageError(
+            f"corrections={settings.corrections} decides on all {len(parts.train)} training "
+            "examples: none are left to train on."
+        )
+    return splits.Splits(
+        train=train,
+        clean=clean.in_memory(),
+        validation=rest(parts.validation),
+        test=parts.test if source.test is not None else rest(parts.test),
+    )
+
+
+def _joined(one: Examples, other: Examples) -> Examples:
+    """Returns both in the order of their ids; where one knows its true labels, so does the other.
+
+    The clean examples of a simulation are labelled truly.
+    """
+    true_y = None
+    if one.true_y is not None or other.true_y is not None:
+        known = [part.y if part.true_y is None else part.true_y for part in (one, other)]
+        true_y = np.concatenate(known)
+    both = Examples(
+        x=np.concatenate([one.x, other.x]),
+        y=np.concatenate([one.y, other.y]),
+        true_y=true_y,
+        ids=np.concatenate([one.ids, other.ids]),
+    )
+    return both.take(np.argsort(both.ids, kind="stable"))
 
 
 def _load(settings: DataSettings) -> tuple[Source, str | None]:

@@ -201,6 +201,13 @@ class OutputSettings(Settings):
     name: str = _output(
         "", "NAME in runs/NAME-seedS. Empty: made of data and method.", affects_result=False
     )
+    review_examples: int = _output(
+        500,
+        "Training examples whose labels can be reviewed in report.html, which stays below 25 MB: "
+        "those whose decision helps most.",
+        at_least=0,
+        affects_result=False,
+    )
     tensorboard: bool = _output(True, "Writes TensorBoard events.", affects_result=False)
     progress: str = _output(
         "auto",
