@@ -11,6 +11,7 @@ import numpy as np
 
 from l2rw_tf import quality
 from l2rw_tf.command_line import program, settings
+from l2rw_tf.data.origins import are_files, cell
 from l2rw_tf.errors import RunFailed, UsageError
 from l2rw_tf.runs import results, tables
 from l2rw_tf.runs.results import RunResults, percent
@@ -48,7 +49,8 @@ class AuditConfig(settings.Settings):
     )
     write_clean: str = settings.setting(
         "",
-        "A new file for the ids of the examples that are not suspected, one per line.",
+        "A new file for the examples that are not suspected, one per line: files for a folder of "
+        "images, otherwise ids.",
         group="Audit",
     )
 
@@ -94,7 +96,7 @@ def _audit(arguments: Sequence[str]) -> None:
     suspected = quality.suspects(ranking, config.limit, config.expected_noise)
     print("\n".join(_lines(config, run, ranking, suspected)))
     if config.write_clean:
-        _write_ids(Path(config.write_clean), ranking["id"][~suspected])
+        _write_kept(Path(config.write_clean), ranking, ~suspected)
 
 
 def _lines(
@@ -142,9 +144,16 @@ def _by_class(
 
 def _worst(class_names: Sequence[str], ranking: quality.Table, number: int) -> list[str]:
     width = max(len("suggested"), *map(len, class_names))
-    lines = [f"{'id':>9}  {'given':{width}}  {'suggested':{width}}  quality"]
+    ids = [str(one) for one in ranking["id"][:number]]
+    origins = _origins(ranking, slice(number)) or ids
+    # An index says no more than the id.
+    name, names = (
+        ("id", ids) if not number or origins[0].startswith("index ") else ("example", origins)
+    )
+    names_width = max([9, *map(len, names)])
+    lines = [f"{name:>{names_width}}  {'given':{width}}  {'suggested':{width}}  quality"]
     lines += [
-        f"{ranking['id'][row]:9}  {class_names[ranking['given_label'][row]]:{width}}  "
+        f"{names[row]:>{names_width}}  {class_names[ranking['given_label'][row]]:{width}}  "
         f"{class_names[ranking['suggested_label'][row]]:{width}}  "
         f"{ranking['label_quality'][row]:7.4f}"
         for row in range(number)
@@ -152,15 +161,24 @@ def _worst(class_names: Sequence[str], ranking: quality.Table, number: int) -> l
     return [*lines, "all of them, in this order: examples.csv of the run"]
 
 
-def _write_ids(path: Path, ids: np.ndarray) -> None:
+def _origins(ranking: quality.Table, which: slice | np.ndarray) -> list[str]:
+    """Where some examples come from, each on a line of its own; empty in runs that lack it."""
+    return [cell(one) for one in ranking["origin"][which].tolist()] if "origin" in ranking else []
+
+
+def _write_kept(path: Path, ranking: quality.Table, kept: np.ndarray) -> None:
+    in_order = np.flatnonzero(kept)[np.argsort(ranking["id"][kept])]
+    lines, what = _origins(ranking, in_order), "files"
+    if not are_files(lines):
+        lines, what = [str(one) for one in ranking["id"][in_order]], "ids"
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.writelines(f"{one}\n" for one in np.sort(ids))
+            file.writelines(f"{one}\n" for one in lines)
     except FileExistsError as error:
         raise UsageError(f"write_clean={path} exists already: name a new file.") from error
     except OSError as error:
         raise RunFailed(f"write_clean={path} cannot be written: {error.strerror}.") from error
-    print(f"\n{len(ids):,} ids to keep: {path}")
+    print(f"\n{len(lines):,} {what} to keep: {path}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -85,6 +86,14 @@ def _text(browser, name):
     return browser.evaluate(f"document.getElementById('review-{name}').innerText")
 
 
+def _comes(browser, name, start):
+    """Waits for a text: the browser reads files and what it keeps when it has time."""
+    until = time.monotonic() + 20
+    while not _text(browser, name).startswith(start) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert _text(browser, name).startswith(start)
+
+
 @needs_browser
 @pytest.mark.process
 def test_a_review_by_mouse_and_by_keyboard(tmp_path, browser):
@@ -115,7 +124,7 @@ def test_a_review_by_mouse_and_by_keyboard(tmp_path, browser):
 
     # Another visit.
     assert browser.open(file, 400) is None
-    assert _text(browser, "progress").startswith("8 of 55 decided, 1 left undecided")
+    _comes(browser, "progress", "8 of 55 decided, 1 left undecided")
     assert not browser.evaluate("document.getElementById('review-not-kept').checkVisibility()")
     downloaded = browser.download(lambda: browser.click("#review-download"), tmp_path)
     assert downloaded.name == "corrections.csv"
@@ -145,10 +154,7 @@ def test_a_review_by_mouse_and_by_keyboard(tmp_path, browser):
     browser.open(tmp_path / "other.html")
     assert _text(browser, "progress").startswith("0 of 55")
     browser.upload("#review-load", downloaded)
-    for _ in range(100):
-        if message := _text(browser, "message"):
-            break
-    assert message == "10 decisions loaded."
+    _comes(browser, "message", "10 decisions loaded.")
     assert _text(browser, "progress").startswith("8 of 55 decided, 1 left undecided")
     assert not browser.complaints()
 

@@ -12,19 +12,17 @@ import dataclasses
 import io
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.origins import cell, content_hash, text_of
 from l2rw_tf.errors import UsageError
 
 NAME = "corrections.csv"
 COLUMNS = ("origin", "content_hash", "given_label", "decision", "label")
 RIGHT, OTHER, UNUSABLE, UNDECIDED = DECISIONS = ("right", "other", "unusable", "undecided")
-
-# What a spreadsheet takes for a formula if a cell begins with it; "'" protects, itself too.
-_FORMULA = ("=", "+", "-", "@", "'", "\t", "\r")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +94,7 @@ def read(path: str) -> list[Correction]:
         found = []
         for row in rows:
             # A spreadsheet leaves empty cells out at the end of a line, or adds some.
-            cells = [cell.strip() for cell in row] + [""] * (len(header) - len(row))
+            cells = [text_of(one.strip()) for one in row] + [""] * (len(header) - len(row))
             if any(cells):
                 values = {column: cells[at[column]] if column in at else "" for column in COLUMNS}
                 values["decision"] = values["decision"].lower()
@@ -111,7 +109,7 @@ def as_csv(rows: Iterable[Correction]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([_escaped(getattr(row, column)) for column in COLUMNS] for row in rows)
+    writer.writerows([cell(getattr(row, column)) for column in COLUMNS] for row in rows)
     return text.getvalue()
 
 
@@ -120,19 +118,15 @@ def applied(
     rows: Sequence[Correction],
     *,
     class_names: Sequence[str],
-    origins: np.ndarray,
-    hashes: Callable[[Examples], np.ndarray],
     given_are_own: bool,
     source: str,
 ) -> Applied:
     """Checks all corrections against the examples, then applies them.
 
     Args:
-        examples: The training data of a source, before any split.
+        examples: The training data of a source, before any split, with their origins.
         rows: The corrections.
         class_names: A name for each class.
-        origins: Where each example comes from, (n,) of str.
-        hashes: Returns the content hashes of examples, (n,) of str, empty where there is none.
         given_are_own: Whether the labels given in training are those of `examples`; if they are
             made wrong later, those that were reviewed are not known here.
         source: What the rows come from, for the message.
@@ -141,8 +135,8 @@ def applied(
         UsageError: Lists every row that does not fit.
     """
     names = _Names(class_names)
-    position_of = {origin: position for position, origin in enumerate(origins.tolist())}
-    positions = [position_of.get(_plain(row.origin, position_of), -1) for row in rows]
+    position_of = {origin: position for position, origin in enumerate(examples.origins.tolist())}
+    positions = [position_of.get(row.origin, -1) for row in rows]
     problems = _Problems(rows)
     for row, position in zip(rows, positions, strict=True):
         if position < 0:
@@ -157,7 +151,7 @@ def applied(
                         f"{row.origin} was reviewed with the label {row.given_label!r}, but the "
                         f"data says {class_names[now]!r} now",
                     )
-    _check_contents(examples, rows, positions, origins, hashes, problems)
+    _check_contents(examples, rows, positions, problems)
     labels = _decided(examples, rows, positions, names, problems)
     problems.raise_if_any(source)
     trusted = sorted(at for at, (_, label) in labels.items() if label is not None)
@@ -230,7 +224,6 @@ class _Names:
 
     def label(self, name: str) -> int | None:
         """Returns the label of the class that a cell names, or None if there is no such class."""
-        name = _plain(name, self._labels)
         return self._labels.get(name, self._numbers.get(_number(name)))
 
 
@@ -260,22 +253,20 @@ def _check_contents(
     examples: Examples,
     rows: Sequence[Correction],
     positions: Sequence[int],
-    origins: np.ndarray,
-    hashes: Callable[[Examples], np.ndarray],
     problems: _Problems,
 ) -> None:
     """Finds the rows whose example is not what was reviewed."""
     checked = [(row, at) for row, at in zip(rows, positions, strict=True) if row.content_hash]
     there = [(row, at) for row, at in checked if at >= 0]
-    now = hashes(examples.take(np.asarray([at for _, at in there], np.int64)))
+    now = content_hash(examples.take(np.asarray([at for _, at in there], np.int64)))
     changed = [
         (row, found)
         for (row, _), found in zip(there, now.tolist(), strict=True)
-        if found and not _same_hash(row.content_hash, found)
+        if not _same_hash(row.content_hash, found)
     ]
     if not changed:
         return
-    place_of = dict(zip(hashes(examples).tolist(), origins.tolist(), strict=True))
+    place_of = dict(zip(content_hash(examples).tolist(), examples.origins.tolist(), strict=True))
     for row, found in changed:
         place = place_of.get(row.content_hash.lower())
         problems.add(
@@ -298,10 +289,10 @@ def _decided(
     for row, position in zip(rows, positions, strict=True):
         if position < 0 or row.decision not in (RIGHT, OTHER, UNUSABLE):
             continue
-        cell = row.label if row.decision == OTHER else row.given_label or row.label
+        name = row.label if row.decision == OTHER else row.given_label or row.label
         label = None
         if row.decision != UNUSABLE:
-            label = names.label(cell) if cell else int(examples.y[position])
+            label = names.label(name) if name else int(examples.y[position])
         other = found.setdefault(position, (row.decision, label))
         if other != (row.decision, label):
             problems.add(
@@ -317,26 +308,16 @@ def _verdict(row: Correction) -> str:
     return f"{row.decision} ({row.label})" if row.label else row.decision
 
 
-def _plain(cell: str, known: dict[str, int]) -> str:
-    """Takes the sign away that protects a cell from being a formula."""
-    bare = cell.removeprefix("'")
-    return bare if bare in known or cell not in known else cell
-
-
-def _escaped(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
-
-
-def _number(cell: str) -> float | None:
+def _number(text: str) -> float | None:
     try:
-        number = float("" if "_" in cell else cell)
+        number = float("" if "_" in text else text)
     except ValueError:
         return None
     return number if math.isfinite(number) else None
 
 
-def _same_hash(cell: str, found: str) -> bool:
-    """Whether a cell holds a hash, or the number that a spreadsheet made of its digits."""
-    one, other = _number(cell), _number(found)
+def _same_hash(given: str, found: str) -> bool:
+    """Whether a cell has a hash, or the number that a spreadsheet made of its digits."""
+    one, other = _number(given), _number(found)
     as_numbers = one is not None and other is not None and math.isclose(one, other, rel_tol=1e-5)
-    return cell.lower() == found or as_numbers
+    return given.lower() == found or as_numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -20,16 +21,19 @@ class Examples:
         y: Labels as given to training, (n,) int64; they may be wrong.
         true_y: True labels, (n,) int64, for the record only; None where nobody knows them.
         ids: (n,) int64, the examples' positions in the training (or test) data of their source.
+        origins: (n,) str, where each comes from, relative to the data set: `./train/cat/001.jpg`,
+            `./table.csv:17` (the line as an editor counts it), `index 17`; None if it is not kept.
     """
 
     x: np.ndarray | StoredImages
     y: np.ndarray
     true_y: np.ndarray | None
     ids: np.ndarray
+    origins: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Checks that the arrays belong together."""
-        for name in ("x", "true_y", "ids"):
+        for name in ("x", "true_y", "ids", "origins"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.y):
                 raise ValueError(f"{name} has {len(values)} entries, but there are {len(self.y)} y")
@@ -50,11 +54,16 @@ class Examples:
             y=self.y[indices],
             true_y=None if self.true_y is None else self.true_y[indices],
             ids=self.ids[indices],
+            origins=None if self.origins is None else self.origins[indices],
         )
 
     def in_memory(self) -> Examples:
         """Returns the same examples with the inputs in memory."""
         return dataclasses.replace(self, x=np.asarray(self.x))
+
+    def with_true_labels(self) -> Examples:
+        """Returns the same examples with their true labels given, if these are known."""
+        return self if self.true_y is None else dataclasses.replace(self, y=self.true_y)
 
     def with_labels(self, y: np.ndarray) -> Examples:
         """Returns the same examples with other given labels; the true ones are kept on record.
@@ -77,6 +86,8 @@ class Source:
         class_names: A name for each class, in the order of the labels.
         kind: `"image"` or `"table"`.
         feature_names: A name for each feature of a table; empty for images.
+        trusted: Examples beside the training part whose labels are right; None if nobody gave any.
+        notes: Sentences about the reading that the user should see.
     """
 
     name: str
@@ -85,6 +96,8 @@ class Source:
     class_names: tuple[str, ...]
     kind: Literal["image", "table"]
     feature_names: tuple[str, ...] = ()
+    trusted: Examples | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -97,13 +110,27 @@ class Source:
         return tuple(self.train.x.shape[1:])
 
 
-def examples_from(x: np.ndarray | StoredImages, y: np.ndarray) -> Examples:
-    """Returns examples numbered from 0 whose true labels nobody knows.
+def examples_from(
+    x: np.ndarray | StoredImages,
+    y: np.ndarray,
+    *,
+    true_y: np.ndarray | None = None,
+    origins: Sequence[str] | None = None,
+) -> Examples:
+    """Returns examples numbered from 0.
 
     Args:
         x: Inputs (n, ...).
         y: Labels (n,) of an integer type.
+        true_y: True labels (n,), if somebody knows them.
+        origins: Where each comes from; by default its index.
     """
+    if origins is None:
+        origins = [f"index {index}" for index in range(len(y))]
     return Examples(
-        x=x, y=np.asarray(y, np.int64), true_y=None, ids=np.arange(len(y), dtype=np.int64)
+        x=x,
+        y=np.asarray(y, np.int64),
+        true_y=None if true_y is None else np.asarray(true_y, np.int64),
+        ids=np.arange(len(y), dtype=np.int64),
+        origins=np.array(origins, np.str_),
     )

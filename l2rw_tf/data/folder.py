@@ -27,8 +27,21 @@ def can_read(dataset: str) -> bool:
     return dataset != "digits" and os.path.isdir(os.path.expanduser(dataset))
 
 
-def read(dataset: str, *, image_size: int | None, **others: object) -> Source:
+def read(
+    dataset: str,
+    *,
+    image_size: int | None,
+    label_column: str = "",
+    true_label_column: str = "",
+    **others: object,
+) -> Source:
     """Reads a folder; see `load`."""
+    # "label" was the default of label_column in earlier versions.
+    for flag, name in (("label_column", label_column), ("true_label_column", true_label_column)):
+        if name and (flag, name) != ("label_column", "label"):
+            raise UsageError(
+                f"{flag}={name}: {dataset} is a folder, whose labels are the names of its folders."
+            )
     return load(dataset, image_size)
 
 
@@ -155,7 +168,8 @@ def _read(
     in_order = [file for of_class in files.values() for file in of_class]
     labels = [class_names.index(name) for name, of_class in files.items() for _ in of_class]
     x = storage.keep(_decoded(in_order, shape[-1], image_size), (len(in_order), *shape), folder)
-    return examples_from(x, np.asarray(labels))
+    origins = [f"./{file.relative_to(folder).as_posix()}" for file in in_order]
+    return examples_from(x, np.asarray(labels), origins=origins)
 
 
 def _decoded(

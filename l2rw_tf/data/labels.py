@@ -2,9 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from l2rw_tf.errors import UsageError
+
+# As spreadsheets, pandas, R and databases write that there is none.
+_MISSING = frozenset(
+    "nan +nan -nan na n/a <na> null #n/a #na #null! -1.#ind 1.#ind -1.#qnan 1.#qnan".split()
+) | {"", "#n/a n/a"}
+
+
+def is_missing(label: str) -> bool:
+    """Whether a cell says that there is no label; "None" in this spelling does, "none" does not.
+
+    Args:
+        label: The text of the cell.
+    """
+    return label.lower() in _MISSING or label == "None"
+
+
+def match(values: np.ndarray, class_names: Sequence[str], where: str) -> np.ndarray:
+    """Numbers labels by the names that classes have already; `1`, `1.0` and `001` are one number.
+
+    Args:
+        values: Labels (n,), whole numbers or strings.
+        class_names: The name of each class.
+        where: What they are labels of, for messages.
+
+    Returns:
+        Labels (n,) int64.
+
+    Raises:
+        UsageError: One is not among the classes.
+    """
+    by_name = {name: label for label, name in enumerate(class_names)}
+    by_number = {_number(name): label for name, label in by_name.items()}
+    names, which = np.unique(values, return_inverse=True)
+    labels = []
+    for name in map(str, names):
+        label = by_name.get(name, by_number.get(_number(name)))
+        if label is None or (name not in by_name and _number(name) is None):
+            raise UsageError(
+                f"{where}: there is no class {name!r} in the training data, only "
+                f"{', '.join(class_names[:20])}{', ...' if len(class_names) > 20 else ''}."
+            )
+        labels.append(label)
+    return np.array(labels, np.int64)[which.reshape(-1)]
+
+
+def _number(name: str) -> float | None:
+    try:
+        return float(name)
+    except ValueError:
+        return None
 
 
 def encode(values: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -12,7 +64,7 @@ def encode(values: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]
 
     Args:
         values: Labels (n,), whole numbers or strings. Strings that all are numbers are put in the
-            order of the numbers.
+            order of the numbers, and `1` and `1.0` are one class.
         where: The file and column, for messages.
 
     Returns:
@@ -23,11 +75,14 @@ def encode(values: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]
     """
     names, y = np.unique(values, return_inverse=True)
     if names.dtype.kind == "U":
-        try:
-            order = np.argsort([float(name) for name in names], kind="stable")
-        except ValueError:
-            order = np.arange(len(names))
-        y, names = np.argsort(order)[y], names[order]
+        numbers = [_number(str(name)) for name in names]
+        if None not in numbers:
+            # Of one number's spellings the shortest is its name: it is the first in this order.
+            by_length = np.argsort(np.char.str_len(names), kind="stable")
+            _, first, number = np.unique(
+                np.asarray(numbers)[by_length], return_index=True, return_inverse=True
+            )
+            y, names = number[np.argsort(by_length)][y], names[by_length][first]
     if len(names) < 2:
         raise UsageError(
             f"{where} holds only the class {str(names[0])!r}; at least 2 classes are needed."

@@ -42,6 +42,12 @@ class PreparedData:
         return None if train.true_y is None else float(np.mean(train.y != train.true_y))
 
     @property
+    def wrong_in_source(self) -> float | None:
+        """The fraction of the source's own training labels that are wrong, None if unknown."""
+        train = self.source.train
+        return None if train.true_y is None else float(np.mean(train.y != train.true_y))
+
+    @property
     def training_class_counts(self) -> list[int]:
         """How many training examples each class has, by the labels given."""
         counts = np.bincount(self.splits.train.y, minlength=self.source.num_classes)
@@ -90,13 +96,10 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
 
 def _reviewed(rows: list[Correction], source: Source, settings: DataSettings) -> Applied:
     """Returns the training data of the source as corrections have it."""
-    train = source.train
     return corrections.applied(
-        train,
+        source.train,
         rows,
         class_names=source.class_names,
-        origins=np.array([f"index {one}" for one in train.ids]),
-        hashes=lambda examples: np.full(len(examples), ""),
         given_are_own=settings.noise_type == "none",
         source=f"corrections={settings.corrections}",
     )
@@ -145,6 +148,7 @@ def _joined(one: Examples, other: Examples) -> Examples:
         y=np.concatenate([one.y, other.y]),
         true_y=true_y,
         ids=np.concatenate([one.ids, other.ids]),
+        origins=np.concatenate([one.origins, other.origins]),
     )
     return both.take(np.argsort(both.ids, kind="stable"))
 
@@ -164,6 +168,9 @@ def _source(dataset: str, settings: DataSettings) -> Source:
         dataset,
         data_dir=settings.data_dir or None,
         label_column=settings.label_column,
+        true_label_column=settings.true_label_column,
+        ignore_columns=settings.ignore_columns,
+        bad_files=settings.bad_files,
         image_size=settings.image_size,
     )
     return sources.select_classes(source, settings.classes) if settings.classes else source

@@ -39,7 +39,25 @@ class DataSettings(Settings):
         "that TensorFlow Datasets uses by itself.",
         affects_result=False,
     )
-    label_column: str = _data("label", "The column or array that holds the labels of a file.")
+    label_column: str = _data(
+        "",
+        "The column, array or feature that holds the labels, of a CSV file, a .npz file or a data "
+        "set of TensorFlow Datasets. Empty: the one that there is (label, in a CSV file).",
+    )
+    true_label_column: str = _data(
+        "",
+        "The one that holds the true labels, if somebody knows them: the clean examples and the "
+        "test data have these, and the audit is scored against them. It is never an input.",
+    )
+    ignore_columns: tuple[str, ...] = _data(
+        (), "Columns of a CSV file that are neither inputs nor labels."
+    )
+    bad_files: str = _data(
+        "stop",
+        "What is done with the files of a folder that cannot be read as images: all of them are "
+        "listed, and nothing is trained (stop), or they are listed and left out (skip).",
+        choices=("stop", "skip"),
+    )
     image_size: int | None = _data(
         None,
         "Height and width in pixels that all images are scaled to. Default: as they are, which has "

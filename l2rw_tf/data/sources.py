@@ -18,15 +18,18 @@ from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.errors import UsageError
 
 # Asked in this order; the last one is slow to import.
-READERS = ("tables", "folder", "tfds_images")
+READERS = ("tables", "npz", "folder", "tfds_images")
 
 
 def load(
     dataset: str,
     *,
     data_dir: str | None = None,
-    label_column: str = "label",
+    label_column: str = "",
+    true_label_column: str = "",
+    ignore_columns: Sequence[str] = (),
     image_size: int | None = None,
+    bad_files: str = "stop",
 ) -> Source:
     """Reads a data set.
 
@@ -39,9 +42,14 @@ def load(
             .npz file of numbers with labels.
         data_dir: Where prepared data of TensorFlow Datasets lies; by default TFDS_DATA_DIR, or else
             ~/tensorflow_datasets.
-        label_column: The column (CSV) or array (npz) that holds the labels.
+        label_column: The column (CSV), array (npz) or feature (TensorFlow Datasets) that holds the
+            labels; empty: the one that there is.
+        true_label_column: The one that holds the true labels; empty: nobody knows them.
+        ignore_columns: Columns of a CSV file that are passed over.
         image_size: Height and width in pixels that all images are scaled to; needed where they are
             of several sizes.
+        bad_files: `"stop"` refuses a folder with files that are no images, `"skip"` passes them
+            over.
 
     Returns:
         The data set.
@@ -54,7 +62,13 @@ def load(
         reader = importlib.import_module(f"l2rw_tf.data.{name}")
         if reader.can_read(dataset):
             return reader.read(
-                dataset, data_dir=data_dir, label_column=label_column, image_size=image_size
+                dataset,
+                data_dir=data_dir,
+                label_column=label_column,
+                true_label_column=true_label_column,
+                ignore_columns=ignore_columns,
+                image_size=image_size,
+                bad_files=bad_files,
             )
     if os.path.exists(os.path.expanduser(dataset)):
         raise UsageError(
@@ -87,6 +101,7 @@ def select_classes(source: Source, classes: Sequence[str | int]) -> Source:
         source,
         train=_only(source.train, numbers),
         test=None if source.test is None else _only(source.test, numbers),
+        trusted=None if source.trusted is None else _only(source.trusted, numbers),
         class_names=tuple(source.class_names[number] for number in numbers),
     )
 
@@ -104,8 +119,18 @@ def _class_number(source: Source, name: str | int) -> int:
 
 
 def _only(examples: Examples, numbers: Sequence[int]) -> Examples:
-    """Returns the examples of some classes, with labels 0, 1, ... in the order of these."""
-    some = examples.take(np.flatnonzero(np.isin(examples.y, numbers)))
+    """Returns the examples of some classes, with labels 0, 1, ... in the order of these.
+
+    An example whose true label is known is of them if both its labels are.
+    """
+    is_one = np.isin(examples.y, numbers)
+    if examples.true_y is not None:
+        is_one &= np.isin(examples.true_y, numbers)
+    some = examples.take(np.flatnonzero(is_one))
     order = np.argsort(numbers)
-    y = order[np.searchsorted(np.asarray(numbers)[order], some.y)]
-    return dataclasses.replace(some, y=y.astype(np.int64))
+
+    def numbered_anew(y: np.ndarray) -> np.ndarray:
+        return order[np.searchsorted(np.asarray(numbers)[order], y)].astype(np.int64)
+
+    true_y = None if some.true_y is None else numbered_anew(some.true_y)
+    return dataclasses.replace(some, y=numbered_anew(some.y), true_y=true_y)

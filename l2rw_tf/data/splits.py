@@ -67,12 +67,14 @@ def split(
     data, test = source.train, source.test
     if test is None:
         data, test = _split_test(data, test_fraction, seed)
+    # Clean examples are right, if anybody knows what is.
+    data_y = data.with_true_labels().y
     order = permutation(len(data), seed, Stream.CLEAN_SPLIT)
     if num_clean is not None and not balanced_clean:
         clean = _first(order, num_clean)
     else:
         clean = _first_of_each_class(
-            order, data.y, _clean_counts(data.y, source, clean_per_class, num_clean, seed), source
+            order, data_y, _clean_counts(data_y, source, clean_per_class, num_clean, seed), source
         )
     rest = order[~np.isin(order, clean)]
     num_validation = round(validation_fraction * len(data))
@@ -87,9 +89,9 @@ def split(
         train = np.concatenate([train, clean])
     return Splits(
         train=data.take(np.sort(train)),
-        clean=data.take(np.sort(clean)).in_memory(),
+        clean=data.take(np.sort(clean)).with_true_labels().in_memory(),
         validation=data.take(np.sort(validation)),
-        test=test,
+        test=test.with_true_labels(),
     )
 
 

@@ -10,7 +10,7 @@ import pathlib
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,9 +34,23 @@ def can_read(dataset: str) -> bool:
     return dataset == "digits" or not is_path
 
 
-def read(dataset: str, *, data_dir: str | None, image_size: int | None, **others: object) -> Source:
+def read(
+    dataset: str,
+    *,
+    data_dir: str | None,
+    image_size: int | None,
+    label_column: str = "",
+    true_label_column: str = "",
+    **others: object,
+) -> Source:
     """Reads a data set; see `load`."""
-    return load(dataset, data_dir, image_size)
+    return load(
+        dataset,
+        data_dir,
+        image_size,
+        label_column=label_column,
+        true_label_column=true_label_column,
+    )
 
 
 def load(
@@ -44,6 +58,10 @@ def load(
     data_dir: str | None = None,
     image_size: int | None = None,
     network_seconds: float = NETWORK_SECONDS,
+    *,
+    label_column: str = "",
+    true_label_column: str = "",
+    only_split: str = "",
 ) -> Source:
     """Reads a data set of TFDS, preparing it first where it is not prepared yet.
 
@@ -54,13 +72,17 @@ def load(
         image_size: Height and width that all images are scaled to; None leaves them as they are,
             and then they must be of one size.
         network_seconds: How long a download may wait for a byte.
+        label_column: The feature that holds the labels; empty: the one that there is.
+        true_label_column: The feature that holds the true ones, if there is one.
+        only_split: A split that is read as the training part, without a test part; empty: `train`,
+            with `test` or `validation` as the test part.
 
     Returns:
         The data set, images uint8.
 
     Raises:
-        UsageError: TFDS knows no such data set, it is not image classification, or what lies in
-            `data_dir` is damaged.
+        UsageError: TFDS knows no such data set, it is not image classification, several features
+            hold labels and none is named, or what lies in `data_dir` is damaged.
         DataUnavailable: It is not prepared in `data_dir` and could not be downloaded.
     """
     images.check_size(image_size)
@@ -71,17 +93,17 @@ def load(
     with _quiet():
         builder = _builder(name, directory)
         prepared = builder.is_prepared()
-    image, label = _image_and_label(name, builder)
+    features = _features(name, builder, label_column, true_label_column)
     if not prepared:
         if name == "digits" and not storage.can_write(directory):
             with tempfile.TemporaryDirectory(prefix="l2rw_digits_") as temporary:
-                return load(name, temporary, image_size)
+                return load(name, temporary, image_size, only_split=only_split)
         _prepare(name, directory, network_seconds)
         with _quiet():
             builder = _builder(name, directory)
     try:
         with _quiet():
-            return _read(name, builder, image, label, image_size)
+            return _read(name, builder, features, image_size, only_split)
     except tf.errors.OpError as error:
         raise UsageError(
             f"the data in {builder.data_path} cannot be read ({_first_line(error)}); remove that "
@@ -135,27 +157,54 @@ def _builder(name: str, directory: pathlib.Path) -> Any:
         ) from error
 
 
-def _image_and_label(name: str, builder: Any) -> tuple[str, str]:
-    """Returns the names of the features that hold the image and its class."""
+def _features(name: str, builder: Any, label_column: str, true_label_column: str) -> list[str]:
+    """Returns the names of the features that hold the image, its label and, if named, its true one.
+
+    Raises:
+        UsageError: There are none, or it is not clear which.
+    """
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    keys = builder.info.supervised_keys
-    if not (keys and len(keys) == 2 and all(isinstance(key, str) for key in keys)):
-        keys = ("image", "label")
-    image, label = keys
-    if not (
-        isinstance(features, tfds.features.FeaturesDict)
-        and image in features
-        and label in features
-        and isinstance(features[image], tfds.features.Image)
-        and isinstance(features[label], tfds.features.ClassLabel)
-    ):
+    by_key = features if isinstance(features, tfds.features.FeaturesDict) else {}
+    images_there, labels_there = (
+        [key for key, feature in by_key.items() if isinstance(feature, kind)]
+        for kind in (tfds.features.Image, tfds.features.ClassLabel)
+    )
+    keys = [key for key in builder.info.supervised_keys or () if isinstance(key, str)]
+    image = next((key for key in (*keys, "image", *images_there) if key in images_there), "")
+    if not image or not labels_there:
         raise UsageError(
             f"dataset {name!r} of TensorFlow Datasets is not for image classification: an image "
             f"and a class label are needed, it has {', '.join(features)}."
         )
-    return image, label
+    labels_in_words = ", ".join(labels_there)
+    for flag, column in (("label_column", label_column), ("true_label_column", true_label_column)):
+        if column and column not in labels_there:
+            raise UsageError(
+                f"{flag}={column}: dataset {name!r} has no such feature with class labels; there "
+                f"{'is' if len(labels_there) == 1 else 'are'} {labels_in_words}."
+            )
+    # Labels of other classes (CIFAR-100's coarse ones) are another task, not another opinion.
+    usual = next((key for key in keys if key in labels_there), "")
+    alike = [key for key in labels_there if usual and features[key].names == features[usual].names]
+    if not label_column and len(labels_there) > 1 and alike != [usual]:
+        raise UsageError(
+            f"dataset {name!r} has {len(labels_there)} features with labels, {labels_in_words}: "
+            "name one by label_column (and by true_label_column the one with the true labels, if "
+            "there is one)."
+        )
+    label = label_column or usual or labels_there[0]
+    if not true_label_column:
+        return [image, label]
+    if true_label_column == label:
+        raise UsageError(f"label_column and true_label_column both name the feature {label!r}.")
+    if features[true_label_column].names != features[label].names:
+        raise UsageError(
+            f"true_label_column={true_label_column}: its classes are not those of {label!r} in "
+            f"dataset {name!r}."
+        )
+    return [image, label, true_label_column]
 
 
 def _prepare(name: str, directory: pathlib.Path, network_seconds: float) -> None:
@@ -240,27 +289,31 @@ def _first_line(error: Exception) -> str:
     return lines[0][:200].rstrip(".") if lines else type(error).__name__
 
 
-def _read(name: str, builder: Any, image: str, label: str, image_size: int | None) -> Source:
+def _read(
+    name: str, builder: Any, features: Sequence[str], image_size: int | None, only_split: str
+) -> Source:
     """Reads and decodes a prepared data set."""
     splits = builder.info.splits
-    if "train" not in splits:
-        raise UsageError(f"dataset {name!r} has no split 'train', only {', '.join(splits)}.")
+    first = only_split or "train"
+    if first not in splits:
+        raise UsageError(f"dataset {name!r} has no split {first!r}, only {', '.join(splits)}.")
+    image, label, *_ = features
     dtype = np.dtype(builder.info.features[image].np_dtype)
     if dtype != np.uint8:
         raise UsageError(f"dataset {name!r} has {dtype} images; only uint8 images can be used.")
-    train = _read_split(name, builder, "train", image, label, image_size)
+    train = _read_split(name, builder, first, features, image_size)
     test = None
     for split in ("test", "validation"):
         # Data sets of competitions come with a test part whose labels are -1: not known.
-        if test is None and split in splits:
-            examples = _read_split(name, builder, split, image, label, image_size)
+        if test is None and split in splits and not only_split:
+            examples = _read_split(name, builder, split, features, image_size)
             test = examples if examples.y.min() >= 0 else None
     names = tuple(builder.info.features[label].names)
     return Source(name=name, train=train, test=test, class_names=names, kind="image")
 
 
 def _read_split(
-    name: str, builder: Any, split: str, image: str, label: str, image_size: int | None
+    name: str, builder: Any, split: str, features: Sequence[str], image_size: int | None
 ) -> Examples:
     """Returns the examples of one split, in the order of its files."""
     import tensorflow_datasets as tfds
@@ -269,27 +322,32 @@ def _read_split(
     dataset = builder.as_dataset(
         split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False)
     )
-    dataset = dataset.map(lambda example: (example[image], example[label]))
-    height, width, channels = builder.info.features[image].shape
+    dataset = dataset.map(lambda example: tuple(example[feature] for feature in features))
+    height, width, channels = builder.info.features[features[0]].shape
     of_one_size = height is not None and width is not None
     if not of_one_size and image_size is None:
         height, width = next(dataset.as_numpy_iterator())[0].shape[:2]
     shape = (image_size or height, image_size or width, channels)
     # Images of several sizes cannot be stacked before they are scaled.
     dataset = dataset.batch(256 if of_one_size else 1)
-    y: list[int] = []
+    # Given labels and, if they are known, true ones.
+    columns: list[list[int]] = [[] for _ in features[1:]]
 
     def decoded() -> Iterator[np.ndarray]:
-        for pixels, labels in dataset.as_numpy_iterator():
+        for pixels, *labels in dataset.as_numpy_iterator():
             if image_size is not None:
                 pixels = np.stack([images.scaled(one, image_size) for one in pixels])
             elif pixels.shape[1:] != shape:
                 raise images.sizes_differ(
-                    f"images 0 and {len(y)} of dataset {name!r}", shape[:2], pixels.shape[1:3]
+                    f"images 0 and {len(columns[0])} of dataset {name!r}",
+                    shape[:2],
+                    pixels.shape[1:3],
                 )
-            y.extend(labels.tolist())
+            for column, values in zip(columns, labels, strict=True):
+                column.extend(values.tolist())
             yield pixels
 
     size = builder.info.splits[split].num_examples
     x = storage.keep(decoded(), (size, *shape), pathlib.Path(builder.data_path).parent)
-    return examples_from(x, np.asarray(y, np.int64))
+    y, *true_y = (np.asarray(column, np.int64) for column in columns)
+    return examples_from(x, y, true_y=true_y[0] if true_y else None)

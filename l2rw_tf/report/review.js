@@ -44,6 +44,9 @@
     for (const [origin, hash, given, decision, label] of data.earlier)
       note({ origin, hash, given, decision, label, earlier: true });
     try {
+      // Nothing that is there is written over before somebody decides.
+      localStorage.setItem(`${data.key} probe`, "");
+      localStorage.removeItem(`${data.key} probe`);
       for (const row of JSON.parse(localStorage.getItem(data.key) || "[]"))
         if (typeof row.origin === "string" && DECISIONS.includes(row.decision)) note(row);
     } catch (error) {
@@ -53,8 +56,15 @@
 
   // corrections.csv -------------------------------------------------------------------------
 
-  // A spreadsheet takes what begins so for a formula; a cell that begins with ' is protected too.
-  const escaped = (text) => (/^[=+\-@'\t\r]/.test(text) ? `'${text}` : text);
+  // As `cell` and `text_of` of data/origins.py: one line, and nothing that a spreadsheet takes for
+  // a formula.
+  const SIGNS = { "\\": "\\\\", "\n": "\\n", "\r": "\\r" };
+  const escaped = (text) => {
+    const line = text.replace(/[\\\n\r]/g, (sign) => SIGNS[sign]);
+    return /^'*[=+\-@\t]/.test(line) ? `'${line}` : line;
+  };
+  const unescaped = (cell) => cell.replace(/^'('*[=+\-@\t])/, "$1")
+    .replace(/\\[\\nr]/g, (found) => ({ "\\\\": "\\", "\\n": "\n", "\\r": "\r" })[found]);
   const quoted = (text) => `"${escaped(text).replaceAll('"', '""')}"`;
 
   function asCsv() {
@@ -95,10 +105,9 @@
 
   // The name of a class as the data has it; a spreadsheet makes 1 of 001.
   function className(cell) {
-    const bare = cell.replace(/^'/, "");
-    for (const name of [bare, cell]) if (data.classes.includes(name)) return name;
+    if (data.classes.includes(cell)) return cell;
     const same = data.classes.filter((name) =>
-      bare !== "" && name.trim() !== "" && Number(name) === Number(bare));
+      cell !== "" && name.trim() !== "" && Number(name) === Number(cell));
     return same.length === 1 ? same[0] : null;
   }
 
@@ -109,9 +118,8 @@
       return say("That is no corrections.csv: it has no columns origin and decision.");
     let taken = 0, unfit = 0;
     for (const cells of rows) {
-      const value = (name) => (cells[names.indexOf(name)] || "").trim();
-      const plain = value("origin").replace(/^'/, "");
-      const origin = examples.has(plain) || !value("origin").startsWith("'") ? plain : value("origin");
+      const value = (name) => unescaped((cells[names.indexOf(name)] || "").trim());
+      const origin = value("origin");
       const example = examples.get(origin);
       const decision = value("decision").toLowerCase();
       const other = value("content_hash") && example && example.hash &&
@@ -321,7 +329,6 @@
     part("class").append(option);
   });
   restore();
-  keep();
   show(nextOpen(-1));
   part("panel").hidden = false;
 })();

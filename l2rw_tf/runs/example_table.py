@@ -7,6 +7,7 @@ import numpy as np
 
 from l2rw_tf.data import pipeline
 from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.origins import content_hash
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.preprocessing import Preprocessing
 from l2rw_tf.runs import tables
@@ -21,12 +22,14 @@ def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray
         trained: A finished training.
 
     Returns:
-        `id`, `given_label`, `true_label` (if it is known), the record of the example's weights (if
-        the method keeps one), and of the trained network `suggested_label`, `given_probability` and
-        `suggested_probability`; each (n,).
+        `id`, `origin`, `given_label`, `true_label` (if it is known), the record of the example's
+        weights (if the method keeps one), of the trained network `suggested_label`,
+        `given_probability` and `suggested_probability`, and `content_hash`; each (n,).
     """
     train = data.splits.train
-    table = {"id": train.ids, "given_label": train.y}
+    table = {"id": train.ids, "given_label": train.y, "content_hash": content_hash(train)}
+    if train.origins is not None:
+        table["origin"] = train.origins
     if train.true_y is not None:
         table["true_label"] = train.true_y
     if trained.example_record is not None:

@@ -163,6 +163,8 @@ def _train(
     print(f"{heading}\n{sizes} examples; {outcome.device()}", flush=True)
     if data.corrected:
         print(f"corrections: {corrections.in_words(data.corrected)}", flush=True)
+    for note in data.source.notes:
+        print(note, flush=True)
     _tell(journal)
     try:
         trainings = _trainings(journal, data, directory)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from l2rw_tf.data.origins import cell, text_of
 from l2rw_tf.runs.run_directory import RunDirectory, damaged
 
 # A row per epoch. Losses of held-out and test data are the cross-entropy alone; the training loss
@@ -46,6 +47,7 @@ RECORD = {
 # A row per training example, the most suspicious label first.
 EXAMPLES = {
     "id": np.int64,
+    "origin": np.str_,
     "given_label": np.int64,
     "true_label": np.int64,
     **RECORD,
@@ -53,6 +55,7 @@ EXAMPLES = {
     "given_probability": np.float32,
     "suggested_probability": np.float32,
     "label_quality": np.float64,
+    "content_hash": np.str_,
 }
 # Every run has these.
 _EXAMPLES_OF_ALL = ("id", "given_label", "suggested_label", "given_probability")
@@ -97,6 +100,8 @@ def write_examples(directory: RunDirectory, table: Mapping[str, np.ndarray]) -> 
 
 
 def _cells(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "U":
+        return np.array([cell(text) for text in values.tolist()], object)
     if values.dtype.kind != "f":
         return values
     # As text, a float32 has the fewest digits that give it back.
@@ -120,6 +125,8 @@ def read_examples(directory: Path, num_classes: int) -> dict[str, np.ndarray]:
     """
     path = directory / "examples.csv"
     columns = _read(path, EXAMPLES, _EXAMPLES_OF_ALL)
+    if "origin" in columns:
+        columns["origin"] = [text_of(one) for one in columns["origin"]]
     table = {name: np.array(values, EXAMPLES[name]) for name, values in columns.items()}
     for name in ("given_label", "suggested_label", "true_label"):
         labels = table.get(name, np.array([], np.int64))
@@ -145,12 +152,12 @@ def _read(
     for line, row in enumerate(rows, 2):
         if len(row) != len(header):
             raise damaged(path, f"line {line} has {len(row)} of {len(header)} cells")
-        for name, cell in zip(header, row, strict=True):
+        for name, value in zip(header, row, strict=True):
             if name not in kinds:
                 continue
-            optional = kinds[name] not in (str, int, np.int64)
+            optional = kinds[name] not in (str, np.str_, int, np.int64)
             try:
-                columns[name].append(None if optional and not cell else kinds[name](cell))
+                columns[name].append(None if optional and not value else kinds[name](value))
             except (ValueError, OverflowError) as error:
-                raise damaged(path, f"line {line} has {cell!r} in column {name}") from error
+                raise damaged(path, f"line {line} has {value!r} in column {name}") from error
     return columns

@@ -26,6 +26,8 @@ def heading(settings: DataSettings, data: PreparedData, seed: int) -> str:
         name += f" ({', '.join(data.source.class_names)})"
     imbalance = classes_in_words(settings)
     noise = noise_in_words(settings, data.wrong_label_share)
+    if settings.noise_type == "none" and data.wrong_in_source is not None:
+        noise += f" ({percent(data.wrong_in_source)} of the source's are wrong)"
     return ", ".join(part for part in (name, imbalance, noise, f"seed {seed}") if part)
 
 

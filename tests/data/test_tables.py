@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-from l2rw_tf.data.tables import load_csv, load_npz
+from l2rw_tf.data.npz import load_npz
+from l2rw_tf.data.tables import load_csv
 from l2rw_tf.errors import UsageError
 
 ROWS = "a,b,label\n1,2,x\n3,4,y\n5,6,x\n7,8,y\n"
@@ -147,7 +148,7 @@ X, Y = np.ones((4, 3)), np.array([0, 1, 0, 1])
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": X}, r"must hold the arrays x and 'label' \(label_column\), or .* it holds x"),
+        ({"x": X}, r"must hold the arrays x and 'y' \(label_column\), or .* it holds x"),
         ({}, "it holds nothing"),
         ({"x": X[:0], "y": Y[:0]}, r"'x' is empty, its shape is \(0, 3\)"),
         ({"x": X[:, 0], "y": Y}, r"'x' must be numbers .* got float64 \(4,\)"),
@@ -202,3 +203,76 @@ def test_an_npz_file_that_is_missing_cut_or_a_npy_file_is_named(tmp_path):
         np.save(file, X)
     with pytest.raises(UsageError, match=r"is not a \.npz file"):
         load_npz(whole)
+
+
+def test_lines_are_counted_as_an_editor_does(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('a,label\n1,x\n\n2,"x"\n3,"y\nz"\n  \n4,x\n5,"y\nz"\n', newline="")
+    origins = load_csv(path).train.origins
+    assert origins.tolist() == [f"./rows.csv:{line}" for line in (2, 4, 5, 8, 9)]
+
+
+def test_true_labels_stand_beside_the_given_ones_and_are_no_features(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,truth,seen,label\n1,x,y,9\n2,y,y,8\n3,z,y,7\n4,z,x,9\n")
+    source = load_csv(path, "seen", "truth", ["label"])
+    assert source.feature_names == ("a",) and source.class_names == ("x", "y", "z")
+    assert source.train.y.tolist() == [1, 1, 1, 0] and source.train.true_y.tolist() == [0, 1, 2, 2]
+    for arguments, message in [
+        (("seen", "seen"), "both name the column 'seen'"),
+        (("seen", "tru"), "no column 'tru'; true_label_column must name one of a, truth"),
+        (("seen", "", ["b"]), "no column 'b'; ignore_columns must"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            load_csv(path, *arguments)
+    arrays = save(tmp_path, x=X, seen=Y, truth=1 - Y)
+    source = load_npz(arrays, "seen", "truth")
+    assert source.train.true_y.tolist() == (1 - Y).tolist()
+    with pytest.raises(UsageError, match="no array 'tru'.* seen, truth"):
+        load_npz(arrays, "seen", "tru")
+    arrays = save(tmp_path, x_train=X, y_train=Y, noisy=1 - Y, x_test=X, y_test=Y)
+    source = load_npz(arrays, "noisy", "y_train")
+    assert source.train.true_y.tolist() == source.test.y.tolist() == Y.tolist()
+
+
+@pytest.mark.parametrize("missing", ["nan", "NaN", "NA", "n/a", "<NA>", "NULL", "#N/A", "None"])
+def test_a_label_that_says_that_it_is_missing(tmp_path, missing):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"a,label\n1,x\n2,y\n3,{missing}\n4,x\n")
+    with pytest.raises(UsageError, match=f"line 4: the label .* missing: .*{missing}"):
+        load_csv(path)
+    with pytest.raises(UsageError, match=f"a label for each row, got '{missing}' in row 2"):
+        load_npz(save(tmp_path, x=X, y=np.array(["x", "y", missing, "x"])))
+
+
+def test_one_number_in_two_spellings_is_one_class(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,label\n1,1.0\n2,1\n3,10\n4,9\n5,9.0\n6,10\n")
+    source = load_csv(path)
+    assert source.class_names == ("1", "9", "10")
+    assert source.train.y.tolist() == [0, 0, 2, 1, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_an_index_is_passed_over_and_said(tmp_path, name):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{name},a,label\n3,1,x\n1,2,y\n2,3,x\n5,4,y\n")
+    source = load_csv(path)
+    assert source.feature_names == ("a",)
+    assert "passed over" in source.notes[0]
+    path.write_text("a,,label\n3,1,x\n1,2,y\n2,3,x\n5,4,y\n")
+    with pytest.raises(UsageError, match="column 2 has no name"):
+        load_csv(path)
+    path.write_text(f"{name},a,label\n3.5,1,x\n1,2,y\n2,3,x\n5,4,y\n")
+    with pytest.raises(UsageError, match="has no name, and does not number the rows"):
+        load_csv(path)
+
+
+def test_quotes_in_the_header(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('"w, x, y";b;label\n1;2;x\n3;4;y\n5;6;x\n7;8;y\n')
+    assert load_csv(path).feature_names == ("w, x, y", "b")
+    for header in ('"height" (cm),b,label', '"height,b,label'):
+        path.write_text(f"{header}\n1,2,x\n3,4,y\n")
+        with pytest.raises(UsageError, match="rows.csv, line 1: .* quotation marks"):
+            load_csv(path)

@@ -340,3 +340,42 @@ def test_a_place_that_is_no_directory(tmp_path, name):
     assert len(tfds_images.load("digits", str(tmp_path / name)).train) == 1437
     with pytest.raises(UsageError, match="data_dir must be the name of a directory"):
         tfds_images.load("digits", "nul\0byte")
+
+
+@pytest.fixture
+def second_opinion(monkeypatch):
+    """Gives the made images another label of the same classes, which is mostly wrong."""
+    generate = MadeImages._generate_examples
+
+    def info(self):
+        label = tfds.features.ClassLabel(names=CLASSES)
+        image = tfds.features.Image(shape=self.shape)
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {"picture": image, "kind": label, "opinion": label}
+            ),
+            supervised_keys=("picture", "kind"),
+        )
+
+    def examples(self, labels):
+        for key, example in generate(self, labels):
+            yield key, {**example, "opinion": 0}
+
+    monkeypatch.setattr(MadeImages, "_info", info)
+    monkeypatch.setattr(MadeImages, "_generate_examples", examples)
+
+
+def test_of_several_labels_one_is_named(tmp_path, second_opinion):
+    with pytest.raises(UsageError, match="kind, opinion.*label_column"):
+        load(tmp_path)
+    with pytest.raises(UsageError, match="label_column=other.* kind, opinion"):
+        load(tmp_path, label_column="other")
+    with pytest.raises(UsageError, match="true_label_column=picture"):
+        load(tmp_path, label_column="opinion", true_label_column="picture")
+    with pytest.raises(UsageError, match="both name the feature 'kind'"):
+        load(tmp_path, label_column="kind", true_label_column="kind")
+    source = load(tmp_path, label_column="opinion", true_label_column="kind")
+    assert not source.train.y.any() and sorted(source.train.true_y) == [0, 0, 1, 1, 2, 2]
+    assert load(tmp_path, label_column="kind").train.true_y is None
+    assert source.train.origins[:2].tolist() == ["index 0", "index 1"]
