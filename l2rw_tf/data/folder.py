@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from l2rw_tf.data import images, storage
+from l2rw_tf.data import image_files, images, storage
 from l2rw_tf.data.examples import Examples, Source, examples_from
+from l2rw_tf.data.image_files import Bad
 from l2rw_tf.errors import UsageError
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_TEST_NAMES = ("test", "validation", "val")
-_GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L")
+# The usual names of splits, in any case, the ones that go before others first.
+_SPLITS = {
+    "train": ("train", "training"),
+    "test": ("test", "testing", "validation", "val", "valid"),
+    "clean": ("clean",),
+}
 
 
 def can_read(dataset: str) -> bool:
@@ -33,6 +36,7 @@ def read(
     image_size: int | None,
     label_column: str = "",
     true_label_column: str = "",
+    bad_files: str = "stop",
     **others: object,
 ) -> Source:
     """Reads a folder; see `load`."""
@@ -42,146 +46,228 @@ def read(
             raise UsageError(
                 f"{flag}={name}: {dataset} is a folder, whose labels are the names of its folders."
             )
-    return load(dataset, image_size)
+    return load(dataset, image_size, bad_files)
 
 
-def load(path: str, image_size: int | None = None) -> Source:
+def load(path: str, image_size: int | None = None, bad_files: str = "stop") -> Source:
     """Reads a folder of images.
 
     Args:
         path: The folder. Its sub-folders are the classes, FOLDER/CLASS/IMAGE; or, as for TFDS's
             folder builder, the splits, FOLDER/train/CLASS/IMAGE and FOLDER/test/CLASS/IMAGE
-            (without test, validation or val is taken for it). Other files, and names that begin
-            with a dot, are passed over; images may lie deeper in a class's folder.
+            (without test, validation or val is taken for it), and FOLDER/clean/CLASS/IMAGE, whose
+            labels are right. Other files, and names that begin with a dot, are passed over; images
+            may lie deeper in a class's folder.
         image_size: Height and width that all images are scaled to; None leaves them as they are,
             and then they must be of one size.
+        bad_files: `"stop"`: files that are no images are an error that lists them; `"skip"`: they
+            are left out, and a note lists them.
 
     Returns:
         The data set; classes and images in the order of their names, images grey where all are.
 
     Raises:
-        UsageError: No classes or images, an unreadable image (named), or images of several sizes.
+        UsageError: No classes or images, unreadable images (all are named), images of several
+            sizes, or a folder that could be a class or a split.
     """
     images.check_size(image_size)
     folder = pathlib.Path(os.path.expanduser(path))
-    folders = {"train": folder}
-    if (folder / "train").is_dir():
-        tests = [folder / name for name in _TEST_NAMES if (folder / name).is_dir()]
-        folders = {"train": folder / "train"} | ({"test": tests[0]} if tests else {})
-    files = {split: _files_of_classes(place) for split, place in folders.items()}
-    class_names = tuple(files["train"])
-    for name in files.get("test", {}):
-        if name not in class_names:
-            raise UsageError(
-                f"{folders['test'] / name}: there is no class {name!r} among the training images, "
-                f"only {_some(class_names)}."
-            )
-    everything = [
-        file for split in files.values() for of_class in split.values() for file in of_class
-    ]
-    shape = _common_shape(everything, image_size)
-    parts = {
-        split: _read(of_split, class_names, shape, image_size, folder)
-        for split, of_split in files.items()
+    bad = Bad(folder)
+    places = _places(folder, bad)
+    files = {
+        part: _files_of_classes(place, bad, at_least=2 if part == "train" else 1)
+        for part, place in places.items()
     }
+    class_names = tuple(files["train"])
+    for part, of_part in files.items():
+        _check_known(places[part], of_part, class_names)
+    everything = [
+        file for part in files.values() for of_class in part.values() for file in of_class
+    ]
+    shape = image_files.common_shape(everything, image_size, bad)
+    parts = {
+        part: _read(of_part, class_names, shape, image_size, bad) for part, of_part in files.items()
+    }
+    notes = bad.settle(skip=bad_files == "skip")
+    parts = {part: _without(examples, bad) for part, examples in parts.items()}
+    if "clean" in parts:
+        notes.append(f"trusted examples: the {len(parts['clean']):,} of {places['clean']}")
+    for label, name in enumerate(class_names):
+        if not (parts["train"].y == label).any():
+            raise UsageError(f"{places['train'] / name} holds no image that can be read.")
     return Source(
         name=str(path),
         train=parts["train"],
         test=parts.get("test"),
         class_names=class_names,
         kind="image",
+        trusted=parts["clean"].in_memory() if "clean" in parts else None,
+        notes=tuple(notes),
     )
 
 
-def _files_of_classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Returns the image files of each class, sorted by name."""
-    try:
-        classes = sorted(
-            entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."
+def load_like(
+    path: str, source: Source, image_size: int | None, bad_files: str = "stop"
+) -> tuple[Examples, list[str]]:
+    """Reads a folder of CLASS/IMAGE beside a data set, as its images are.
+
+    Args:
+        path: The folder.
+        source: The data set: its classes, and the shape of its images.
+        image_size: As of `load`.
+        bad_files: As of `load`.
+
+    Returns:
+        The examples, and notes on files that were left out.
+
+    Raises:
+        UsageError: A class that the data set has not, or as of `load`.
+    """
+    folder = pathlib.Path(os.path.expanduser(path))
+    bad = Bad(folder)
+    files = _files_of_classes(folder, bad, at_least=1)
+    _check_known(folder, files, source.class_names)
+    everything = [file for of_class in files.values() for file in of_class]
+    shape = image_files.common_shape(everything, image_size, bad)
+    if shape[:2] != source.input_shape[:2]:
+        raise images.sizes_differ(
+            f"the images of {source.name} and {path}", source.input_shape[:2], shape[:2]
         )
-        if len(classes) < 2:
-            raise UsageError(
-                f"{folder} must hold a sub-folder of images for each of at least 2 classes, it has "
-                f"{len(classes)}{': ' + classes[0].name if classes else ''}."
-            )
-        return {entry.name: _images_in(entry) for entry in classes}
+    read_in = _read(files, source.class_names, source.input_shape, image_size, bad)
+    notes = bad.settle(skip=bad_files == "skip")
+    return _without(read_in, bad).in_memory(), notes
+
+
+def _places(folder: pathlib.Path, bad: Bad) -> dict[str, pathlib.Path]:
+    """Returns where the splits are; without splits the folder itself is the training part.
+
+    Raises:
+        UsageError: If a folder could be a class or a split.
+    """
+    top = {entry: image_files.images_in(entry, bad) for entry in _folders_in(folder)}
+    of_split = {
+        split: [entry for name in names for entry in top if entry.name.lower() == name]
+        for split, names in _SPLITS.items()
+    }
+    # What holds images in folders only, and no images itself, can be a split.
+    below = {
+        entry: {file.relative_to(entry).parts[0] for file in files if file.parent != entry}
+        for entry, files in top.items()
+        if files and all(file.parent != entry for file in files)
+    }
+    splits = {
+        split: [entry for entry in entries if entry in below] for split, entries in of_split.items()
+    }
+    named = [entry for entries in of_split.values() for entry in entries]
+    others = [entry for entry, files in top.items() if files and entry not in named]
+    if splits["train"]:
+        train = splits["train"][0]
+        if others or len(splits["train"]) > 1:
+            other = (others or splits["train"][1:])[0]
+            raise _class_or_split(train, below[train], other)
+        for entry in named:
+            if top[entry] and entry not in below:
+                raise UsageError(
+                    f"{entry} holds images itself: beside {train} it must hold a folder of images "
+                    "for each class."
+                )
+        return {split: entries[0] for split, entries in splits.items() if entries}
+    for entry in [*splits["test"], *splits["clean"]]:
+        if same := below[entry] & {other.name for other in others}:
+            raise _class_or_split(entry, same, others[0])
+    if of_split["train"] and not others:
+        return {"train": of_split["train"][0]}
+    return {"train": folder}
+
+
+def _class_or_split(entry: pathlib.Path, classes: set[str], other: pathlib.Path) -> UsageError:
+    return UsageError(
+        f"{entry} could be a split with the classes {_some(sorted(classes))}, or a class beside "
+        f"{other.name}: put all classes into {entry.parent / 'train'}, or rename one of the two."
+    )
+
+
+def _folders_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the sub-folders that are not passed over, sorted by name."""
+    try:
+        entries = sorted(
+            entry
+            for entry in folder.iterdir()
+            if entry.is_dir() and not image_files.is_passed_over(entry.name)
+        )
     except OSError as error:
         raise UsageError(f"{error.filename or folder} cannot be read: {error.strerror}.") from error
+    for entry in entries:
+        if why := image_files.unusable_name(entry.name):
+            raise UsageError(f"{image_files.shown(entry)}: {why}; rename the folder.")
+    return entries
 
 
-def _images_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the image files of one class; none are an error before the next class is read."""
-    files = sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in SUFFIXES and file.name[0] != "." and file.is_file()
-    )
-    if not files:
+def _files_of_classes(
+    folder: pathlib.Path, bad: Bad, at_least: int
+) -> dict[str, list[pathlib.Path]]:
+    """Returns the image files of each class, sorted by name; a class without one is an error."""
+    classes = _folders_in(folder)
+    if len(classes) < at_least:
         raise UsageError(
-            f"{folder} holds no images ({', '.join(SUFFIXES)}); remove the folder, or put the "
-            "images of this class there."
+            f"{folder} must hold a sub-folder of images for each of at least {at_least} classes, "
+            f"it has {len(classes)}{': ' + classes[0].name if classes else ''}."
         )
+    files = {}
+    for entry in classes:
+        files[entry.name] = image_files.images_in(entry, bad)
+        if not files[entry.name]:
+            raise UsageError(
+                f"{entry} holds no images ({', '.join(image_files.SUFFIXES)}); remove the folder, "
+                "or put the images of this class there."
+            )
     return files
 
 
-def _open(file: pathlib.Path) -> Any:
-    """Opens an image file; raises UsageError where it is none."""
-    from PIL import Image
-
-    try:
-        return Image.open(file)
-    except Exception as error:
-        raise _unreadable(file, error) from error
-
-
-def _unreadable(file: pathlib.Path, error: Exception) -> UsageError:
-    """Returns the error for a broken image file."""
-    from PIL import UnidentifiedImageError
-
-    why = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if isinstance(error, UnidentifiedImageError):
-        why = "the file is empty" if file.stat().st_size == 0 else "it is not an image"
-    return UsageError(f"{file} cannot be read as an image: {why}; repair or remove the file.")
-
-
-def _common_shape(files: Sequence[pathlib.Path], image_size: int | None) -> tuple[int, int, int]:
-    """Returns (height, width, channels) of all images; looks at the files' heads only."""
-    grey, size = True, None
-    for file in files:
-        with _open(file) as image:
-            grey = grey and image.mode in _GREY_MODES
-            height_width = (image.height, image.width)
-        size = size or height_width
-        if image_size is None and height_width != size:
-            raise images.sizes_differ(f"the images {files[0]} and {file}", size, height_width)
-    return (*((image_size, image_size) if image_size else size), 1 if grey else 3)
+def _check_known(folder: pathlib.Path, files: Mapping[str, object], known: Sequence[str]) -> None:
+    for name in files:
+        if name not in known:
+            raise UsageError(
+                f"{folder / name}: there is no class {name!r} among the training images, only "
+                f"{_some(known)}."
+            )
 
 
 def _read(
     files: dict[str, list[pathlib.Path]],
     class_names: Sequence[str],
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     image_size: int | None,
-    folder: pathlib.Path,
+    bad: Bad,
 ) -> Examples:
-    """Reads the images of one split, class by class."""
+    """Reads the images of one split, class by class; those of bad files are black."""
     in_order = [file for of_class in files.values() for file in of_class]
     labels = [class_names.index(name) for name, of_class in files.items() for _ in of_class]
-    x = storage.keep(_decoded(in_order, shape[-1], image_size), (len(in_order), *shape), folder)
-    origins = [f"./{file.relative_to(folder).as_posix()}" for file in in_order]
-    return examples_from(x, np.asarray(labels), origins=origins)
+    x = storage.keep(
+        _decoded(in_order, shape, image_size, bad), (len(in_order), *shape), bad.folder
+    )
+    return examples_from(x, np.asarray(labels), origins=[bad.origin(file) for file in in_order])
 
 
 def _decoded(
-    files: Sequence[pathlib.Path], channels: int, image_size: int | None
+    files: Sequence[pathlib.Path], shape: tuple[int, ...], image_size: int | None, bad: Bad
 ) -> Iterator[np.ndarray]:
     """Yields the images, each as a batch of one."""
     for file in files:
-        with _open(file) as image:
-            try:
-                yield images.as_array(image, channels, image_size)[None]
-            except Exception as error:
-                raise _unreadable(file, error) from error
+        pixels = np.zeros(shape, np.uint8)
+        if file not in bad:
+            with bad.noting(file), image_files.opened(file) as image:
+                pixels = images.as_array(image, shape[-1], image_size)
+        yield pixels[None]
+
+
+def _without(examples: Examples, bad: Bad) -> Examples:
+    """Returns the examples whose files are good, numbered anew."""
+    if not bad:
+        return examples
+    good = np.flatnonzero(~np.isin(examples.origins, [bad.origin(file) for file in bad.files]))
+    some = examples.take(good)
+    return examples_from(some.x, some.y, origins=some.origins)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -28,20 +28,31 @@ def check_size(image_size: int | None) -> None:
 
 
 def as_array(image: PIL.Image.Image, channels: int, image_size: int | None) -> np.ndarray:
-    """Returns an image as an array, scaled where a size is given.
+    """Returns an image as an array, upright, scaled where a size is given.
 
     Args:
-        image: Any image that Pillow opens; transparency is laid on white.
+        image: Any image that Pillow opens; transparency is laid on white, and of 16 bits the upper
+            8 are taken.
         channels: 1 for grey, 3 for red, green and blue.
         image_size: Height and width to scale to (the proportions may change), or None.
 
     Returns:
         uint8 (height, width, channels).
-    """
-    from PIL import Image
 
-    if image.mode.startswith("I;16") or image.mode == "I":
-        image = Image.fromarray((np.asarray(image, np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    Raises:
+        ValueError: The image has pixels of 32 bits or floating-point ones, whose range is not
+            known.
+    """
+    from PIL import Image, ImageOps
+
+    # Earlier versions of Pillow open a PNG file of 16 bits so.
+    of_16_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+    if image.mode in ("I", "F") and not of_16_bits:
+        kind = "of 32 bits" if image.mode == "I" else "floating-point numbers"
+        raise ValueError(f"its pixels are {kind}, of no known range (8 and 16 bits have one)")
+    image = ImageOps.exif_transpose(image)
+    if of_16_bits:
+        image = Image.fromarray((np.asarray(image, np.int64) >> 8).astype(np.uint8))
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -6,12 +6,15 @@ import dataclasses
 
 import numpy as np
 
-from l2rw_tf.data import corrections, corruption, sources, splits
+from l2rw_tf.data import corrections, corruption, sources, splits, trusted
 from l2rw_tf.data.corrections import Applied, Correction
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.preprocessing import Preprocessing
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import DataUnavailable, UsageError
+
+# Its labels are known to be right.
+EMBEDDED = "digits"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +27,7 @@ class PreparedData:
             imbalanced and as corrupted as asked for.
         preprocessing: Standardization by the training inputs.
         unavailable: Why the data set that was asked for was not read, or None where it was.
+        clean_is_right: Whether it is known that the labels of the clean examples are right.
         corrections: What was said of the source's labels, all of it.
         corrected: How many labels this decided, by decision; empty without corrections.
     """
@@ -32,6 +36,7 @@ class PreparedData:
     splits: splits.Splits
     preprocessing: Preprocessing
     unavailable: str | None
+    clean_is_right: bool = True
     corrections: tuple[Correction, ...] = ()
     corrected: dict[str, int] = dataclasses.field(default_factory=dict)
 
@@ -68,9 +73,14 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
     source, unavailable = _load(settings)
     rows = corrections.read(settings.corrections) if settings.corrections else []
     reviewed = _reviewed(rows, source, settings) if settings.corrections else None
+    if reviewed is not None and not _clean_is_right(source, settings) and len(reviewed.trusted):
+        # Nothing but these is known to be right.
+        source = dataclasses.replace(source, trusted=reviewed.trusted.in_memory())
+        reviewed = dataclasses.replace(reviewed, trusted=reviewed.trusted.take([]))
+    asked = {"clean_per_class": settings.clean_per_class, "num_clean": settings.num_clean}
     parts = splits.split(
         source,
-        **settings.clean_counts,
+        **(settings.clean_counts if source.trusted is None else asked),
         validation_fraction=settings.validation_fraction,
         test_fraction=settings.test_fraction,
         seed=seed,
@@ -91,6 +101,18 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         unavailable=unavailable,
         corrections=tuple(rows),
         corrected=reviewed.counts if reviewed is not None else {},
+        clean_is_right=_clean_is_right(source, settings),
+    )
+
+
+def _clean_is_right(source: Source, settings: DataSettings) -> bool:
+    """Whether somebody says so: in a simulation, the truth is what is made wrong."""
+    return (
+        settings.noise_type != "none"
+        or settings.labels_are_right
+        or source.trusted is not None
+        or source.train.true_y is not None
+        or source.name == EMBEDDED
     )
 
 
@@ -118,7 +140,10 @@ def _with_reviewed(
         left = np.isin(part.ids, reviewed.examples.ids)
         return part if left.all() else part.take(np.flatnonzero(left))
 
-    train, clean = rest(parts.train), _joined(rest(parts.clean), reviewed.trusted)
+    train = rest(parts.train)
+    # Trusted examples beside the training part have ids of their own.
+    clean = parts.clean if source.trusted is not None else rest(parts.clean)
+    clean = _joined(clean, reviewed.trusted)
     if settings.clean_in_train:
         train = _joined(train, reviewed.trusted)
     if not len(train):
@@ -173,6 +198,7 @@ def _source(dataset: str, settings: DataSettings) -> Source:
         bad_files=settings.bad_files,
         image_size=settings.image_size,
     )
+    source = trusted.add(source, settings)
     return sources.select_classes(source, settings.classes) if settings.classes else source
 
 

@@ -106,9 +106,23 @@ class DataSettings(Settings):
         False, "Lets uniform noise draw the true class too, as the paper's published code does."
     )
 
+    labels_are_right: bool = _labels(
+        False,
+        "Says that the labels of the data are right as they are, so that clean examples can be "
+        "taken from them; with --noise_type, which makes wrong ones of them, that is understood.",
+    )
+
+    clean_data: str = _splits(
+        "",
+        "Trusted examples, whose labels are known to be right: a folder of CLASS/IMAGE, a .csv or "
+        ".npz file like --dataset, a text file that lists training examples that are right (files "
+        "or ids, one per line; they leave the training data), or a split of a data set of "
+        "TensorFlow Datasets (cifar10:test). Empty: FOLDER/clean beside FOLDER/train, if there is "
+        "one; otherwise examples are held out of the training data, if their labels are right.",
+    )
     clean_per_class: int | None = _splits(
         None,
-        "Clean examples of each class, held out of the training data. "
+        "Clean examples of each class, held out of the training data (of trusted examples: all). "
         f"Default: {DEFAULT_CLEAN_PER_CLASS}, if --num_clean is not given either.",
         at_least=1,
     )
@@ -163,6 +177,16 @@ class DataSettings(Settings):
             raise UsageError(
                 f"noise_ratio={self.noise_ratio:g} needs a noise_type: uniform, background or "
                 "pair, got none."
+            )
+        if self.labels_are_right and self.true_label_column:
+            raise UsageError(
+                f"labels_are_right and true_label_column={self.true_label_column} contradict each "
+                "other: give one of them."
+            )
+        if self.clean_in_train and self.clean_data:
+            raise UsageError(
+                "clean_in_train cannot be used with clean_data: trusted examples are not trained "
+                "on."
             )
 
     @property

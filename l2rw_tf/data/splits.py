@@ -44,11 +44,13 @@ def split(
     One random order decides: the clean examples are the first of it (of each class, where they are
     balanced), the validation examples the last. So a larger clean set contains the smaller one, and
     runs that differ in the number of clean examples share (nearly) the same validation examples.
+    Trusted examples, if there are any, are the clean ones instead. Where the true labels are known,
+    clean and test examples have these.
 
     Args:
         source: The data set.
         clean_per_class: Clean examples of each class that occurs; either this or `num_clean` is
-            given.
+            given, or neither if the source has trusted examples: it is all of them then.
         num_clean: Clean examples in all. Where it is no multiple of the number of classes, a random
             choice of classes has one more than the others.
         validation_fraction: Fraction of the source's training part that is held out.
@@ -67,15 +69,18 @@ def split(
     data, test = source.train, source.test
     if test is None:
         data, test = _split_test(data, test_fraction, seed)
-    # Clean examples are right, if anybody knows what is.
-    data_y = data.with_true_labels().y
     order = permutation(len(data), seed, Stream.CLEAN_SPLIT)
-    if num_clean is not None and not balanced_clean:
-        clean = _first(order, num_clean)
+    wanted = (clean_per_class, num_clean, balanced_clean, seed)
+    if source.trusted is None:
+        pool, where = data.with_true_labels(), f"the training part of {source.name}"
+        clean = chosen = _choose(pool, order, where, source, *wanted)
+    elif clean_in_train:
+        raise UsageError("clean_in_train cannot be used with trusted examples beside the data.")
     else:
-        clean = _first_of_each_class(
-            order, data_y, _clean_counts(data_y, source, clean_per_class, num_clean, seed), source
-        )
+        pool, clean = source.trusted, order[:0]
+        chosen = permutation(len(pool), seed, Stream.CLEAN_SPLIT)
+        if clean_per_class is not None or num_clean is not None:
+            chosen = _choose(pool, chosen, "the trusted data", source, *wanted)
     rest = order[~np.isin(order, clean)]
     num_validation = round(validation_fraction * len(data))
     if num_validation >= len(rest):
@@ -89,7 +94,7 @@ def split(
         train = np.concatenate([train, clean])
     return Splits(
         train=data.take(np.sort(train)),
-        clean=data.take(np.sort(clean)).with_true_labels().in_memory(),
+        clean=pool.take(np.sort(chosen)).in_memory(),
         validation=data.take(np.sort(validation)),
         test=test.with_true_labels(),
     )
@@ -123,25 +128,29 @@ def _clean_counts(
     return counts
 
 
-def _first(order: np.ndarray, num_clean: int) -> np.ndarray:
-    """Returns the first positions of the order."""
-    if num_clean > len(order):
-        raise UsageError(f"num_clean={num_clean}, but there are only {len(order)} examples.")
-    return order[:num_clean]
-
-
-def _first_of_each_class(
-    order: np.ndarray, y: np.ndarray, counts: np.ndarray, source: Source
+def _choose(
+    pool: Examples,
+    order: np.ndarray,
+    where: str,
+    source: Source,
+    clean_per_class: int | None,
+    num_clean: int | None,
+    balanced: bool,
+    seed: int,
 ) -> np.ndarray:
-    """Returns the first positions of each class in the order, as many as asked for."""
+    """Returns the first positions of the order (of each class in it), as many as asked for."""
+    if num_clean is not None and not balanced:
+        if num_clean > len(order):
+            raise UsageError(f"num_clean={num_clean}, but {where} has only {len(order)} examples.")
+        return order[:num_clean]
+    counts = _clean_counts(pool.y, source, clean_per_class, num_clean, seed)
     chosen = []
     for label, count in enumerate(counts):
-        of_class = order[y[order] == label]
+        of_class = order[pool.y[order] == label]
         if count > len(of_class):
             raise UsageError(
                 f"{count} clean examples of class {source.class_names[label]!r} are asked for, but "
-                f"the training part of {source.name} has only {len(of_class)}; lower "
-                "clean_per_class (or num_clean)."
+                f"{where} has only {len(of_class)}; lower clean_per_class (or num_clean)."
             )
         chosen.append(of_class[:count])
     return np.concatenate(chosen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.data import pipeline
@@ -78,6 +79,9 @@ class Batches:
 
     def _clean(self, batch_size: int, start_step: int) -> tf.data.Dataset:
         clean = self.data.splits.clean
+        sizes = np.bincount(clean.y)
+        # Trusted examples come as they fall; batches are balanced by class whatever that is.
+        uneven = self.data.source.trusted is not None and len(set(sizes[sizes > 0])) > 1
         return pipeline.training_batches(
             clean,
             self.data.preprocessing,
@@ -85,6 +89,7 @@ class Batches:
             seed=self.seed + _CLEAN_SEED_OFFSET,
             start_step=start_step,
             augment=self.augment,
+            sampling="balanced" if uneven else "shuffled",
         )
 
 

@@ -71,6 +71,7 @@ def check(config: RunConfig, data: PreparedData) -> None:
     batches_of(config, data)
     phases_of(config.method, config.part(TrainingSettings), len(data.splits.train))
     method = methods.get(config.method)
+    _check_clean(config, data)
     if method.sample_weights is not None:
         method.sample_weights(config.seed, data)
     if config.early_stopping and not len(data.splits.validation):
@@ -78,6 +79,25 @@ def check(config: RunConfig, data: PreparedData) -> None:
             f"early_stopping needs held-out examples: validation_fraction="
             f"{config.validation_fraction:g} of this data is none of its examples."
         )
+
+
+def _check_clean(config: RunConfig, data: PreparedData) -> None:
+    """Refuses to take labels for right of which nobody says so."""
+    method = methods.get(config.method)
+    needs = f"method={config.method}"
+    if not method.uses_clean_data and method.part != "clean":
+        if not config.finetune_steps:
+            return
+        needs = f"finetune_steps={config.finetune_steps}"
+    if not data.clean_is_right:
+        raise UsageError(
+            f"{needs} needs examples whose labels are known to be right, and those of "
+            f"{data.source.name} are taken as they are: name some by --clean_data (a folder, a "
+            "file, a list or a split), put them into clean/ beside train/, name a column with the "
+            "true labels by --true_label_column, or say --labels_are_right."
+        )
+    if not len(data.splits.clean):
+        raise UsageError(f"{needs} needs clean examples, and there are none of these classes.")
 
 
 def build_network(config: RunConfig, data: PreparedData) -> keras.Model:

@@ -192,3 +192,19 @@ def test_the_split_and_the_noise_stay_and_reviewed_examples_change_sides(
     np.testing.assert_array_equal(parts.train.true_y, blobs.train.y[parts.train.ids])
     np.testing.assert_array_equal(parts.test.ids, before.splits.test.ids)
     assert after.corrected["other"] == 9 and len(after.corrections) == 10
+
+
+def test_what_was_reviewed_can_be_all_that_is_known_to_be_right(blobs, tmp_path):
+    settings = DataSettings(validation_fraction=0.2)
+    before = prepared_data.prepare(settings, 3)
+    assert not before.clean_is_right
+    path = tmp_path / "c.csv"
+    reviewed = before.splits.train.take(np.arange(12))
+    rows = [Correction(one, "", "", "right", "") for one in reviewed.origins]
+    path.write_text(corrections.as_csv(rows), encoding="utf-8")
+    after = prepared_data.prepare(dataclasses.replace(settings, corrections=str(path)), 3)
+    assert after.clean_is_right and after.corrected["right"] == 12
+    np.testing.assert_array_equal(after.splits.clean.ids, reviewed.ids)
+    assert not set(after.splits.train.ids) & set(reviewed.ids)
+    np.testing.assert_array_equal(after.splits.validation.ids, before.splits.validation.ids)
+    np.testing.assert_array_equal(after.splits.test.ids, before.splits.test.ids)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -109,3 +111,124 @@ def test_a_class_that_only_the_test_part_has_is_named(tmp_path):
 def test_a_size_out_of_range(pets, image_size):
     with pytest.raises(UsageError, match=f"image_size must lie between .* got {image_size}"):
         folder.load(str(pets), image_size=image_size)
+
+
+def test_origins_are_paths_below_the_folder(pets):
+    origins = folder.load(str(pets)).train.origins
+    assert origins[[0, -1]].tolist() == ["./cat/deeper/0.bmp", "./dog/2.png"]
+
+
+def test_hidden_folders_and_those_of_programs_are_passed_over(pets):
+    for place in (".ipynb_checkpoints", "dog/.ipynb_checkpoints", "__MACOSX/dog", "cat/@eaDir"):
+        paint(pets / place / "0-checkpoint.png")
+    assert np.bincount(folder.load(str(pets)).train.y).tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("name", ["train", "Test", "clean", "val"])
+def test_a_class_may_be_called_like_a_split(pets, name):
+    paint(pets / name / "1.png")
+    assert set(folder.load(str(pets)).class_names) == {"cat", "dog", name}
+
+
+def test_a_folder_that_could_be_a_class_or_a_split_is_not_guessed(pets):
+    paint(pets / "train" / "steam" / "1.png")
+    with pytest.raises(UsageError, match="train could be a split .* steam, or a class beside cat"):
+        folder.load(str(pets))
+    (pets / "train").rename(pets / "clean")
+    assert folder.load(str(pets)).class_names == ("cat", "clean", "dog")
+    paint(pets / "clean" / "dog" / "1.png")
+    with pytest.raises(UsageError, match="clean could be a split .* dog, or a class beside cat"):
+        folder.load(str(pets))
+
+
+def test_splits_by_their_usual_names_in_any_case(tmp_path):
+    for split in ("Training", "VALID", "Clean"):
+        for name in "ab":
+            paint(tmp_path / split / name / "1.png")
+    source = folder.load(str(tmp_path))
+    assert (source.class_names, len(source.train), len(source.test)) == (("a", "b"), 2, 2)
+    assert source.trusted.origins.tolist() == ["./Clean/a/1.png", "./Clean/b/1.png"]
+    assert "trusted examples: the 2 of" in source.notes[0]
+    paint(tmp_path / "test" / "1.png")
+    with pytest.raises(UsageError, match="test holds images itself"):
+        folder.load(str(tmp_path))
+
+
+def test_all_bad_files_are_listed_together_or_left_out(pets, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "1.png"
+    paint(elsewhere)
+    (pets / "dog" / "link.png").symlink_to(elsewhere)
+    (pets / "dog" / "gone.png").symlink_to(pets / "nowhere.png")
+    (pets / "dog" / "1.png").write_bytes(b"")
+    (pets / "cat" / "x.jpg").write_text("no image")
+    noise = np.random.default_rng(0).integers(0, 255, (50, 60, 3), np.uint8)
+    Image.fromarray(noise).save(pets / "cat" / "cut.png")
+    short = (pets / "cat" / "cut.png").read_bytes()[:2000]
+    (pets / "cat" / "cut.png").write_bytes(short)
+    Image.fromarray(np.ones((5, 6), np.float32)).save(pets / "cat" / "float.tif")
+    with pytest.raises(UsageError, match="6 files of .* --bad_files=skip") as caught:
+        folder.load(str(pets), image_size=8)
+    names = ("dog/link.png", "dog/gone.png", "dog/1.png", "cat/x.jpg", "cat/cut.png")
+    assert all(f"{pets}/{name}: " in str(caught.value) for name in (*names, "cat/float.tif"))
+    source = folder.load(str(pets), image_size=8, bad_files="skip")
+    assert np.bincount(source.train.y).tolist() == [3, 2]
+    assert source.train.ids.tolist() == list(range(5))
+    assert source.train.origins[3:].tolist() == ["./dog/0.png", "./dog/2.png"]
+    assert source.train.x[3:, 0, 0, 0].tolist() == [100, 102]
+    assert all(f"./{name} (" in source.notes[0] for name in (*names, "cat/float.tif"))
+    for number in (0, 2):
+        (pets / "dog" / f"{number}.png").write_bytes(b"")
+    with pytest.raises(UsageError, match="dog holds no image that can be read"):
+        folder.load(str(pets), image_size=8, bad_files="skip")
+
+
+def test_names_that_are_not_utf_8_are_refused(pets):
+    name = os.fsencode(pets) + b"/caf\xe9"
+    os.mkdir(name)
+    with pytest.raises(UsageError, match=r"caf\\xe9: its name is not text in UTF-8"):
+        folder.load(str(pets))
+    os.rmdir(name)
+    os.rename(os.fsencode(pets / "dog" / "1.png"), os.fsencode(pets / "dog") + b"/caf\xe9.png")
+    with pytest.raises(UsageError, match=r"caf\\xe9\.png cannot be read .* UTF-8"):
+        folder.load(str(pets))
+
+
+def test_links_to_folders_are_refused(pets, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    paint(elsewhere / "cow" / "1.png")
+    (pets / "cow").symlink_to(elsewhere / "cow")
+    with pytest.raises(UsageError, match="cow is a link that leads outside"):
+        folder.load(str(pets))
+    (pets / "cow").rename(pets / "dog" / "cow")
+    with pytest.raises(UsageError, match="dog/cow is a link to a folder"):
+        folder.load(str(pets))
+
+
+def test_images_are_upright_as_exif_says(tmp_path):
+    pixels = np.zeros((4, 6, 3), np.uint8)
+    pixels[:, :3] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.fromarray(pixels).save(tmp_path / name / "1.jpg", exif=exif, quality=100)
+        Image.fromarray(pixels).save(tmp_path / name / "2.png", exif=exif)
+    x = folder.load(str(tmp_path)).train.x
+    assert x.shape == (4, 6, 4, 3)
+    assert (x[:, :3] > 250).all() and (x[:, 3:] < 5).all()
+
+
+def test_images_of_16_bits_are_scaled(tmp_path):
+    for name, value in (("a", 0x1234), ("b", 0xFFFF)):
+        (tmp_path / name).mkdir()
+        for suffix in ("png", "tif"):
+            Image.fromarray(np.full((5, 6), value, np.uint16)).save(tmp_path / name / f"1.{suffix}")
+    x = folder.load(str(tmp_path)).train.x
+    assert x[:, 0, 0, 0].tolist() == [0x12, 0x12, 0xFF, 0xFF]
+
+
+def test_an_image_that_would_fill_the_memory_is_bad(pets, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    paint(pets / "dog" / "bomb.png", size=(100, 100))
+    with pytest.raises(UsageError, match=r"bomb\.png cannot be read .* bomb"):
+        folder.load(str(pets), image_size=4)

@@ -1,0 +1,210 @@
+"""Image files below a folder: which there are, which cannot be used, and what they are like."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from l2rw_tf.data import images
+from l2rw_tf.errors import UsageError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L")
+# Where other programs keep copies and thumbnails, beside what begins with a dot.
+_OF_PROGRAMS = ("__MACOSX", "@eaDir")
+# The orientations of EXIF under which height and width change places.
+_ON_ITS_SIDE = (5, 6, 7, 8)
+_ORIENTATION = 0x0112
+_LISTED = 100
+
+
+class Bad:
+    """The files that cannot be used, and why.
+
+    Attributes:
+        folder: What origins are relative to.
+        files: The reason for each file.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        """Starts with none."""
+        self.folder = folder
+        self.files: dict[pathlib.Path, str] = {}
+
+    def __contains__(self, file: pathlib.Path) -> bool:
+        """Whether a file is one of them."""
+        return file in self.files
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.files)
+
+    def origin(self, file: pathlib.Path) -> str:
+        """Returns the file's path relative to the folder, as origins are written."""
+        return f"./{file.relative_to(self.folder).as_posix()}"
+
+    @contextlib.contextmanager
+    def noting(self, file: pathlib.Path) -> Iterator[None]:
+        """A scope whose failures are those of a file; they are noted, and nothing is raised."""
+        from PIL import UnidentifiedImageError
+
+        try:
+            yield
+        except UnidentifiedImageError:
+            empty = file.stat().st_size == 0
+            self.files[file] = "the file is empty" if empty else "it is not an image"
+        except MemoryError:
+            raise
+        except Exception as error:
+            lines = str(error).splitlines()
+            self.files[file] = (lines[0] if lines else type(error).__name__).rstrip(".")
+
+    def settle(self, skip: bool) -> list[str]:
+        """Refuses bad files, all of them together, or says which are left out.
+
+        Args:
+            skip: Leaves them out.
+
+        Returns:
+            A note on what is left out.
+
+        Raises:
+            UsageError: There are some, and they are not to be left out.
+        """
+        if not self.files:
+            return []
+        files = sorted(self.files.items())
+        if skip:
+            names = [f"{shown(self.origin(file))} ({why})" for file, why in files]
+            return [f"left out, since they cannot be read: {'; '.join(names)}"]
+        if len(self.files) == 1:
+            ((file, why),) = files
+            raise UsageError(
+                f"{shown(file)} cannot be read as an image: {why}; repair or remove the file."
+            )
+        lines = [f"  {shown(file)}: {why}" for file, why in files]
+        more = [f"  and {len(lines) - _LISTED:,} more"] if len(lines) > _LISTED else []
+        raise UsageError(
+            "\n".join(
+                [
+                    f"{len(lines):,} files of {self.folder} cannot be read as images: repair or "
+                    "remove them, or leave them out by --bad_files=skip.",
+                    *lines[:_LISTED],
+                    *more,
+                ]
+            )
+        )
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a folder or file of this name is none of the user's own."""
+    return name.startswith(".") or name in _OF_PROGRAMS
+
+
+def unusable_name(name: str) -> str:
+    """Returns why a name cannot be written into text files; empty if it can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "its name is not text in UTF-8"
+    return ""
+
+
+def shown(path: pathlib.Path | str) -> str:
+    """Returns a path as it can be printed, whatever its bytes are."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def images_in(folder: pathlib.Path, bad: Bad) -> list[pathlib.Path]:
+    """Returns the image files in a folder and below, sorted; hidden ones are passed over.
+
+    Args:
+        folder: The folder.
+        bad: Takes those whose names or places cannot be used.
+
+    Raises:
+        UsageError: A folder cannot be read, or is a link to somewhere else.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(f"{error.filename or folder} cannot be read: {error.strerror}.") from error
+
+    if _leads_outside(folder, bad.folder):
+        raise UsageError(f"{folder} is a link that leads outside of {bad.folder}: copy it there.")
+    files = []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not is_passed_over(name)]
+        for name in folders:
+            if os.path.islink(os.path.join(place, name)):
+                raise UsageError(f"{os.path.join(place, name)} is a link to a folder: copy it.")
+        for name in names:
+            if is_passed_over(name) or not name.lower().endswith(SUFFIXES):
+                continue
+            file = pathlib.Path(place, name)
+            if why := unusable_name(str(file.relative_to(bad.folder))):
+                bad.files[file] = why
+            elif file.is_symlink() and not file.exists():
+                bad.files[file] = "it is a link that leads nowhere"
+            elif _leads_outside(file, bad.folder):
+                bad.files[file] = f"it is a link that leads outside of {bad.folder}"
+            elif not file.is_file():
+                continue
+            files.append(file)
+    return sorted(files)
+
+
+def _leads_outside(path: pathlib.Path, folder: pathlib.Path) -> bool:
+    return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
+
+
+def opened(file: pathlib.Path) -> PIL.Image.Image:
+    """Opens an image file; its pixels are not decoded yet."""
+    from PIL import Image
+
+    return Image.open(file)
+
+
+def common_shape(
+    files: Sequence[pathlib.Path], image_size: int | None, bad: Bad
+) -> tuple[int, int, int]:
+    """Returns (height, width, channels) of all images; looks at the files' heads only.
+
+    Args:
+        files: The files; bad ones have no say.
+        image_size: Height and width that they are scaled to, or None.
+        bad: Takes those that are no images.
+
+    Raises:
+        UsageError: The images differ in size, and no size is given.
+    """
+    grey, first, size = True, None, None
+    for file in files:
+        if file in bad:
+            continue
+        with bad.noting(file), opened(file) as image:
+            grey = grey and image.mode in _GREY_MODES
+            height_width = (image.height, image.width)
+            if _orientation(image) in _ON_ITS_SIDE:
+                height_width = height_width[::-1]
+            if size is None:
+                first, size = file, height_width
+        if file not in bad and image_size is None and height_width != size:
+            raise images.sizes_differ(f"the images {first} and {file}", size, height_width)
+    if size is None:
+        bad.settle(skip=False)
+        raise UsageError(f"{bad.folder} holds no image that can be read.")
+    return (*((image_size, image_size) if image_size else size), 1 if grey else 3)
+
+
+def _orientation(image: PIL.Image.Image) -> int:
+    """Returns the orientation that EXIF gives an image."""
+    # Pillow reads a whole PNG file in search of it.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    return image.getexif().get(_ORIENTATION, 1)

@@ -1,0 +1,160 @@
+"""Trusted examples: those whose labels the user knows to be right, given beside the data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from l2rw_tf.data import folder, labels, npz, tables
+from l2rw_tf.data.examples import Examples, Source, examples_from
+from l2rw_tf.data.origins import text_of
+from l2rw_tf.data.rows import Rows
+from l2rw_tf.data.settings import DataSettings
+from l2rw_tf.errors import UsageError
+
+# NAME:SPLIT, where NAME may have a configuration and a version.
+_SPLIT = re.compile(
+    r"(?P<name>[a-z][a-z0-9_]*(/[\w.\-]+)?(:\d+\.\d+\.\d+)?):(?P<split>[A-Za-z]\w*)"
+)
+_SHOWN = 3
+
+
+def add(source: Source, settings: DataSettings) -> Source:
+    """Gives a data set the trusted examples that the settings name.
+
+    Those that lie beside its training part already give way to them. Trusted examples of the
+    training part itself leave it.
+
+    Args:
+        source: The data set, with all of its classes.
+        settings: `clean_data`: a folder of CLASS/IMAGE, a .csv or .npz file, a split of a data set
+            of TensorFlow Datasets (`cifar10:test`), or a text file with an origin or an id of a
+            training example per line.
+
+    Raises:
+        UsageError: They cannot be read, or are not like the data set's examples.
+        DataUnavailable: The data set of the split is not available.
+    """
+    given = settings.clean_data
+    if not given:
+        return source
+    path, split = os.path.expanduser(given), _SPLIT.fullmatch(given)
+    if os.path.isdir(path):
+        trusted, notes = _of_folder(given, source, settings)
+    elif given.lower().endswith((".csv", ".npz")):
+        trusted, notes = _of_file(given, source, settings)
+    elif split and not os.path.exists(path):
+        trusted, notes = _of_split(split["name"], split["split"], source, settings), []
+    else:
+        rows = _listed(given, source.train)
+        trusted, notes = source.train.take(rows).with_true_labels().in_memory(), []
+        source = dataclasses.replace(
+            source, train=source.train.take(np.setdiff1d(np.arange(len(source.train)), rows))
+        )
+    notes = [*notes, f"trusted examples: the {len(trusted):,} of {given}"]
+    # Those found by itself are not used.
+    kept = [note for note in source.notes if not note.startswith("trusted examples:")]
+    return dataclasses.replace(source, trusted=trusted, notes=(*kept, *notes))
+
+
+def _of_folder(path: str, source: Source, settings: DataSettings) -> tuple[Examples, Sequence[str]]:
+    if source.kind != "image":
+        raise UsageError(f"clean_data={path} is a folder of images, but {source.name} is a table.")
+    return folder.load_like(path, source, settings.image_size, settings.bad_files)
+
+
+def _of_file(path: str, source: Source, settings: DataSettings) -> tuple[Examples, Sequence[str]]:
+    if path.lower().endswith(".npz"):
+        rows = npz.npz_rows(path, settings.label_column, "")["train"]
+        if rows.x.shape[1:] != source.input_shape:
+            raise _unlike(path, f"one input is {rows.x.shape[1:]}", source)
+    else:
+        rows = tables.csv_rows(path, settings.label_column, "", settings.ignore_columns)
+        rows = _in_order_of(source, rows, path)
+    y = labels.match(rows.labels, source.class_names, rows.where)
+    return examples_from(rows.x, y, origins=rows.origins), rows.notes
+
+
+def _in_order_of(source: Source, rows: Rows, path: str) -> Rows:
+    """Returns the rows with the features in the order that the data set has them in."""
+    if source.kind != "table":
+        raise _unlike(path, "it is a table", source)
+    if len(rows.feature_names) != source.input_shape[0]:
+        raise _unlike(path, f"it has {len(rows.feature_names)} features", source)
+    if set(rows.feature_names) != set(source.feature_names):
+        # The columns of a .npz file have no names.
+        if source.feature_names == tuple(map(str, range(len(source.feature_names)))):
+            return rows
+        (first, *_) = sorted(set(rows.feature_names) - set(source.feature_names))
+        raise UsageError(
+            f"{path}: {source.name} has no column {first!r}; trusted examples have the same "
+            f"features: {', '.join(source.feature_names[:20])}."
+        )
+    order = [rows.feature_names.index(name) for name in source.feature_names]
+    return dataclasses.replace(rows, x=rows.x[:, order])
+
+
+def _of_split(name: str, split: str, source: Source, settings: DataSettings) -> Examples:
+    # It imports TensorFlow.
+    from l2rw_tf.data import tfds_images
+
+    label = settings.true_label_column or settings.label_column
+    read = tfds_images.load(
+        name,
+        settings.data_dir or None,
+        settings.image_size,
+        label_column=label if name == settings.dataset else "",
+        only_split=split,
+    )
+    if read.input_shape != source.input_shape:
+        raise _unlike(f"{name}:{split}", f"one image is {read.input_shape}", source)
+    in_words = np.asarray(read.class_names)[read.train.y]
+    y = labels.match(in_words, source.class_names, f"clean_data={name}:{split}")
+    return dataclasses.replace(read.train, y=y).in_memory()
+
+
+def _unlike(path: str, what: str, source: Source) -> UsageError:
+    shape = " x ".join(map(str, source.input_shape))
+    of = "pixels and channels" if source.kind == "image" else "features"
+    return UsageError(
+        f"clean_data={path}: {what}, but {source.name} is {source.kind} data of {shape} {of}; "
+        "trusted examples are like those trained on."
+    )
+
+
+def _listed(path: str, train: Examples) -> np.ndarray:
+    """Returns the positions of the training examples that a text file lists, sorted."""
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8-sig") as file:
+            names = [line.strip() for line in file]
+    except OSError as error:
+        raise UsageError(
+            f"clean_data={path} cannot be read: {error.strerror}; it is a folder, a .csv or .npz "
+            "file, a text file that lists training examples, or a split such as cifar10:test."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"clean_data={path} is not text in UTF-8: it is a folder, a .csv or .npz file, or a "
+            "text file that lists training examples, one per line."
+        ) from error
+    positions = {str(one): position for position, one in enumerate(train.ids.tolist())}
+    if train.origins is not None:
+        by_origin = {one: position for position, one in enumerate(train.origins.tolist())}
+        positions |= {one.removeprefix("./"): at for one, at in by_origin.items()} | by_origin
+    lines = [(line, text_of(name)) for line, name in enumerate(names, 1) if name]
+    unknown = [f"{name!r} (line {line})" for line, name in lines if name not in positions]
+    if unknown:
+        more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
+        example = train.origins[0] if train.origins is not None else train.ids[0]
+        raise UsageError(
+            f"clean_data={path} lists what is not among the training examples: "
+            f"{', '.join(unknown[:_SHOWN])}{more}; they are called like {str(example)!r}, or by "
+            "their ids."
+        )
+    if not lines:
+        raise UsageError(f"clean_data={path} is empty: it lists no training examples.")
+    return np.unique([positions[name] for _, name in lines])
