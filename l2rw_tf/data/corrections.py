@@ -143,15 +143,15 @@ def applied(
             problems.add(row, f"no training example comes from {row.origin or 'an empty origin'!r}")
         else:
             problems.add(row, _fault(row, names))
-            if given_are_own and row.given_label:
-                was, now = names.label(row.given_label), int(examples.y[position])
-                if was is not None and was != now:
-                    problems.add(
-                        row,
-                        f"{row.origin} was reviewed with the label {row.given_label!r}, but the "
-                        f"data says {class_names[now]!r} now",
-                    )
     _check_contents(examples, rows, positions, problems)
+    for row, position in zip(rows, positions, strict=True):
+        now = names.class_names[examples.y[position]]
+        if given_are_own and row.given_label and names.label(row.given_label) != names.label(now):
+            problems.add(
+                row,
+                f"{row.origin} was reviewed with the label {row.given_label!r}, but the data says "
+                f"{now!r} now",
+            )
     labels = _decided(examples, rows, positions, names, problems)
     problems.raise_if_any(source)
     trusted = sorted(at for at, (_, label) in labels.items() if label is not None)
@@ -183,24 +183,20 @@ def in_words(counts: dict[str, int]) -> str:
 
 
 class _Problems:
-    """What is wrong with rows, by line."""
+    """What is wrong with rows, by line: the first that was found mostly explains the rest."""
 
     def __init__(self, rows: Sequence[Correction]) -> None:
         self._number = len(rows)
-        self._found: dict[int, list[str]] = {}
+        self._found: dict[int, str] = {}
 
     def add(self, row: Correction, problem: str | None) -> None:
         if problem:
-            self._found.setdefault(row.line, []).append(problem)
+            self._found.setdefault(row.line, problem)
 
     def raise_if_any(self, source: str) -> None:
         if not self._found:
             return
-        lines = [
-            f"  line {line}: {problem}"
-            for line, problems in sorted(self._found.items())
-            for problem in problems
-        ]
+        lines = [f"  line {line}: {problem}" for line, problem in sorted(self._found.items())]
         all_of_them = len(self._found) == self._number
         hint = " None fits: are these corrections of another data set?" if all_of_them else ""
         raise UsageError(
