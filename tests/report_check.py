@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -116,21 +116,95 @@ class Browser:
         Returns:
             What is wrong with it, a sentence each.
         """
+        if trouble := self.open(page, width):
+            return [trouble]
+        found = self.evaluate(_FAULTS_IN_PAGE)
+        self.photograph(screenshot)
+        return [*found, *self.complaints()]
+
+    def open(self, page: Path, width: int = WIDTHS[0]) -> str | None:
+        """Opens a page, or the same one anew; returns why it cannot be opened."""
         self._events.clear()
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self._do("Emulation.setDeviceMetricsOverride", **size)
         answer = self._do("Page.navigate", url=page.resolve().as_uri())
         if "errorText" in answer:
-            return [f"it cannot be opened: {answer['errorText']}"]
+            return f"it cannot be opened: {answer['errorText']}"
         while not any(event["method"] == "Page.loadEventFired" for event in self._events):
             self._events.append(self._next())
-        found = self._do(
-            "Runtime.evaluate", expression=_FAULTS_IN_PAGE, awaitPromise=True, returnByValue=True
-        )
+        return None
+
+    def complaints(self) -> list[str]:
+        """What is wrong with the page since it was opened, as far as the browser says so."""
+        return [*filter(None, map(_complaint, self._events))]
+
+    def photograph(self, screenshot: Path) -> None:
+        """Takes a picture of the whole page, as a PNG file."""
         taken = self._do("Page.captureScreenshot", captureBeyondViewport=True)
         screenshot.parent.mkdir(parents=True, exist_ok=True)
         screenshot.write_bytes(base64.b64decode(taken["data"]))
-        return [*found["result"]["value"], *filter(None, map(_complaint, self._events))]
+
+    def evaluate(self, expression: str) -> Any:
+        """Returns the value of JavaScript in the page, of a promise what it resolves to."""
+        found = self._do(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+        )
+        if "exceptionDetails" in found:
+            raise RuntimeError(found["exceptionDetails"]["exception"]["description"])
+        return found["result"].get("value")
+
+    def click(self, selector: str) -> None:
+        """Clicks with the mouse on the middle of an element, which is scrolled to."""
+        x, y = self.evaluate(
+            f"(() => {{ const one = document.querySelector({json.dumps(selector)});"
+            "one.scrollIntoView({block: 'center'}); const box = one.getBoundingClientRect();"
+            "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            event = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
+            self._do("Input.dispatchMouseEvent", **event)
+
+    def press(self, *keys: str) -> None:
+        """Presses keys of the keyboard, one after the other: letters, or names such as Enter."""
+        for key in keys:
+            event = {"key": key}
+            if len(key) == 1:
+                event["text"] = key
+            elif key == "Enter":
+                event |= {"text": "\r", "windowsVirtualKeyCode": 13}
+            elif key == "Tab":
+                event |= {"code": "Tab", "windowsVirtualKeyCode": 9}
+            self._do("Input.dispatchKeyEvent", type="keyDown", **event)
+            self._do("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def upload(self, selector: str, file: Path) -> None:
+        """Chooses a file in an element for files."""
+        found = self._do("Runtime.evaluate", expression=f"document.querySelector({selector!r})")
+        object_id = found["result"]["objectId"]
+        self._do("DOM.setFileInputFiles", files=[str(file.resolve())], objectId=object_id)
+
+    def download(self, start: Callable[[], None], folder: Path) -> Path:
+        """Does what starts a download and returns the file, once it is whole.
+
+        Args:
+            start: What starts it.
+            folder: Where the file goes.
+        """
+        folder.mkdir(exist_ok=True)
+        where = {"behavior": "allow", "downloadPath": str(folder.resolve()), "eventsEnabled": True}
+        self._do("Browser.setDownloadBehavior", **where)
+        before = len(self._events)
+        start()
+        name = ""
+        while True:
+            while len(self._events) > before:
+                event = self._events.pop(before)
+                content = event.get("params", {})
+                if event.get("method") == "Browser.downloadWillBegin":
+                    name = content["suggestedFilename"]
+                elif content.get("state") == "completed":
+                    return folder / name
+            self._events.append(self._next())
 
     def _do(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Gives a command and returns its result; events that come before it are kept."""

@@ -148,6 +148,7 @@ _OUT_OF_MEMORY = "out of memory: try a smaller --batch_size, --clean_batch_size 
 
 
 def _end(code: int, sentence: str) -> int:
-    """Prints the sentence as one line and gives the code back."""
-    print("l2rw:", " ".join(sentence.split()), file=sys.stderr)
+    """Prints the sentence as one line, and what it lists below it, and gives the code back."""
+    lines = (" ".join(line.split()) for line in sentence.split("\n  "))
+    print("l2rw:", "\n  ".join(lines), file=sys.stderr)
     return code

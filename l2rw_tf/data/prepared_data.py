@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from l2rw_tf.data import corruption, sources, splits, trusted
+from l2rw_tf.data import corrections, corruption, sources, splits, trusted
+from l2rw_tf.data.corrections import Applied, Correction
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.preprocessing import Preprocessing
 from l2rw_tf.data.settings import DataSettings
@@ -27,6 +28,8 @@ class PreparedData:
         preprocessing: Standardization by the training inputs.
         unavailable: Why the data set that was asked for was not read, or None where it was.
         clean_is_right: Whether it is known that the labels of the clean examples are right.
+        corrections: What was said of the source's labels, all of it.
+        corrected: How many labels this decided, by decision; empty without corrections.
     """
 
     source: Source
@@ -34,6 +37,8 @@ class PreparedData:
     preprocessing: Preprocessing
     unavailable: str | None
     clean_is_right: bool = True
+    corrections: tuple[Correction, ...] = ()
+    corrected: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def wrong_label_share(self) -> float | None:
@@ -66,17 +71,27 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         UsageError: If the data, or what is asked of it, cannot be used.
     """
     source, unavailable = _load(settings)
+    rows = corrections.read(settings.corrections) if settings.corrections else []
+    reviewed = _reviewed(rows, source, settings) if settings.corrections else None
+    if reviewed is not None and not _clean_is_right(source, settings) and len(reviewed.trusted):
+        # Nothing but these is known to be right.
+        source = dataclasses.replace(source, trusted=reviewed.trusted.in_memory())
+        reviewed = dataclasses.replace(reviewed, trusted=reviewed.trusted.take([]))
     parts = splits.split(source, settings, seed)
     parts = dataclasses.replace(
         parts,
         train=_spoil(parts.train, "train", source, settings, seed),
         validation=_spoil(parts.validation, "validation", source, settings, seed),
     )
+    if reviewed is not None:
+        parts = _with_reviewed(parts, reviewed, source, settings)
     return PreparedData(
         source=source,
         splits=parts,
         preprocessing=Preprocessing.fit(parts.train, source.kind),
         unavailable=unavailable,
+        corrections=tuple(rows),
+        corrected=reviewed.counts if reviewed is not None else {},
         clean_is_right=_clean_is_right(source, settings),
     )
 
@@ -90,6 +105,68 @@ def _clean_is_right(source: Source, settings: DataSettings) -> bool:
         or source.train.true_y is not None
         or source.name == EMBEDDED
     )
+
+
+def _reviewed(rows: list[Correction], source: Source, settings: DataSettings) -> Applied:
+    """Returns the training data of the source as corrections have it."""
+    return corrections.applied(
+        source.train,
+        rows,
+        class_names=source.class_names,
+        given_are_own=settings.noise_type == "none",
+        source=f"corrections={settings.corrections}",
+    )
+
+
+def _with_reviewed(
+    parts: splits.Splits, reviewed: Applied, source: Source, settings: DataSettings
+) -> splits.Splits:
+    """Takes reviewed examples out of all parts; the trusted ones become clean.
+
+    Since this follows the split and the noise, both are those of the run that was reviewed, and
+    accuracies before and after are on the same test data.
+    """
+
+    def rest(part: Examples) -> Examples:
+        left = np.isin(part.ids, reviewed.examples.ids)
+        return part if left.all() else part.take(np.flatnonzero(left))
+
+    train = rest(parts.train)
+    # Trusted examples beside the training part have ids of their own.
+    clean = parts.clean if source.trusted is not None else rest(parts.clean)
+    clean = _joined(clean, reviewed.trusted)
+    if settings.clean_in_train:
+        train = _joined(train, reviewed.trusted)
+    if not len(train):
+        raise UsageError(
+            f"corrections={settings.corrections} decides on all {len(parts.train)} training "
+            "examples: none are left to train on."
+        )
+    return splits.Splits(
+        train=train,
+        clean=clean.in_memory(),
+        validation=rest(parts.validation),
+        test=parts.test if source.test is not None else rest(parts.test),
+    )
+
+
+def _joined(one: Examples, other: Examples) -> Examples:
+    """Returns both in the order of their ids; where one knows its true labels, so does the other.
+
+    The clean examples of a simulation are labelled truly.
+    """
+    true_y = None
+    if one.true_y is not None or other.true_y is not None:
+        known = [part.y if part.true_y is None else part.true_y for part in (one, other)]
+        true_y = np.concatenate(known)
+    both = Examples(
+        x=np.concatenate([one.x, other.x]),
+        y=np.concatenate([one.y, other.y]),
+        true_y=true_y,
+        ids=np.concatenate([one.ids, other.ids]),
+        origins=np.concatenate([one.origins, other.origins]),
+    )
+    return both.take(np.argsort(both.ids, kind="stable"))
 
 
 def _load(settings: DataSettings) -> tuple[Source, str | None]:

@@ -145,6 +145,14 @@ class DataSettings(Settings):
         at_least=0,
         below=1,
     )
+    # Of several rounds of corrections the last file has all: the report hands earlier ones on.
+    corrections: str = _splits(
+        "",
+        "corrections.csv, as report.html gives it: what somebody says of the labels of training "
+        "examples (origin, content_hash, given_label, decision: right, other, unusable or "
+        "undecided, label). Confirmed and corrected examples become clean ones and leave the "
+        "training data, unusable ones leave it.",
+    )
     test_fraction: float = _splits(
         0.25,
         "Fraction of the data held out for testing if it has no test data.",

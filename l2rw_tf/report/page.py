@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -14,9 +16,11 @@ import jinja2
 import numpy as np
 
 from l2rw_tf import quality
+from l2rw_tf.data import corrections
+from l2rw_tf.data.corrections import Correction
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.methods import METHODS
-from l2rw_tf.report import pictures
+from l2rw_tf.report import pictures, review
 from l2rw_tf.runs import words
 from l2rw_tf.runs.results import RunResults, percent
 
@@ -37,6 +41,8 @@ class Report:
         examples: examples.csv by column, the most suspicious label first, each (n,).
         training: The training examples themselves, in any order.
         feature_names: A name for each feature; empty for images.
+        name: What the run is called.
+        corrections: What was said of labels before it.
     """
 
     results: RunResults
@@ -45,6 +51,8 @@ class Report:
     examples: quality.Table
     training: Examples
     feature_names: Sequence[str]
+    name: str = ""
+    corrections: Sequence[Correction] = ()
 
     @property
     def titles(self) -> dict[str, str]:
@@ -63,6 +71,11 @@ class Report:
     def batch_size(self) -> int:
         """Examples in a batch."""
         return int(self.settings["batch_size"])
+
+    @property
+    def review_examples(self) -> int:
+        """How many examples can be reviewed in the page."""
+        return int(self.settings["review_examples"])
 
     @functools.cached_property
     def suspected(self) -> np.ndarray:
@@ -93,7 +106,7 @@ def page(report: Report) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": percent, "number": "{:,}".format}
-    template = resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
+    template, script = _file("report.html.j2"), _file("review.js")
     results, wrong = report.results, report.wrong
     return environment.from_string(template).render(
         report=report,
@@ -106,12 +119,38 @@ def page(report: Report) -> str:
         measurements=_measurements(report),
         classes=_classes(report),
         galleries=_galleries(report),
+        review=_review(report),
+        corrected=corrections.in_words(corrections.counts(report.corrections))
+        if report.corrections
+        else None,
+        # It is this file's own, and the page's policy lets nothing else run.
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         most_galleries=_MOST_GALLERIES,
         score=quality.basis_of_score(report.examples),
         suspect_below=quality.SUSPECT_BELOW,
         num_suspected=int(report.suspected.sum()),
         num_wrong=None if wrong is None else int(wrong.sum()),
         num_found=None if wrong is None else int((wrong & report.suspected).sum()),
+    )
+
+
+def _file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _review(report: Report) -> dict[str, Any]:
+    """What the review in the page works on."""
+    rows = review.order(report.examples, report.suspected, report.review_examples)
+    return review.content(
+        report.examples,
+        rows,
+        report.inputs(report.examples["id"][rows]),
+        suspected=report.suspected,
+        class_names=report.results.class_names,
+        feature_names=report.feature_names,
+        run=report.name,
+        earlier=report.corrections,
     )
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from l2rw_tf import quality
+from l2rw_tf.data import corrections
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.report import page, pictures
 from l2rw_tf.runs import tables
@@ -30,6 +31,7 @@ def write(
     Raises:
         OSError: If a file cannot be written.
     """
+    given = directory.path / corrections.NAME
     try:
         with pictures.style():
             table = tables.read_examples(directory.path, len(results.class_names))
@@ -40,6 +42,8 @@ def write(
                 examples=quality.ranked(quality.with_quality(table)),
                 training=examples,
                 feature_names=feature_names,
+                name=directory.path.resolve().name,
+                corrections=corrections.read(str(given)) if given.exists() else (),
             )
             chart = page.accuracy_curves(report, heading=results.heading)
             directory.save_figure("accuracy.png", chart.figure)

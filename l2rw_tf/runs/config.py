@@ -187,6 +187,12 @@ class RunConfig(
         "Where results go: a new or empty directory. Empty: runs/NAME-seedS, numbered.",
     )
     name: str = _output("", "NAME in runs/NAME-seedS. Empty: made of data and method.")
+    review_examples: int = _output(
+        500,
+        "Training examples whose labels can be reviewed in report.html, which stays below 25 MB: "
+        "those whose decision helps most.",
+        at_least=0,
+    )
     tensorboard: bool = _output(True, "Writes TensorBoard events.")
     progress: str = _output(
         "auto",

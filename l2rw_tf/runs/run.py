@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from l2rw_tf.command_line import program, settings
-from l2rw_tf.data import prepared_data
+from l2rw_tf.data import corrections, prepared_data
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
@@ -100,7 +100,7 @@ def _run(
     config: RunConfig, directory: RunDirectory | None, worker: Worker, report: Report | None
 ) -> RunResults:
     try:
-        data = prepared_data.prepare(config.part(DataSettings), config.seed)
+        data = prepared_data.prepare(_data_settings(config, directory), config.seed)
     except UsageError as error:
         if directory is None:
             raise
@@ -119,7 +119,16 @@ def _run(
     directory = RunDirectory.create(config.run_dir, name)
     with lock.hold(directory.path):
         directory.write_flags(config.flag_lines())
+        if data.corrected:
+            directory.write_text(corrections.NAME, corrections.as_csv(data.corrections))
         return _train(config, data, directory, _checkpoints(config, directory), report)
+
+
+def _data_settings(config: RunConfig, directory: RunDirectory | None) -> DataSettings:
+    """The data settings, with the run's own copy of the corrections if it has one."""
+    asked = config.part(DataSettings)
+    copy = directory.path / corrections.NAME if directory and asked.corrections else None
+    return dataclasses.replace(asked, corrections=str(copy)) if copy and copy.exists() else asked
 
 
 def _train_beside_chief(
@@ -149,10 +158,12 @@ def _train(
 ) -> RunResults:
     """Begins or resumes the trainings, and writes down what came of them."""
     journal = Journal(checkpoints, config, data)
-    directory.write_text("config.cfg", _config_text(journal, data))
+    directory.write_text("config.cfg", _config_text(journal, data, directory))
     heading = words.heading(config, data, config.seed)
     sizes = ", ".join(f"{size:,} {name}" for name, size in outcome.sizes(data).items())
     print(f"{heading}\n{sizes} examples; {outcome.device()}", flush=True)
+    if data.corrected:
+        print(f"corrections: {corrections.in_words(data.corrected)}", flush=True)
     for note in data.source.notes:
         print(note, flush=True)
     _tell(journal)
@@ -172,8 +183,8 @@ def _train(
         ) from error
 
 
-def _config_text(journal: Journal, data: PreparedData) -> str:
-    """The flagfile that repeats the run, with the data set that was really used."""
+def _config_text(journal: Journal, data: PreparedData, directory: RunDirectory) -> str:
+    """The flagfile that repeats the run, with the data and corrections that were really used."""
     lines = [
         "# Repeats this run, into a new directory (--run_dir=DIR names one):",
         "#   python -m l2rw_tf.main --flagfile=THIS_FILE",
@@ -189,6 +200,9 @@ def _config_text(journal: Journal, data: PreparedData) -> str:
         lines.append(f"# {dataset} was asked for and was not available.")
         dataset = journal.config.fallback_dataset
     repeated = dataclasses.replace(journal.config, dataset=dataset, fallback_dataset="")
+    if data.corrected:
+        copy = (directory.path / corrections.NAME).resolve()
+        repeated = dataclasses.replace(repeated, corrections=str(copy))
     return "\n".join([*lines, "", *repeated.flag_lines(), ""])
 
 

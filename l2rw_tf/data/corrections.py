@@ -1,0 +1,319 @@
+"""Corrections: what somebody who looked at training examples says of their labels.
+
+corrections.csv has a row per example that was looked at. `report.html` writes it, people and
+spreadsheets may: a BOM, `;` or tabs between cells, decisions in any case, `001` turned into 1 and
+a hash of digits into 1.23457E+15 are read as what was meant.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.origins import cell, content_hash, text_of
+from l2rw_tf.errors import UsageError
+
+NAME = "corrections.csv"
+COLUMNS = ("origin", "content_hash", "given_label", "decision", "label")
+RIGHT, OTHER, UNUSABLE, UNDECIDED = DECISIONS = ("right", "other", "unusable", "undecided")
+
+
+@dataclasses.dataclass(frozen=True)
+class Correction:
+    """A row of corrections.csv; cells of a file made by hand may be empty, but for two.
+
+    Attributes:
+        origin: Where the example comes from, relative to the data set.
+        content_hash: Of its input as it was reviewed.
+        given_label: The name of the class that it was given then.
+        decision: One of `DECISIONS`.
+        label: The name of the right class.
+        line: The line in the file, counted from 1.
+    """
+
+    origin: str
+    content_hash: str
+    given_label: str
+    decision: str
+    label: str
+    line: int = dataclasses.field(default=0, compare=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Applied:
+    """What corrections make of examples.
+
+    Attributes:
+        examples: Those that nobody decided on, with the labels that they had.
+        trusted: Those that were confirmed or corrected, in the order of their ids, with the labels
+            that were decided.
+        counts: How many examples were decided on, by decision.
+    """
+
+    examples: Examples
+    trusted: Examples
+    counts: dict[str, int]
+
+
+def read(path: str) -> list[Correction]:
+    """Reads corrections.csv.
+
+    Args:
+        path: The file: UTF-8, a line of column names, cells separated by commas, semicolons or
+            tabs. It needs the columns origin and decision; a column that it lacks is empty.
+
+    Raises:
+        UsageError: If it cannot be read, or is no such table.
+    """
+    name = f"corrections={path}"
+    try:
+        with open(os.path.expanduser(path), newline="", encoding="utf-8-sig") as file:
+            text = file.read()
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, ValueError) as error:
+        raise UsageError(f"{name} is not text in UTF-8: save it as CSV UTF-8.") from error
+    first = text.partition("\n")[0]
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    try:
+        header = [column.strip().lower() for column in next(rows, [])]
+        missing = [column for column in ("origin", "decision") if header.count(column) != 1]
+        if missing:
+            raise UsageError(
+                f"{name}, line 1: needs one column {missing[0]!r}; the columns of corrections.csv "
+                f"are {','.join(COLUMNS)}, this file has {','.join(header)[:100] or 'none'}."
+            )
+        at = {column: header.index(column) for column in COLUMNS if column in header}
+        found = []
+        for row in rows:
+            # A spreadsheet leaves empty cells out at the end of a line, or adds some.
+            cells = [text_of(one.strip()) for one in row] + [""] * (len(header) - len(row))
+            if any(cells):
+                values = {column: cells[at[column]] if column in at else "" for column in COLUMNS}
+                values["decision"] = values["decision"].lower()
+                found.append(Correction(**values, line=rows.line_num))
+    except csv.Error as error:
+        raise UsageError(f"{name}, line {rows.line_num}: {error}.") from error
+    return found
+
+
+def as_csv(rows: Iterable[Correction]) -> str:
+    """Returns the text of a corrections.csv that is safe to open in a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([cell(getattr(row, column)) for column in COLUMNS] for row in rows)
+    return text.getvalue()
+
+
+def applied(
+    examples: Examples,
+    rows: Sequence[Correction],
+    *,
+    class_names: Sequence[str],
+    given_are_own: bool,
+    source: str,
+) -> Applied:
+    """Checks all corrections against the examples, then applies them.
+
+    Args:
+        examples: The training data of a source, before any split, with their origins.
+        rows: The corrections.
+        class_names: A name for each class.
+        given_are_own: Whether the labels given in training are those of `examples`; if they are
+            made wrong later, those that were reviewed are not known here.
+        source: What the rows come from, for the message.
+
+    Raises:
+        UsageError: Lists every row that does not fit.
+    """
+    names = _Names(class_names)
+    position_of = {origin: position for position, origin in enumerate(examples.origins.tolist())}
+    positions = [position_of.get(row.origin, -1) for row in rows]
+    problems = _Problems(rows)
+    for row, position in zip(rows, positions, strict=True):
+        if position < 0:
+            problems.add(row, f"no training example comes from {row.origin or 'an empty origin'!r}")
+        else:
+            problems.add(row, _fault(row, names))
+    _check_contents(examples, rows, positions, problems)
+    for row, position in zip(rows, positions, strict=True):
+        now = names.class_names[examples.y[position]]
+        if given_are_own and row.given_label and names.label(row.given_label) != names.label(now):
+            problems.add(
+                row,
+                f"{row.origin} was reviewed with the label {row.given_label!r}, but the data says "
+                f"{now!r} now",
+            )
+    labels = _decided(examples, rows, positions, names, problems)
+    problems.raise_if_any(source)
+    trusted = sorted(at for at, (_, label) in labels.items() if label is not None)
+    rest = np.setdiff1d(np.arange(len(examples)), list(labels))
+    chosen = examples.take(np.asarray(trusted, np.int64))
+    y = np.asarray([labels[at][1] for at in trusted], np.int64)
+    true_y = chosen.true_y if given_are_own else chosen.with_labels(y).true_y
+    return Applied(
+        examples=examples.take(rest),
+        trusted=dataclasses.replace(chosen, y=y, true_y=true_y),
+        counts=counts(rows),
+    )
+
+
+def counts(rows: Iterable[Correction]) -> dict[str, int]:
+    """Returns how many examples were decided on, by decision; a row may be there twice."""
+    found = dict.fromkeys(DECISIONS, 0)
+    for decision, _ in {(row.decision, row.origin) for row in rows}:
+        found[decision] += 1
+    return found
+
+
+def in_words(counts: dict[str, int]) -> str:
+    """Says how many labels were confirmed and corrected and how many examples left."""
+    return (
+        f"{counts[RIGHT]:,} labels confirmed, {counts[OTHER]:,} corrected, "
+        f"{counts[UNUSABLE]:,} examples not usable"
+    )
+
+
+class _Problems:
+    """What is wrong with rows, by line: the first that was found mostly explains the rest."""
+
+    def __init__(self, rows: Sequence[Correction]) -> None:
+        self._number = len(rows)
+        self._found: dict[int, str] = {}
+
+    def add(self, row: Correction, problem: str | None) -> None:
+        if problem:
+            self._found.setdefault(row.line, problem)
+
+    def raise_if_any(self, source: str) -> None:
+        if not self._found:
+            return
+        lines = [f"  line {line}: {problem}" for line, problem in sorted(self._found.items())]
+        all_of_them = len(self._found) == self._number
+        hint = " None fits: are these corrections of another data set?" if all_of_them else ""
+        raise UsageError(
+            f"{source}: {len(self._found):,} of {self._number:,} rows do not fit the data, and "
+            f"nothing was trained.{hint} Mend the rows or leave them out:\n" + "\n".join(lines)
+        )
+
+
+class _Names:
+    """Classes by name; a number may be written as another, such as 1 for 001."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = class_names
+        self._labels = {name: label for label, name in enumerate(class_names)}
+        numbers = [_number(name) for name in class_names]
+        self._numbers = {
+            number: label
+            for label, number in enumerate(numbers)
+            if number is not None and numbers.count(number) == 1
+        }
+
+    def label(self, name: str) -> int | None:
+        """Returns the label of the class that a cell names, or None if there is no such class."""
+        return self._labels.get(name, self._numbers.get(_number(name)))
+
+
+def _fault(row: Correction, names: _Names) -> str | None:
+    """Says what is wrong with a row by itself."""
+    if row.decision not in DECISIONS:
+        return f"the decision {row.decision!r} is none of {', '.join(DECISIONS)}"
+    if row.decision == OTHER and not row.label:
+        return "the decision is other, but the cell label is empty"
+    needed = (row.given_label, row.label) if row.decision in (RIGHT, OTHER) else ()
+    unknown = [name for name in needed if name and names.label(name) is None]
+    if unknown:
+        some = ", ".join(names.class_names[:20]) + (", ..." if len(names.class_names) > 20 else "")
+        return f"there is no class {unknown[0]!r}; the classes are {some}"
+    same = names.label(row.given_label) == names.label(row.label)
+    if row.decision == RIGHT and row.label and row.given_label and not same:
+        return (
+            f"the decision is right, but the label {row.label!r} is another than the given one, "
+            f"{row.given_label!r}"
+        )
+    if row.decision == OTHER and row.given_label and same:
+        return f"the decision is other, but the label {row.label!r} is the given one"
+    return None
+
+
+def _check_contents(
+    examples: Examples,
+    rows: Sequence[Correction],
+    positions: Sequence[int],
+    problems: _Problems,
+) -> None:
+    """Finds the rows whose example is not what was reviewed."""
+    checked = [(row, at) for row, at in zip(rows, positions, strict=True) if row.content_hash]
+    there = [(row, at) for row, at in checked if at >= 0]
+    now = content_hash(examples.take(np.asarray([at for _, at in there], np.int64)))
+    changed = [
+        (row, found)
+        for (row, _), found in zip(there, now.tolist(), strict=True)
+        if not _same_hash(row.content_hash, found)
+    ]
+    if not changed:
+        return
+    place_of = dict(zip(content_hash(examples).tolist(), examples.origins.tolist(), strict=True))
+    for row, found in changed:
+        place = place_of.get(row.content_hash.lower())
+        problems.add(
+            row,
+            f"{row.origin} is not what was reviewed: its content hash is {found}, not "
+            f"{row.content_hash}" + (f", which {place} has now" if place else ""),
+        )
+
+
+def _decided(
+    examples: Examples,
+    rows: Sequence[Correction],
+    positions: Sequence[int],
+    names: _Names,
+    problems: _Problems,
+) -> dict[int, tuple[str, int | None]]:
+    """Returns decision and label by position; the label is None for what is not usable."""
+    found: dict[int, tuple[str, int | None]] = {}
+    first: dict[int, Correction] = {}
+    for row, position in zip(rows, positions, strict=True):
+        if position < 0 or row.decision not in (RIGHT, OTHER, UNUSABLE):
+            continue
+        name = row.label if row.decision == OTHER else row.given_label or row.label
+        label = None
+        if row.decision != UNUSABLE:
+            label = names.label(name) if name else int(examples.y[position])
+        other = found.setdefault(position, (row.decision, label))
+        if other != (row.decision, label):
+            problems.add(
+                row,
+                f"{row.origin} is {_verdict(row)} here and {_verdict(first[position])} in line "
+                f"{first[position].line}",
+            )
+        first.setdefault(position, row)
+    return found
+
+
+def _verdict(row: Correction) -> str:
+    return f"{row.decision} ({row.label})" if row.label else row.decision
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float("" if "_" in text else text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _same_hash(given: str, found: str) -> bool:
+    """Whether a cell has a hash, or the number that a spreadsheet made of its digits."""
+    one, other = _number(given), _number(found)
+    as_numbers = one is not None and other is not None and math.isclose(one, other, rel_tol=1e-5)
+    return given.lower() == found or as_numbers
