@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from l2rw_tf.runs.results import ChosenEpoch, EpochResults, RunResults
 
@@ -50,3 +53,16 @@ def chosen_epoch(test_accuracy: float) -> ChosenEpoch:
         test_accuracy=test_accuracy,
         validation_labels="corrupted",
     )
+
+
+def table_file(path: Path, rows: int = 150) -> Path:
+    """Writes a CSV file of three classes; its features differ in size by twelve powers of ten."""
+    random = np.random.default_rng(0)
+    y = np.arange(rows) % 3
+    x = (random.normal(size=(rows, 3)) + 2 * np.eye(3)[y]) * [1, 1e6, 1e-6] + [7, 3e6, 0]
+    names = ("red", "green", "blue")
+    lines = [
+        ",".join(map(str, [*row, names[label]])) for row, label in zip(x.tolist(), y, strict=True)
+    ]
+    path.write_text("\n".join(["a,b,c,label", *lines, ""]), encoding="utf-8")
+    return path

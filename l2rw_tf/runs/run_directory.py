@@ -112,7 +112,7 @@ class RunDirectory:
             temporary.write_text(text, encoding="utf-8")
         return self.path / name
 
-    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
+    def write_json(self, name: str, content: Mapping[str, Any] | Sequence[Any]) -> Path:
         """Writes a JSON file, with null for numbers that are not finite."""
         text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
         # A list of numbers on one line: a confusion matrix has many. No text holds a line break.
