@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from l2rw_tf.runs.results import ChosenEpoch, EpochResults, RunResults
 
@@ -66,3 +67,14 @@ def table_file(path: Path, rows: int = 150) -> Path:
     ]
     path.write_text("\n".join(["a,b,c,label", *lines, ""]), encoding="utf-8")
     return path
+
+
+def folder_of_images(folder: Path, names: tuple[str, str] = ("bright", "dark")) -> Path:
+    """Writes colour images of two classes, 9 pixels wide and 7 high."""
+    random = np.random.default_rng(0)
+    for name, colour in zip(names, (130, 80), strict=True):
+        (folder / name).mkdir(parents=True)
+        for number in range(60):
+            pixels = random.normal(colour, 60, (7, 9, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
+    return folder

@@ -9,13 +9,12 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from l2rw_tf import main
 from l2rw_tf.data import prepared_data
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.runs import config, results
-from tests.made_up import table_file
+from tests.made_up import folder_of_images, table_file
 
 FLAGS = (
     "--epochs=2",
@@ -43,17 +42,6 @@ np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 predicted = [names[label] for label in probabilities.argmax(axis=1)]
 print(sum(one == other for one, other in zip(predicted, raw["names"], strict=True)))
 """
-
-
-def folder_of_images(folder):
-    """Colour images of two classes, 9 pixels wide and 7 high."""
-    random = np.random.default_rng(0)
-    for name, colour in (("bright", 130), ("dark", 80)):
-        (folder / name).mkdir(parents=True)
-        for number in range(60):
-            pixels = random.normal(colour, 60, (7, 9, 3)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
-    return folder
 
 
 @pytest.mark.process

@@ -1,0 +1,64 @@
+"""Where examples come from, what they contain, and both as text in files that people open."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from l2rw_tf.data.examples import Examples
+
+# A spreadsheet takes a cell that begins so for a formula; an apostrophe before it says text.
+_FORMULA = re.compile(r"'*[=+\-@\t]")
+_QUOTED_FORMULA = re.compile(r"'+[=+\-@\t]")
+_ESCAPES = {"\\": r"\\", "\n": r"\n", "\r": r"\r"}
+_ESCAPED = {escape: character for character, escape in _ESCAPES.items()}
+_LINE_OF_FILE = re.compile(r"\.csv:\d+", re.IGNORECASE)
+_BLOCK = 256
+
+
+def content_hash(examples: Examples) -> np.ndarray:
+    """Returns what tells whether the input of an example is still the same; labels have no say.
+
+    Args:
+        examples: The examples; their inputs are read a few at a time.
+
+    Returns:
+        (n,) str: the first 16 hexadecimal digits of SHA-256 over the input's dtype, shape and
+        bytes as they are trained on, images decoded and scaled.
+    """
+    digests = []
+    for first in range(0, len(examples), _BLOCK):
+        some = np.ascontiguousarray(examples.x[first : first + _BLOCK])
+        head = f"{some.dtype.str}{some.shape[1:]}".encode()
+        digests += [hashlib.sha256(head + one.tobytes()).hexdigest()[:16] for one in some]
+    return np.array(digests, "U16")
+
+
+def are_files(origins: Sequence[str]) -> bool:
+    """Whether examples are files of their own, and not lines of a table or entries of an array."""
+    return len(origins) > 0 and all(
+        one.startswith("./") and not _LINE_OF_FILE.search(one[-20:]) for one in origins
+    )
+
+
+def cell(text: str) -> str:
+    """Returns a text as one line of a file, and as a cell that no spreadsheet takes for a formula.
+
+    Args:
+        text: Any text; `text_of` gives it back.
+    """
+    line = re.sub(r"[\\\n\r]", lambda found: _ESCAPES[found[0]], text)
+    return f"'{line}" if _FORMULA.match(line) else line
+
+
+def text_of(cell: str) -> str:
+    """Returns the text that a cell made by `cell` stands for; others mostly stand for themselves.
+
+    Args:
+        cell: The cell.
+    """
+    line = cell[1:] if _QUOTED_FORMULA.match(cell) else cell
+    return re.sub(r"\\[\\nr]", lambda found: _ESCAPED[found[0]], line)
