@@ -56,6 +56,10 @@ class Preprocessing:
         deviation = np.where(constant, 1.0, deviation)
         return cls(mean.astype(np.float32), deviation.astype(np.float32))
 
+    def left_out(self) -> Preprocessing:
+        """Returns what leaves inputs as they are, but for their dtype."""
+        return Preprocessing(np.zeros_like(self.mean), np.ones_like(self.standard_deviation))
+
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Returns standardized inputs.
 

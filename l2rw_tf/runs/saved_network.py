@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import keras
 
 from l2rw_tf.data.examples import Source
 from l2rw_tf.data.preprocessing import Preprocessing
+from l2rw_tf.errors import UsageError
 from l2rw_tf.runs.run_directory import RunDirectory
 
 MODEL = "model.keras"
@@ -28,6 +32,31 @@ def save(
     """
     directory.save_network(MODEL, on_raw_inputs(network, preprocessing, source))
     directory.write_json(CLASSES, list(source.class_names))
+
+
+def check(network: keras.Model, name: str, preprocessing: Preprocessing, source: Source) -> None:
+    """Finds out, before hours of training, whether a network can be saved.
+
+    Args:
+        network: As it is before training.
+        name: Its name in --network.
+        preprocessing: Of its inputs.
+        source: The data set.
+
+    Raises:
+        UsageError: If it cannot.
+    """
+    with tempfile.TemporaryDirectory(prefix="l2rw-") as temporary:
+        try:
+            on_raw_inputs(network, preprocessing, source).save(Path(temporary) / MODEL)
+        except OSError:
+            raise
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise UsageError(
+                f"network {name!r} cannot be saved by Keras: {reason[:300]} A layer of your own "
+                "needs get_config."
+            ) from error
 
 
 def on_raw_inputs(
