@@ -122,5 +122,6 @@ def _backbone(
             ) from error
         raise UsageError(
             f"{what} cannot be made for images of {size[0]}x{size[1]} with "
-            f"network_weights={network_weights}: {own_network.reason(error)}."
+            f"network_weights={network_weights}: {own_network.reason(error)}. image_size scales "
+            "images."
         ) from error
