@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,33 +24,30 @@ usage: python -m l2rw_tf.audit --run_dir=DIR [--flag=value ...]
    e.g. python -m l2rw_tf.audit --run_dir=runs/digits_noisy-seed0 --write_clean=keep.txt
 """
 
+_setting = functools.partial(settings.setting, group="Audit")
+
 
 @dataclasses.dataclass(frozen=True)
 class AuditConfig(settings.Settings):
     """What is audited, and where the ranking is cut."""
 
-    run_dir: str = settings.setting("", "The directory that a run filled.", group="Audit")
-    threshold: float | None = settings.setting(
+    run_dir: str = _setting("", "The directory that a run filled.")
+    threshold: float | None = _setting(
         None,
         f"Labels of a quality below it are suspected. Default: {quality.SUSPECT_BELOW:g}.",
-        group="Audit",
         at_least=0,
         at_most=1,
     )
-    expected_noise: float | None = settings.setting(
+    expected_noise: float | None = _setting(
         None,
         "The fraction of labels that are suspected, the worst ones, instead of --threshold.",
-        group="Audit",
         at_least=0,
         at_most=1,
     )
-    show: int = settings.setting(
-        20, "How many of the worst labels are shown.", group="Audit", at_least=0
-    )
-    write_clean: str = settings.setting(
+    show: int = _setting(20, "How many of the worst labels are shown.", at_least=0)
+    write_clean: str = _setting(
         "",
         "A new file for the ids of the examples that are not suspected, one per line.",
-        group="Audit",
     )
 
     def check_together(self) -> None:
@@ -100,7 +98,6 @@ def _audit(arguments: Sequence[str]) -> None:
 def _lines(
     config: AuditConfig, run: RunResults, ranking: quality.Table, suspected: np.ndarray
 ) -> list[str]:
-    """The audit in words."""
     number = len(suspected)
     if config.expected_noise is None:
         cut = f"of a quality below {config.limit:g}"

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from l2rw_tf.command_line import environment, program, settings
-from l2rw_tf.runs import config, run_directory
+from l2rw_tf.runs import config
+from l2rw_tf.runs.run_directory import RunDirectory
 
 USAGE = """\
 Trains a network on data whose labels may be wrong, with example weights learned from a few clean
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _train(arguments: Sequence[str]) -> None:
-    given = config.from_arguments(arguments, run_directory.flags_of_run)
+    given = config.from_arguments(arguments, lambda run_dir: RunDirectory(run_dir).read_flags())
     environment.prepare_tensorflow()
     # They import TensorFlow.
     from l2rw_tf.report import run_report

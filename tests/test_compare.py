@@ -64,6 +64,7 @@ def _wait_for(condition):
         time.sleep(0.02)
 
 
+@pytest.mark.process
 def test_a_comparison_that_is_killed_goes_on_where_it_was(tmp_path):
     """Its finished run is kept and the other one, which ends with it, is resumed."""
     done, begun = (
@@ -97,6 +98,7 @@ def test_a_comparison_that_is_killed_goes_on_where_it_was(tmp_path):
     assert row["command"].startswith("python -m l2rw_tf.compare " + " ".join(SMALL))
 
 
+@pytest.mark.process
 def test_ctrl_c_ends_the_runs_too_and_gives_code_3(tmp_path):
     process = _start(tmp_path)
     _read_until(process, "2 runs")
@@ -152,6 +154,7 @@ def test_help_shows_the_flags_of_runs_too(capsys):
     assert max(map(len, shown.splitlines())) <= 100
 
 
+@pytest.mark.process
 def test_help_loads_nothing_heavy():
     code = (
         "import sys; from l2rw_tf import compare; done = compare.main(['--help']);"

@@ -91,7 +91,8 @@ def test_faults_leave_the_last_checkpoint_and_one_line(flags, tmp_path, capsys):
         assert main.main([*flags, "--resume", f"--run_dir={directory}"]) == 1
         complaint = capsys.readouterr().err
         assert complaint.startswith("l2rw: ") and complaint.count("\n") == 1
-        found, damaged = Checkpoints(directory / "checkpoints", keep=2).newest()
+        checkpoints = Checkpoints(directory / "checkpoints", keep=2)
+        found, damaged = checkpoints.newest(), checkpoints.damaged
         assert (found.step, damaged) == (steps, [])
         return complaint
 

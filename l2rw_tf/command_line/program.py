@@ -113,7 +113,8 @@ def run(
     except RunFailed as error:
         return _end(FAILED, str(error))
     except OSError as error:
-        return _end(FAILED, _of_the_system(error))
+        place = f"{error.filename}: " if error.filename else ""
+        return _end(FAILED, f"{place}{error.strerror or error}.")
     except MemoryError:
         return _end(FAILED, _OUT_OF_MEMORY)
     except Stopped as stopped:
@@ -144,11 +145,6 @@ def _stopped_by_signals() -> Iterator[None]:
 
 
 _OUT_OF_MEMORY = "out of memory: try a smaller --batch_size, --clean_batch_size or --network."
-
-
-def _of_the_system(error: OSError) -> str:
-    reason = error.strerror or str(error)
-    return f"{error.filename}: {reason}." if error.filename else f"{reason}."
 
 
 def _end(code: int, sentence: str) -> int:

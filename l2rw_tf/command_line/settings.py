@@ -100,23 +100,24 @@ class Settings:
         ]
 
 
-def differences(one: Settings, other: Settings) -> dict[str, tuple[str, str]]:
+def differences(there: Settings, here: Settings) -> list[str]:
     """Returns in what two settings of one class differ that changes what is computed.
 
     Args:
-        one: The first.
-        other: The second.
+        there: Those of a run that was found.
+        here: Those that were given.
 
     Returns:
-        By the name of the field, both values as words.
+        In words, "NAME (VALUE there, VALUE here)".
     """
-    found = {}
-    for field in dataclasses.fields(one):
-        values = getattr(one, field.name), getattr(other, field.name)
+    found = []
+    for field in dataclasses.fields(there):
+        values = getattr(there, field.name), getattr(here, field.name)
         if field.metadata["affects_result"] and values[0] != values[1]:
-            found[field.name] = tuple(
+            old, new = (
                 "not given" if value is None else as_text(value) or "empty" for value in values
             )
+            found.append(f"{field.name} ({old} there, {new} here)")
     return found
 
 
@@ -217,19 +218,11 @@ def _define_flags(kinds: Sequence[type[Settings]]) -> flags.FlagValues:
     values = flags.FlagValues()
     for kind in kinds:
         for field in dataclasses.fields(kind):
-            _define_flag(kind, field, values)
+            value_type = _type_of(kind, field)
+            parser, is_switch = _Parser(value_type), value_type.base is bool
+            flag = flags.Flag(parser, None, field.name, field.default, "", boolean=is_switch)
+            flags.DEFINE_flag(flag, values)
     return values
-
-
-def _define_flag(kind: type[Settings], field: dataclasses.Field, values: flags.FlagValues) -> None:
-    value_type = _type_of(kind, field)
-    help_text = field.metadata["help"]
-    if value_type.base is bool:
-        flag = flags.BooleanFlag(field.name, field.default, help_text)
-        flag.parser = _BooleanParser()
-    else:
-        flag = flags.Flag(_Parser(value_type), None, field.name, field.default, help_text)
-    flags.DEFINE_flag(flag, values)
 
 
 def help_text(usage: str, *kinds: type[Settings]) -> str:
@@ -277,6 +270,8 @@ class _Parser(flags.ArgumentParser):
         if self._type.optional and not argument:
             return None
         try:
+            if self._type.base is bool:
+                return flags.BooleanParser().parse(argument)
             if self._type.item is None:
                 return self._type.base(argument)
             parts = (part.strip() for part in argument.split(","))
@@ -286,14 +281,6 @@ class _Parser(flags.ArgumentParser):
             raise ValueError(
                 f"needs {_WANTED[self._type.base, self._type.item]}{between}"
             ) from None
-
-
-class _BooleanParser(flags.BooleanParser):
-    def parse(self, argument: Any) -> bool:
-        try:
-            return super().parse(argument)
-        except (TypeError, ValueError):
-            raise ValueError("needs true or false") from None
 
 
 _LARGEST_INTEGER = 2**31 - 1

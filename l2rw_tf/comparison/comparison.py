@@ -127,8 +127,8 @@ class _Progress:
         if run.cell.value:
             parts.append(f"{self._plan.comparison.swept[0]}={run.cell.value}")
         if len(self._plan.learning_rates[run.cell]) > 1:
-            parts.append(f"learning rate {run.learning_rate:g}")
-        parts.append(f"seed {run.seed}")
+            parts.append(f"learning rate {run.config.learning_rate:g}")
+        parts.append(f"seed {run.config.seed}")
         return f"[{done:{len(str(self.total))}}/{self.total}] {', '.join(parts)}"
 
     def _rest(self) -> str:

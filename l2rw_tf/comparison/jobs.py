@@ -125,7 +125,6 @@ def _execute(plan: Plan, run: Run, stopping: threading.Event) -> Ended:
 
 
 def _complaint(path: Path, exit_code: int) -> str:
-    """The line of a log that says what went wrong."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     said = [line for line in lines if line.startswith("l2rw: ")]
     if said:

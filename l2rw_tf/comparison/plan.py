@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import re
 from pathlib import Path
@@ -15,7 +16,7 @@ from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.results import RunResults
 from l2rw_tf.runs.run_directory import RunDirectory, check_vacant, name_of_data
 
-_GROUP = "Comparison"
+_setting = functools.partial(setting, group="Comparison")
 
 # Flags that a comparison sets itself.
 _OWN_FLAGS = ("method", "seed", "run_dir", "name", "with_plain")
@@ -25,33 +26,29 @@ _OWN_FLAGS = ("method", "seed", "run_dir", "name", "with_plain")
 class ComparisonConfig(Settings):
     """What is compared: each field is a flag, beside those of a run."""
 
-    methods: tuple[str, ...] = setting(
+    methods: tuple[str, ...] = _setting(
         ("plain", "l2rw"),
         "What to compare: methods, each with flags of its own after colons where it is to have "
         "some, such as plain,l2rw,l2rw:meta_variables=head,plain:early_stopping.",
-        group=_GROUP,
     )
-    seeds: tuple[int, ...] = setting(
-        (0, 1, 2), "A run for each of these seeds, such as 0,1,2.", group=_GROUP, at_least=0
+    seeds: tuple[int, ...] = _setting(
+        (0, 1, 2), "A run for each of these seeds, such as 0,1,2.", at_least=0
     )
-    sweep: str = setting(
+    sweep: str = _setting(
         "",
         "A flag and the values to compare at, such as noise_ratio=0,0.1,0.2. Empty: none.",
-        group=_GROUP,
     )
-    learning_rates: tuple[float, ...] = setting(
+    learning_rates: tuple[float, ...] = _setting(
         (),
         "The grid that each method's learning rate is chosen from, by the first seed's accuracy on "
         "the held-out labels at the end of training. Empty: --learning_rate.",
-        group=_GROUP,
         above=0,
     )
-    jobs: int = setting(1, "Runs at the same time.", group=_GROUP, at_least=1)
-    compare_dir: str = setting(
+    jobs: int = _setting(1, "Runs at the same time.", at_least=1)
+    compare_dir: str = _setting(
         "",
         "Where runs, table and figure go; finished runs found there are kept. Empty: "
         "runs/compare-NAME.",
-        group=_GROUP,
     )
 
     def check_together(self) -> None:
@@ -136,15 +133,11 @@ class Run:
 
     Attributes:
         cell: The row it belongs to.
-        learning_rate: Its learning rate.
-        seed: Its seed.
         name: The name of its directory, always the same.
         config: Its settings.
     """
 
     cell: Cell
-    learning_rate: float
-    seed: int
     name: str
     config: RunConfig
 
@@ -237,11 +230,13 @@ def plan(comparison: ComparisonConfig, base: RunConfig) -> Plan:
         grid[cell] = rates
         for rate, seed in itertools.product(rates, comparison.seeds):
             settings = dataclasses.replace(settings, learning_rate=rate, seed=seed)
-            name = _name(cell, flag, rate, seed)
-            runs[cell, rate, seed] = Run(cell, rate, seed, name, settings)
+            swept = f"-{flag}={value}" if flag else ""
+            name = f"{variant}{swept}-learning_rate={rate!r}-seed={seed}"
+            runs[cell, rate, seed] = Run(cell, re.sub(r"[^\w.=+-]", "_", name), settings)
     if len({run.name for run in runs.values()}) < len(runs):
         raise UsageError("two of the runs have the same name: methods and sweep values repeat.")
-    directory = Path(comparison.compare_dir or f"runs/compare-{_default_name(base)}")
+    name = base.name or f"{name_of_data(base.dataset)}-{base.noise_type}"
+    directory = Path(comparison.compare_dir or f"runs/compare-{name}")
     return Plan(comparison, directory, tuple(cells), grid, runs)
 
 
@@ -267,10 +262,9 @@ def check_directories(planned: Plan) -> None:
             check_vacant(str(directory.path))
             continue
         if differing := differences(found, run.config):
-            flags = (f"{name} ({a} there, {b} here)" for name, (a, b) in differing.items())
             raise UsageError(
                 f"compare_dir={planned.directory} holds the run {run.name} with other flags: "
-                f"{', '.join(flags)}. Name another directory."
+                f"{', '.join(differing)}. Name another directory."
             )
 
 
@@ -304,15 +298,3 @@ def choose_rates(planned: Plan) -> dict[Cell, float]:
         if accuracies:
             rates[cell] = max(accuracies, key=lambda rate: accuracies[rate])
     return rates
-
-
-def _name(cell: Cell, flag: str, rate: float, seed: int) -> str:
-    swept = f"-{flag}={cell.value}" if flag else ""
-    name = f"{cell.variant}{swept}-learning_rate={rate!r}-seed={seed}"
-    return re.sub(r"[^\w.=+-]", "_", name)
-
-
-def _default_name(base: RunConfig) -> str:
-    if base.name:
-        return base.name
-    return f"{name_of_data(base.dataset)}-{base.noise_type}"

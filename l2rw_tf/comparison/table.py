@@ -240,7 +240,6 @@ def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def _description(planned: Plan, found: Sequence[Row]) -> str:
-    """What was compared, in sentences."""
     first = found[0].first
     datasets = sorted({result.dataset for row in found for result in row.results.values()})
     classes = ""

@@ -52,6 +52,5 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
 
 def _pairs(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict]]:
-    """Yields (key, features) of each example."""
     for key, (image, label) in enumerate(zip(images, labels, strict=True)):
         yield key, {"image": image, "label": int(label)}

@@ -27,21 +27,17 @@ def can_read(dataset: str) -> bool:
     return dataset != "digits" and os.path.isdir(os.path.expanduser(dataset))
 
 
-def read(dataset: str, *, image_size: int | None, **others: object) -> Source:
-    """Reads a folder; see `load`."""
-    return load(dataset, image_size)
-
-
-def load(path: str, image_size: int | None = None) -> Source:
+def read(dataset: str, *, image_size: int | None = None, **others: object) -> Source:
     """Reads a folder of images.
 
     Args:
-        path: The folder. Its sub-folders are the classes, FOLDER/CLASS/IMAGE; or, as for TFDS's
+        dataset: The folder. Its sub-folders are the classes, FOLDER/CLASS/IMAGE; or, as for TFDS's
             folder builder, the splits, FOLDER/train/CLASS/IMAGE and FOLDER/test/CLASS/IMAGE
             (without test, validation or val is taken for it). Other files, and names that begin
             with a dot, are passed over; images may lie deeper in a class's folder.
         image_size: Height and width that all images are scaled to; None leaves them as they are,
             and then they must be of one size.
+        **others: Not looked at.
 
     Returns:
         The data set; classes and images in the order of their names, images grey where all are.
@@ -49,8 +45,7 @@ def load(path: str, image_size: int | None = None) -> Source:
     Raises:
         UsageError: No classes or images, an unreadable image (named), or images of several sizes.
     """
-    images.check_size(image_size)
-    folder = pathlib.Path(os.path.expanduser(path))
+    folder = pathlib.Path(os.path.expanduser(dataset))
     folders = {"train": folder}
     if (folder / "train").is_dir():
         tests = [folder / name for name in _TEST_NAMES if (folder / name).is_dir()]
@@ -72,7 +67,7 @@ def load(path: str, image_size: int | None = None) -> Source:
         for split, of_split in files.items()
     }
     return Source(
-        name=str(path),
+        name=dataset,
         train=parts["train"],
         test=parts.get("test"),
         class_names=class_names,
@@ -112,7 +107,6 @@ def _images_in(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _open(file: pathlib.Path) -> Any:
-    """Opens an image file; raises UsageError where it is none."""
     from PIL import Image
 
     try:
@@ -122,7 +116,6 @@ def _open(file: pathlib.Path) -> Any:
 
 
 def _unreadable(file: pathlib.Path, error: Exception) -> UsageError:
-    """Returns the error for a broken image file."""
     from PIL import UnidentifiedImageError
 
     why = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -151,7 +144,6 @@ def _read(
     image_size: int | None,
     folder: pathlib.Path,
 ) -> Examples:
-    """Reads the images of one split, class by class."""
     in_order = [file for of_class in files.values() for file in of_class]
     labels = [class_names.index(name) for name, of_class in files.items() for _ in of_class]
     x = storage.keep(_decoded(in_order, shape[-1], image_size), (len(in_order), *shape), folder)
@@ -161,7 +153,6 @@ def _read(
 def _decoded(
     files: Sequence[pathlib.Path], channels: int, image_size: int | None
 ) -> Iterator[np.ndarray]:
-    """Yields the images, each as a batch of one."""
     for file in files:
         with _open(file) as image:
             try:
@@ -171,5 +162,4 @@ def _decoded(
 
 
 def _some(names: Sequence[str]) -> str:
-    """Returns names in words, the first ten of them."""
     return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")

@@ -11,21 +11,6 @@ from l2rw_tf.errors import UsageError
 if TYPE_CHECKING:
     import PIL.Image
 
-MAX_SIZE = 4096
-
-
-def check_size(image_size: int | None) -> None:
-    """Refuses a size that no image can have.
-
-    Args:
-        image_size: Height and width in pixels, or None.
-
-    Raises:
-        UsageError: It is out of range.
-    """
-    if image_size is not None and not 1 <= image_size <= MAX_SIZE:
-        raise UsageError(f"image_size must lie between 1 and {MAX_SIZE} pixels, got {image_size}.")
-
 
 def as_array(
     image: PIL.Image.Image, channels: int, image_size: int | tuple[int, int] | None

@@ -15,7 +15,7 @@ _FORMULA = re.compile(r"'*[=+\-@\t]")
 _QUOTED_FORMULA = re.compile(r"'+[=+\-@\t]")
 _ESCAPES = {"\\": r"\\", "\n": r"\n", "\r": r"\r"}
 _ESCAPED = {escape: character for character, escape in _ESCAPES.items()}
-_LINE_OF_FILE = re.compile(r"\.csv:\d+", re.IGNORECASE)
+_LINE_OF_FILE = re.compile(r"\.csv:\d+$", re.IGNORECASE)
 _BLOCK = 256
 
 
@@ -40,7 +40,7 @@ def content_hash(examples: Examples) -> np.ndarray:
 def are_files(origins: Sequence[str]) -> bool:
     """Whether examples are files of their own, and not lines of a table or entries of an array."""
     return len(origins) > 0 and all(
-        one.startswith("./") and not _LINE_OF_FILE.search(one[-20:]) for one in origins
+        one.startswith("./") and not _LINE_OF_FILE.search(one) for one in origins
     )
 
 

@@ -180,7 +180,6 @@ def _reader(x: np.ndarray | StoredImages) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def _check(examples: Examples, augment: str) -> None:
-    """Refuses what gives no batches."""
     if not len(examples):
         raise UsageError("there are no examples to make batches of.")
     if augment != "none" and examples.x.ndim != 4:

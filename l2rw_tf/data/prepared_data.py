@@ -55,15 +55,7 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         UsageError: If the data, or what is asked of it, cannot be used.
     """
     source, unavailable = _load(settings)
-    parts = splits.split(
-        source,
-        **settings.clean_counts,
-        validation_fraction=settings.validation_fraction,
-        test_fraction=settings.test_fraction,
-        seed=seed,
-        clean_in_train=settings.clean_in_train,
-        balanced_clean=settings.balanced_clean,
-    )
+    parts = splits.split(source, settings, seed)
     parts = dataclasses.replace(
         parts,
         train=_spoil(parts.train, "train", source, settings, seed),
@@ -78,7 +70,6 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
 
 
 def _load(settings: DataSettings) -> tuple[Source, str | None]:
-    """Returns the source, and why it is the fallback where it is."""
     try:
         return _source(settings.dataset, settings), None
     except DataUnavailable as error:
@@ -101,36 +92,11 @@ def _spoil(
     examples: Examples, part: corruption.Part, source: Source, settings: DataSettings, seed: int
 ) -> Examples:
     """Leaves examples out and makes labels wrong, in this order, as asked for."""
-    if part == "train" or len(examples):
-        examples = _make_uneven(examples, part, source, settings, seed)
-    return corruption.corrupt(
-        examples,
-        noise_type=settings.noise_type,
-        noise_ratio=settings.noise_ratio,
-        num_classes=source.num_classes,
-        seed=seed,
-        background_class=settings.background_class,
-        flip_may_keep=settings.flip_may_keep,
-        part=part,
-    )
-
-
-def _make_uneven(
-    examples: Examples, part: corruption.Part, source: Source, settings: DataSettings, seed: int
-) -> Examples:
-    """Makes the classes as imbalanced as asked for; as many validation examples stay as can."""
     try:
-        return corruption.imbalance(
-            examples,
-            imbalance_type=settings.imbalance_type,
-            num_classes=source.num_classes,
-            seed=seed,
-            imbalance_ratio=settings.imbalance_ratio,
-            num_examples=settings.num_examples if part == "train" else None,
-            dominating_class=settings.dominating_class,
-            part=part,
-        )
+        if part == "train" or len(examples):
+            examples = corruption.imbalance(examples, settings, source.num_classes, seed, part)
     except UsageError as error:
         if part == "train":
             raise
         raise UsageError(f"held-out examples (validation_fraction): {error}") from error
+    return corruption.corrupt(examples, settings, source.num_classes, seed, part)

@@ -30,7 +30,6 @@ class Stream(enum.IntEnum):
 
 
 def _bits(seed: int, stream: Stream) -> np.random.PCG64:
-    """Returns a generator of raw 64-bit numbers."""
     if seed < 0:
         raise UsageError(f"seed must be at least 0, got {seed}.")
     return np.random.PCG64(np.random.SeedSequence([seed, int(stream)]))

@@ -45,6 +45,7 @@ class DataSettings(Settings):
         "Height and width in pixels that all images are scaled to. Default: as they are, which has "
         "to be one size.",
         at_least=1,
+        at_most=4096,
     )
     classes: tuple[str, ...] = _data(
         (),
@@ -138,9 +139,3 @@ class DataSettings(Settings):
                 f"noise_ratio={self.noise_ratio:g} needs a noise_type: uniform, background or "
                 "pair, got none."
             )
-
-    @property
-    def clean_counts(self) -> dict[str, int | None]:
-        """The size of the clean data as `split` takes it: exactly one of the two is a number."""
-        by_default = DEFAULT_CLEAN_PER_CLASS if self.num_clean is None else None
-        return {"clean_per_class": self.clean_per_class or by_default, "num_clean": self.num_clean}

@@ -92,7 +92,6 @@ def select_classes(source: Source, classes: Sequence[str | int]) -> Source:
 
 
 def _class_number(source: Source, name: str | int) -> int:
-    """Returns the label of a class."""
     if str(name) in source.class_names and not isinstance(name, int):
         return source.class_names.index(str(name))
     if str(name).isdecimal() and int(name) < source.num_classes:

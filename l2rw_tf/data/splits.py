@@ -8,6 +8,7 @@ import numpy as np
 
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.randomness import Stream, permutation
+from l2rw_tf.data.settings import DEFAULT_CLEAN_PER_CLASS, DataSettings
 from l2rw_tf.errors import UsageError
 
 
@@ -28,17 +29,7 @@ class Splits:
     test: Examples
 
 
-def split(
-    source: Source,
-    *,
-    clean_per_class: int | None = None,
-    num_clean: int | None = None,
-    validation_fraction: float = 0.0,
-    test_fraction: float = 0.2,
-    seed: int,
-    clean_in_train: bool = False,
-    balanced_clean: bool = True,
-) -> Splits:
+def split(source: Source, settings: DataSettings, seed: int) -> Splits:
     """Splits a source by the seed alone.
 
     One random order decides: the clean examples are the first of it (of each class, where they are
@@ -47,43 +38,37 @@ def split(
 
     Args:
         source: The data set.
-        clean_per_class: Clean examples of each class that occurs; either this or `num_clean` is
-            given.
-        num_clean: Clean examples in all. Where it is no multiple of the number of classes, a random
-            choice of classes has one more than the others.
-        validation_fraction: Fraction of the source's training part that is held out.
-        test_fraction: Fraction taken for testing if the source has no test part; else not used.
+        settings: How many examples each part has. Where `num_clean` is no multiple of the number of
+            classes, a random choice of classes has one more than the others.
         seed: At least 0.
-        clean_in_train: Leaves the clean examples in the training part as well.
-        balanced_clean: Takes as many clean examples of each class; otherwise they come as they
-            fall.
-
-    Returns:
-        The four parts.
 
     Raises:
         UsageError: More is asked for than there is.
     """
     data, test = source.train, source.test
     if test is None:
-        data, test = _split_test(data, test_fraction, seed)
+        data, test = _split_test(data, settings.test_fraction, seed)
     order = permutation(len(data), seed, Stream.CLEAN_SPLIT)
-    if num_clean is not None and not balanced_clean:
-        clean = _first(order, num_clean)
+    if settings.num_clean is not None and not settings.balanced_clean:
+        if settings.num_clean > len(data):
+            raise UsageError(
+                f"num_clean={settings.num_clean}, but there are only {len(data)} examples."
+            )
+        clean = order[: settings.num_clean]
     else:
         clean = _first_of_each_class(
-            order, data.y, _clean_counts(data.y, source, clean_per_class, num_clean, seed), source
+            order, data.y, _clean_counts(data.y, source, settings, seed), source
         )
     rest = order[~np.isin(order, clean)]
-    num_validation = round(validation_fraction * len(data))
+    num_validation = round(settings.validation_fraction * len(data))
     if num_validation >= len(rest):
         raise UsageError(
             f"no training examples are left: of {len(data)}, {len(clean)} are clean and "
-            f"validation_fraction={validation_fraction} holds out {num_validation}; lower one of "
-            "them."
+            f"validation_fraction={settings.validation_fraction} holds out {num_validation}; lower "
+            "one of them."
         )
     train, validation = np.split(rest, [len(rest) - num_validation])
-    if clean_in_train:
+    if settings.clean_in_train:
         train = np.concatenate([train, clean])
     return Splits(
         train=data.take(np.sort(train)),
@@ -105,27 +90,19 @@ def _split_test(data: Examples, fraction: float, seed: int) -> tuple[Examples, E
     return data.take(np.sort(order[num_test:])), data.take(np.sort(order[:num_test]))
 
 
-def _clean_counts(
-    y: np.ndarray, source: Source, clean_per_class: int | None, num_clean: int | None, seed: int
-) -> np.ndarray:
+def _clean_counts(y: np.ndarray, source: Source, settings: DataSettings, seed: int) -> np.ndarray:
     """Returns how many clean examples each class is to have, (num_classes,)."""
     counts = np.zeros(source.num_classes, np.int64)
     # Some data sets name classes that have no examples (EMNIST's letters).
     occurring = np.unique(y)
-    if clean_per_class is not None:
-        counts[occurring] = clean_per_class
+    num_clean = settings.num_clean
+    if num_clean is None:
+        counts[occurring] = settings.clean_per_class or DEFAULT_CLEAN_PER_CLASS
         return counts
     counts[occurring] = num_clean // len(occurring)
     one_more = occurring[permutation(len(occurring), seed, Stream.CLEAN_CLASSES)]
     counts[one_more[: num_clean % len(occurring)]] += 1
     return counts
-
-
-def _first(order: np.ndarray, num_clean: int) -> np.ndarray:
-    """Returns the first positions of the order."""
-    if num_clean > len(order):
-        raise UsageError(f"num_clean={num_clean}, but there are only {len(order)} examples.")
-    return order[:num_clean]
 
 
 def _first_of_each_class(

@@ -97,7 +97,6 @@ def _read_rows(
 
 
 def _label_position(path: str, columns: Sequence[str], label_column: str) -> int:
-    """Returns which column holds the labels."""
     found = columns.count(label_column)
     if found != 1:
         trouble = "there is no column" if not found else f"{found} columns have the name"
@@ -184,7 +183,6 @@ def load_npz(path: str, label_column: str = "label") -> Source:
 
 
 def _read_arrays(path: str) -> dict[str, np.ndarray]:
-    """Returns all arrays of the file."""
     try:
         with open(os.path.expanduser(path), "rb") as file:
             if not zipfile.is_zipfile(file):
@@ -258,7 +256,6 @@ def _label_values(path: str, name: str, values: np.ndarray, rows: int) -> np.nda
 
 
 def _check_test_classes(path: str, parts: dict[str, Examples], class_names: Sequence[str]) -> None:
-    """Refuses a class that only the test part has."""
     if "test" not in parts:
         return
     unknown = np.setdiff1d(parts["test"].y, parts["train"].y)

@@ -9,23 +9,18 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.methods.method import Method, at_labels
-
-# Reed et al. chose these on data with known noise; "soft" needs less of the prediction.
-SOFT_BETA = 0.95
-HARD_BETA = 0.8
 
 
 class Bootstrapping(keras.losses.Loss):
-    """Bootstrapping: cross-entropy with targets of which the network's own prediction is a part.
+    """Cross-entropy with targets of which the network's own prediction is a part.
 
-    Reed et al. 2014, arXiv 1412.6596, equations 6 and 7. With the given label t (one-hot) and the
-    predicted probabilities q the loss is −Σ_k [β t_k + (1 − β) z_k] log q_k.
+    Equations 6 and 7 of Reed et al.: with the given label t (one-hot) and the predicted
+    probabilities q the loss is −Σ_k [β t_k + (1 − β) z_k] log q_k.
 
-    - soft, β = 0.95: z = q. The gradient flows through both q, which makes (1 − β) times the
+    - soft: z = q. The gradient flows through both q, which makes (1 − β) times the
       prediction's entropy a penalty; were the target held fixed, its gradient would be 0.
-    - hard, β = 0.8: z is 1 for the class predicted and 0 for the others.
+    - hard: z is 1 for the class predicted and 0 for the others.
     """
 
     def __init__(self, kind: str, beta: float) -> None:
@@ -55,13 +50,6 @@ class Bootstrapping(keras.losses.Loss):
         return self._beta * given + (1 - self._beta) * predicted
 
 
-def _soft(data: PreparedData) -> keras.losses.Loss:
-    return Bootstrapping("soft", SOFT_BETA)
-
-
-def _hard(data: PreparedData) -> keras.losses.Loss:
-    return Bootstrapping("hard", HARD_BETA)
-
-
-reed_soft = Method(loss=_soft)
-reed_hard = Method(loss=_hard)
+# Reed et al. chose these β on data with known noise; "soft" needs less of the prediction.
+reed_soft = Method(loss=lambda data: Bootstrapping("soft", 0.95))
+reed_hard = Method(loss=lambda data: Bootstrapping("hard", 0.8))

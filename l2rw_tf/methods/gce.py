@@ -9,22 +9,17 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.methods.method import Method, at_labels
-
-# Zhang and Sabuncu use it in all of their experiments.
-EXPONENT = 0.7
 
 
 class GeneralizedCrossEntropy(keras.losses.Loss):
-    """Generalized cross-entropy, (1 − q_y^κ) / κ with the given label's probability q_y; κ = 0.7.
+    """(1 − q_y^κ) / κ with the given label's probability q_y, equation 6 of Zhang and Sabuncu.
 
-    Equation 6 of Zhang and Sabuncu: between cross-entropy (κ → 0) and mean
-    absolute error (κ = 1). Keras ships it for probabilities; from logits its gradient stays finite
-    where a probability is too small for a float.
+    Cross-entropy for κ → 0, mean absolute error for κ = 1. Keras ships it for probabilities; from
+    logits its gradient stays finite where a probability is too small for a float.
     """
 
-    def __init__(self, exponent: float = EXPONENT) -> None:
+    def __init__(self, exponent: float) -> None:
         """Sets up the loss.
 
         Args:
@@ -44,8 +39,5 @@ class GeneralizedCrossEntropy(keras.losses.Loss):
         return -tf.math.expm1(self._exponent * log_probability) / self._exponent
 
 
-def _loss(data: PreparedData) -> keras.losses.Loss:
-    return GeneralizedCrossEntropy()
-
-
-gce = Method(loss=_loss)
+# Zhang and Sabuncu use this exponent in all of their experiments.
+gce = Method(loss=lambda data: GeneralizedCrossEntropy(0.7))

@@ -14,7 +14,7 @@ from l2rw_tf.methods.method import Method, at_labels
 
 
 class HardMining(keras.losses.Loss):
-    """Hard mining: cross-entropy of a batch in which the larger class keeps its hardest examples.
+    """Cross-entropy of a batch in which the larger class keeps its hardest examples.
 
     Ren et al.: "selects the highest loss examples from the majority class". The paper leaves open
     how many; here as many as the other classes have examples in the batch (on average over these

@@ -21,9 +21,6 @@ from l2rw_tf.methods.method import Method
 from l2rw_tf.methods.settings import MethodSettings
 from l2rw_tf.reweighting.keras_internals import DistributedFunctional
 
-# How often the start of the layer takes a label for wrong, where nothing is known of the noise.
-ASSUMED_NOISE = 0.1
-
 # Keeps the logarithm of the confusion matrix finite where two classes are never confused.
 _SMALLEST_SHARE = 1e-4
 
@@ -84,7 +81,7 @@ def adapted(network: keras.Model, start: np.ndarray) -> keras.Model:
     return DistributedFunctional(network.input, NoiseAdaptation(start)(network.output))
 
 
-def uniform_start(num_classes: int, noise: float = ASSUMED_NOISE) -> np.ndarray:
+def uniform_start(num_classes: int, noise: float = 0.1) -> np.ndarray:
     """Returns the transition matrix of labels of which a fraction is wrong, any other class alike.
 
     The start of Goldberger and Ben-Reuven where nothing is known: T_ij = 1 − ε on the diagonal and
@@ -126,12 +123,6 @@ def confusion_start(
     return share / share.sum(axis=1, keepdims=True)
 
 
-def _from_uniform(
-    network: keras.Model, settings: MethodSettings, data: PreparedData
-) -> keras.Model:
-    return adapted(network, uniform_start(data.source.num_classes))
-
-
 def _from_confusion(
     network: keras.Model, settings: MethodSettings, data: PreparedData
 ) -> keras.Model:
@@ -139,5 +130,7 @@ def _from_confusion(
     return adapted(network, confusion_start(network, batches))
 
 
-s_model = Method(model=_from_uniform)
+s_model = Method(
+    model=lambda network, settings, data: adapted(network, uniform_start(data.source.num_classes))
+)
 s_model_conf = Method(model=_from_confusion, first="plain")

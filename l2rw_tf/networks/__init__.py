@@ -96,15 +96,8 @@ def names_help() -> str:
 
 
 def family_of(name: str) -> Family:
-    """Returns what is known of a network by its name, without importing Keras.
-
-    Args:
-        name: The name, as `get` takes it.
-
-    Raises:
-        UsageError: There is no such network; the sentence lists those that there are.
-    """
-    return FAMILIES[_find(name)[0]]
+    """Returns what is known of a network by its name, as `get` takes it; raises as `find` does."""
+    return FAMILIES[find(name)[0]]
 
 
 def takes_raw_inputs(name: str) -> bool:
@@ -116,7 +109,7 @@ def takes_raw_inputs(name: str) -> bool:
     Raises:
         UsageError: There is no such network.
     """
-    file, parts = _find(name)
+    file, parts = find(name)
     return FAMILIES[file].takes_raw_inputs(*parts)
 
 
@@ -161,7 +154,7 @@ def get(
     Raises:
         UsageError: An unknown name, or an argument that does not fit the network.
     """
-    file, parts = _find(name)
+    file, parts = find(name)
     input_shape = tuple(int(size) for size in input_shape)
     family = FAMILIES[file]
     if not family.takes_tables and len(input_shape) != 3:
@@ -188,8 +181,12 @@ def get(
     )
 
 
-def _find(name: str) -> tuple[str, list[int | str]]:
-    """Returns the file that builds a network, and the parts of its name."""
+def find(name: str) -> tuple[str, list[int | str]]:
+    """Returns the file that builds a network, and the parts of its name; Keras is not imported.
+
+    Raises:
+        UsageError: There is no such network; the sentence lists those that there are.
+    """
     for file, family in FAMILIES.items():
         if match := re.fullmatch(family.pattern, name):
             parts = [int(part) if part.isdecimal() else part for part in match.groups()]

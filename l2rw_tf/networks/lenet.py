@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
 
 import keras
 from keras import layers
@@ -28,10 +28,7 @@ def build(
     Returns:
         A functional model to logits (batch, num_classes).
     """
-
-    def kernel() -> dict[str, Any]:
-        return weights.kernel(keras.initializers.GlorotUniform)
-
+    kernel = functools.partial(weights.kernel, keras.initializers.GlorotUniform)
     inputs = keras.Input(input_shape)
     x = inputs
     for filters in (16, 32, 64):

@@ -59,7 +59,6 @@ def _block(x: keras.KerasTensor, filters: int, strides: int, weights: Weights) -
 def _convolution(
     x: keras.KerasTensor, filters: int, strides: int, weights: Weights
 ) -> keras.KerasTensor:
-    """Returns batch normalization of a 3x3 convolution."""
     x = layers.Conv2D(
         filters, 3, strides=strides, padding="same", use_bias=False, **weights.kernel()
     )(x)

@@ -60,14 +60,12 @@ def _block(
 
 
 def _activation(x: keras.KerasTensor, weights: Weights) -> keras.KerasTensor:
-    """Returns ReLU of batch normalization."""
     return layers.ReLU()(layers.BatchNormalization(**weights.batch_normalization())(x))
 
 
 def _convolution(
     x: keras.KerasTensor, filters: int, size: int, strides: int, weights: Weights
 ) -> keras.KerasTensor:
-    """Returns a convolution without bias."""
     return layers.Conv2D(
         filters, size, strides=strides, padding="same", use_bias=False, **weights.kernel()
     )(x)

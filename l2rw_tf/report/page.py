@@ -243,9 +243,5 @@ def _suspicious(report: Report, rows: np.ndarray) -> Iterator[dict[str, Any]]:
             cells = zip(report.feature_names, value.tolist(), strict=True)
             example["features"] = [(name, f"{cell:.6g}") for name, cell in cells][:_MOST_FEATURES]
         else:
-            example["picture"] = pictures.example_image(
-                value,
-                f"Training example {example['id']}: given label {example['given']}, suggested "
-                f"label {example['suggested']}, label quality {example['quality']}",
-            )
+            example["picture"] = pictures.example_image(value)
         yield example

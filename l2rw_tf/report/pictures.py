@@ -83,19 +83,6 @@ class Chart:
         return _data_uri("image/svg+xml", content.getvalue())
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A picture of an example.
-
-    Attributes:
-        source: The picture as a data URI.
-        alt: What it is.
-    """
-
-    source: str
-    alt: str
-
-
 def accuracy_curves(
     curves: Mapping[str, Sequence[Mapping[str, Any]]],
     titles: Mapping[str, str],
@@ -328,12 +315,11 @@ def confusion_matrix(matrix: np.ndarray, title: str, class_names: Sequence[str])
     )
 
 
-def example_image(image: np.ndarray, alt: str) -> Picture:
-    """Makes a small picture of a training image.
+def example_image(image: np.ndarray) -> str:
+    """Returns a small picture of a training image as a data URI.
 
     Args:
         image: uint8 (height, width, 1 or 3).
-        alt: What it is.
     """
     pixels = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     # Photographs as PNG would make the page several times as large.
@@ -341,7 +327,7 @@ def example_image(image: np.ndarray, alt: str) -> Picture:
     pixels.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
     content = io.BytesIO()
     pixels.save(content, kind)
-    return Picture(_data_uri(f"image/{kind}", content.getvalue()), alt)
+    return _data_uri(f"image/{kind}", content.getvalue())
 
 
 _DIAMONDS = {

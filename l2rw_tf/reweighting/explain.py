@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
 
+# What TensorFlow raises if there is no gradient of a gradient.
+NO_SECOND_DERIVATIVE = (LookupError, NotImplementedError)
 
-def no_second_derivative(error: LookupError, losses: tf.Tensor) -> UsageError:
+
+def no_second_derivative(error: Exception, losses: tf.Tensor) -> UsageError:
     """Turns the lack of a gradient of a gradient into a sentence that names operation and layer."""
-    missing = re.search(r"\b(\w+?)(Grad)+\b", str(error))
-    operation = missing[1] if missing else "one"
+    missing = re.search(r"no entry for: (\w+?)(Grad|Backprop)", str(error))
+    if missing:
+        operation, places = missing[1], _places(losses, lambda one: one.type.startswith(missing[1]))
+    else:
+        # Recomputed activations (keras.remat, tf.recompute_grad) are gradients of their own.
+        words = re.search(r"\b\w+_grad\b", str(error))
+        operation = words[0] if words else type(error).__name__
+        places = _places(losses, _has_own_gradient)
     return UsageError(
-        f"The operation {operation}{_places_of(operation, losses)} has no second derivative: "
+        f"The operation {operation}{places} has no second derivative: "
         "build the layer without it (LSTM and GRU on a GPU: use_cudnn=False), or choose "
         "meta_gradient='finite_difference', which needs none."
     )
 
 
-def _places_of(operation: str, losses: tf.Tensor) -> str:
-    """Says in which layers an operation stands, which a graph knows by the paths in its names."""
+def _places(losses: tf.Tensor, is_one: Callable[[tf.Operation], bool]) -> str:
+    """Says in which layers operations stand, which a graph knows by the paths in its names."""
     if tf.executing_eagerly():
         return ""
-    paths = {
-        one.name.rpartition("/")[0]
-        for one in losses.graph.get_operations()
-        if one.type == operation
-    }
+    operations = losses.graph.get_operations()
+    paths = {one.name.rpartition("/")[0] for one in operations if is_one(one)} - {""}
     return f" (of {', '.join(sorted(paths))})" if paths else ""
+
+
+def _has_own_gradient(operation: tf.Operation) -> bool:
+    return operation.type == "IdentityN" and "_gradient_op_type" in operation.node_def.attr
 
 
 def sparse_label_error(error: tf.errors.InvalidArgumentError) -> UsageError | None:

@@ -28,7 +28,11 @@ import keras
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.reweighting.explain import no_second_derivative, sparse_label_error
+from l2rw_tf.reweighting.explain import (
+    NO_SECOND_DERIVATIVE,
+    no_second_derivative,
+    sparse_label_error,
+)
 from l2rw_tf.reweighting.losses import ExampleLosses
 from l2rw_tf.reweighting.objective import Batch, Gradient, Objective
 from l2rw_tf.reweighting.replicas import part_of_sum, sum_over_replicas
@@ -193,7 +197,7 @@ def align(
         epsilon_tape.watch(epsilon)
         try:
             g = tape.gradient(losses, [value for value, _ in pairs], output_gradients=epsilon)
-        except LookupError as error:
+        except NO_SECOND_DERIVATIVE as error:
             raise no_second_derivative(error, losses) from None
         connected = [
             (tf.convert_to_tensor(part), _divide(direction, length))
@@ -206,7 +210,7 @@ def align(
             epsilon,
             output_gradients=[direction for _, direction in connected],
         )
-    except LookupError as error:
+    except NO_SECOND_DERIVATIVE as error:
         raise no_second_derivative(error, losses) from None
     if u is None:
         raise UsageError(

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from l2rw_tf.errors import TrainingDiverged
+from l2rw_tf.errors import TrainingDiverged, UsageError
+from l2rw_tf.reweighting.feeding.checks import NEGATIVE_WEIGHTS
 from l2rw_tf.reweighting.replicas import sum_over_replicas
 from l2rw_tf.reweighting.state import TrainingState
 from l2rw_tf.reweighting.weights import effective_batch_size, zero_weight_share
@@ -43,9 +44,9 @@ class FaultWatch(TrainingState):
         """Begins with nothing seen."""
         super().__init__(**kwargs)
         self._patience = 1
-        self._steps, self._bad_in_a_row, self._fault_began = (
-            keras.Variable(0, dtype="int64", trainable=False, name=name)
-            for name in ("steps", "bad_steps", "fault_began")
+        names = ("steps", "bad_steps", "fault_began", "negative_weights")
+        self._steps, self._bad_in_a_row, self._fault_began, self._negative_weights = (
+            keras.Variable(0, dtype="int64", trainable=False, name=name) for name in names
         )
 
     def start(self, scales_loss: bool) -> None:
@@ -59,14 +60,24 @@ class FaultWatch(TrainingState):
         for variable in self.variables:
             variable.assign(0)
 
-    def update(self, losses: tf.Tensor, clean_loss: tf.Tensor, u: tf.Tensor) -> None:
+    def update(
+        self,
+        losses: tf.Tensor,
+        clean_loss: tf.Tensor,
+        u: tf.Tensor,
+        sample_weight: tf.Tensor | None,
+    ) -> None:
         """Takes in one step.
 
         Args:
             losses: ℓ, shape (n,).
             clean_loss: Scalar, of the whole batch.
             u: Signed meta-gradient, shape (n,).
+            sample_weight: The user's own weights, shape (n,), or None.
         """
+        if sample_weight is not None:
+            negative = tf.reduce_sum(tf.cast(sample_weight < 0, tf.int64))
+            self._negative_weights.assign_add(sum_over_replicas(negative))
         self._steps.assign_add(1)
         not_finite = sum_over_replicas(
             tf.stack(
@@ -86,11 +97,16 @@ class FaultWatch(TrainingState):
         )
 
     def check(self, optimizer: keras.optimizers.Optimizer) -> None:
-        """Ends a training that met NaN or infinity; the next one may begin.
+        """Ends a training that met NaN, infinity or negative weights; the next one may begin.
 
         Raises:
             TrainingDiverged: Naming the step and what to try.
+            UsageError: If sample weights are negative.
         """
+        negative = int(self._negative_weights.numpy())
+        if negative:
+            self._negative_weights.assign(0)
+            raise UsageError(f"sample_weight holds {negative} negative weights: {NEGATIVE_WEIGHTS}")
         step = int(self._fault_began.numpy())
         if step:
             for variable in (self._bad_in_a_row, self._fault_began):

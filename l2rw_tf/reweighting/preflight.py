@@ -19,13 +19,14 @@ from l2rw_tf.reweighting.feeding.batches import (
 )
 from l2rw_tf.reweighting.keras_internals import resumed_epoch, strategy_of
 from l2rw_tf.reweighting.losses import ExampleLosses
+from l2rw_tf.reweighting.objective import Objective
 from l2rw_tf.reweighting.passes import observed_call
 from l2rw_tf.reweighting.replicas import clips
 from l2rw_tf.reweighting.step import ReweightedStep
 from l2rw_tf.reweighting.variables import select_meta_variables
 
-# An improbable batch size, to find losses that do not return one value per example.
-_UNLIKELY_BATCH_SIZE = 10_007
+# Improbable sizes of an axis, to find losses that do not return one value per example.
+_UNLIKELY_BATCH_SIZES = range(41, 10_000, 2)
 
 
 def check_network(network: Any) -> None:
@@ -37,6 +38,22 @@ def check_network(network: Any) -> None:
     if not isinstance(network, keras.Model):
         raise UsageError(
             f"network must be a keras.Model, got an object of type {type(network).__name__}."
+        )
+    for method in ("train_step", "test_step"):
+        if getattr(type(network), method) is not getattr(keras.Model, method):
+            raise UsageError(
+                f"The network {network.name!r} has a {method} of its own, which reweighting would "
+                "leave out: make a network without it, or use l2rw_tf.meta_gradient in your step."
+            )
+    own = [
+        name
+        for name, value in vars(network).items()
+        if isinstance(value, keras.metrics.Metric) and not name.startswith("_")
+    ]
+    if own:
+        raise UsageError(
+            f"The network {network.name!r} has metrics of its own ({', '.join(own)}), which "
+            "reweighting would leave out: give them to compile(metrics=...)."
         )
     if type(network).compute_loss is not keras.Model.compute_loss:
         raise UsageError(
@@ -107,13 +124,20 @@ def trace_losses(
     Raises:
         UsageError: If a loss has no value per example.
     """
-    tf.function(
-        lambda x, y: example_losses.trace(y, observed_call(network, x)), autograph=False
-    ).get_concrete_function(
-        *keras.tree.map_structure(
-            lambda spec: _with_unlikely_batch_size(network, spec), (inputs, labels)
-        )
-    )
+
+    def trace(x: Any, y: Any) -> None:
+        example_losses.trace(y, observed_call(network, x))
+
+    specs = (inputs, labels)
+    for one, is_other in ((specs, False), (_with_another_batch_size(network, specs), True)):
+        try:
+            tf.function(trace, autograph=False).get_concrete_function(*one)
+        except UsageError:
+            raise
+        except Exception:
+            # A network that has its batch size written into it takes no other.
+            if not is_other:
+                raise
 
 
 def check_rows(weighting: str, is_known: bool) -> None:
@@ -131,16 +155,28 @@ def check_rows(weighting: str, is_known: bool) -> None:
 
 
 def takes_text(network: keras.Model) -> bool:
-    """Returns whether a network has an input of text."""
-    return any(one.dtype == "string" for one in _inputs(network))
+    """Returns whether a network may have an input of text: one that says so, or says nothing."""
+    inputs = _inputs(network)
+    return not inputs or any(one.dtype == "string" for one in inputs)
 
 
-def _with_unlikely_batch_size(network: keras.Model, spec: Any) -> Any:
-    is_fixed = any(one.shape[0] is not None for one in _inputs(network))
-    kinds = (tf.TensorSpec, tf.SparseTensorSpec)
-    if is_fixed or not isinstance(spec, kinds) or not spec.shape.rank:
-        return spec
-    return type(spec)([_UNLIKELY_BATCH_SIZE, *spec.shape[1:]], spec.dtype)
+def _with_another_batch_size(network: keras.Model, specs: Any) -> Any:
+    """Returns specifications with a batch size that no other axis has.
+
+    A loss that keeps the first axis shows by it, also one whose batches have, say, as many examples
+    as time steps. It is small, since a network may loop over the examples in Python.
+    """
+    if any(one.shape[0] is not None for one in _inputs(network)):
+        return specs
+    leaves = [*keras.tree.flatten(specs), *network.variables]
+    taken = {size for one in leaves for size in (getattr(one, "shape", None) or ())}
+    size = next(size for size in _UNLIKELY_BATCH_SIZES if size not in taken)
+
+    def resized(spec: Any) -> Any:
+        is_batch = isinstance(spec, (tf.TensorSpec, tf.SparseTensorSpec)) and spec.shape.rank
+        return type(spec)([size, *spec.shape[1:]], spec.dtype) if is_batch else spec
+
+    return keras.tree.map_structure(resized, specs)
 
 
 def _inputs(network: keras.Model) -> list[Any]:
@@ -186,6 +222,7 @@ class CheckedModel(ReweightedStep):
             clean_data,
             track_examples=track_examples,
             takes_text=takes_text(self.network),
+            takes=self._takes,
             strategy=self.distribute_strategy,
             # BackupAndRestore sets the first of the two when training begins.
             first_epoch=lambda: resumed_epoch(self) or initial_epoch,
@@ -207,6 +244,9 @@ class CheckedModel(ReweightedStep):
         """What can be known to be wrong before the first step: network, loss and labels."""
         if self.weighting.needs_rows:
             check_rows(self.weighting.name, ROWS in spec and is_tracked)
+        if self.run_eagerly:
+            # As in Keras, the first step builds what there is to build, on real batches.
+            return
         if self._checked_kind != str(spec):
             inputs, outputs, _ = keras.utils.unpack_x_y_sample_weight(spec[TRAINING])
             # Under a strategy all variables have to be there before a step.
@@ -223,8 +263,16 @@ class CheckedModel(ReweightedStep):
             if values is not None:
                 self._example_losses.check_labels(values, what)
 
+    def _takes(self, batch: tuple[Any, Any]) -> bool:
+        """Whether the losses of examples that hold NaN or infinity are finite all the same."""
+        x, y = (keras.tree.map_structure(tf.convert_to_tensor, part) for part in batch[:2])
+        with self._strategy_scope():
+            self._build_network(x)
+        losses = Objective(self.network, self._example_losses, []).losses((x, y))
+        return bool(tf.reduce_all(tf.math.is_finite(losses)))
+
     def _checked_pair(self, *data: Any) -> dict[str, Any]:
-        pair, labels = single_pair(*data, takes_text=takes_text(self.network))
+        pair, labels = single_pair(*data, takes_text=takes_text(self.network), takes=self._takes)
         spec = keras.tree.map_structure(tf.type_spec_from_value, pair)
         self._check_before_training(spec, labels)
         return pair

@@ -88,7 +88,7 @@ class ReweightedStep(NetworkWrapper):
         if rows is not None:
             self._record.update(rows, u, w, losses)
         self._log_step(w, losses, regularization, clean.loss, y, y_pred)
-        self._faults.update(losses, clean.loss, u)
+        self._faults.update(losses, clean.loss, u, weight)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def make_train_function(self, force: bool = False) -> Any:
@@ -200,7 +200,8 @@ class ReweightedStep(NetworkWrapper):
 
     def _build_network(self, x: Any) -> None:
         if not self.network.built:
-            self.network(keras.tree.map_structure(_symbol, x))
+            # With run_eagerly, a call may look at the numbers.
+            self.network(x if self.run_eagerly else keras.tree.map_structure(_symbol, x))
 
     def _look_for_faults(self) -> None:
         self._faults.check(self.optimizer)

@@ -51,6 +51,10 @@ class NetworkWrapper(DistributedFit, keras.Model):
         """The network: what else the model holds is state of its training."""
         return [self.network]
 
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> Any:
+        """Exports the network, as `keras.Model.export` does, whose arguments it takes."""
+        return self.network.export(filepath, *args, **kwargs)
+
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as the saved one was."""
         self.compile(**keras.saving.deserialize_keras_object(config))

@@ -21,8 +21,8 @@ from l2rw_tf.networks.settings import NetworkSettings
 _method = functools.partial(setting, group="Method")
 _training = functools.partial(setting, group="Training")
 _execution = functools.partial(setting, group="Execution")
-_interruptions = functools.partial(setting, group="Interruptions")
-_output = functools.partial(setting, group="Output")
+_interruptions = functools.partial(setting, group="Interruptions", affects_result=False)
+_output = functools.partial(setting, group="Output", affects_result=False)
 
 DISTRIBUTIONS = NONE, MIRRORED, MULTI_WORKER = ("none", "mirrored", "multi_worker")
 
@@ -145,84 +145,9 @@ class ExecutionSettings(Settings):
             )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class InterruptionSettings(Settings):
-    """What is done so that a run survives, and what it is to survive."""
-
-    resume: bool = _interruptions(
-        False,
-        "Resumes the run in --run_dir from its newest checkpoint, so that it ends as it would "
-        "have; begins it if the directory is new. Flags that are not given are the run's.",
-        affects_result=False,
-    )
-    resume_learning_rate: float | None = _interruptions(
-        None,
-        "With --resume: the learning rate from here on instead of the run's (its decays count from "
-        "this one, and --finetune_learning_rate is no larger).",
-        above=0,
-        affects_result=False,
-    )
-    on_nonfinite: str = _interruptions(
-        "stop",
-        "What a step does that meets NaN or infinity in loss, u or parameters: it ends the run, or "
-        "is dropped and counted in results.json (skip; this costs time and memory).",
-        choices=("stop", "skip"),
-        affects_result=False,
-    )
-    checkpoint_minutes: float = _interruptions(
-        10.0,
-        "Minutes between checkpoints within an epoch; every epoch ends with one anyway. 0: those "
-        "alone.",
-        at_least=0,
-        affects_result=False,
-    )
-    keep_checkpoints: int = _interruptions(
-        2, "Checkpoints that are kept.", at_least=1, affects_result=False
-    )
-
-    def check_together(self) -> None:
-        """Checks what no field can know by itself."""
-        if self.resume_learning_rate is not None and not self.resume:
-            raise UsageError(
-                f"resume_learning_rate={self.resume_learning_rate:g} needs resume; a new run takes "
-                "its learning_rate."
-            )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OutputSettings(Settings):
-    """Where results go and what is shown on the way."""
-
-    run_dir: str = _output(
-        "",
-        "Where results go: a new or empty directory. Empty: runs/NAME-seedS, numbered.",
-        affects_result=False,
-    )
-    name: str = _output(
-        "", "NAME in runs/NAME-seedS. Empty: made of data and method.", affects_result=False
-    )
-    tensorboard: bool = _output(True, "Writes TensorBoard events.", affects_result=False)
-    progress: str = _output(
-        "auto",
-        "bar: the steps of an epoch as they go; lines: some lines per training; none; auto: bar on "
-        "a terminal, otherwise lines.",
-        choices=("auto", "bar", "lines", "none"),
-        affects_result=False,
-    )
-
-    def check_together(self) -> None:
-        """Checks what no field can know by itself."""
-        if any(separator in self.name for separator in "/\\") or self.name in (".", ".."):
-            raise UsageError(
-                f"name must be a plain directory name, got {self.name!r}; use run_dir for a path."
-            )
-
-
 # The fields of the last class come first.
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig(
-    OutputSettings,
-    InterruptionSettings,
     ExecutionSettings,
     TrainingSettings,
     MethodSettings,
@@ -232,6 +157,44 @@ class RunConfig(
 ):
     """Everything that decides what a run does: each field is a flag of the same name."""
 
+    resume: bool = _interruptions(
+        False,
+        "Resumes the run in --run_dir from its newest checkpoint, so that it ends as it would "
+        "have; begins it if the directory is new. Flags that are not given are the run's.",
+    )
+    resume_learning_rate: float | None = _interruptions(
+        None,
+        "With --resume: the learning rate from here on instead of the run's (its decays count from "
+        "this one, and --finetune_learning_rate is no larger).",
+        above=0,
+    )
+    on_nonfinite: str = _interruptions(
+        "stop",
+        "What a step does that meets NaN or infinity in loss, u or parameters: it ends the run, or "
+        "is dropped and counted in results.json (skip; this costs time and memory).",
+        choices=("stop", "skip"),
+    )
+    checkpoint_minutes: float = _interruptions(
+        10.0,
+        "Minutes between checkpoints within an epoch; every epoch ends with one anyway. 0: those "
+        "alone.",
+        at_least=0,
+    )
+    keep_checkpoints: int = _interruptions(2, "Checkpoints that are kept.", at_least=1)
+
+    run_dir: str = _output(
+        "",
+        "Where results go: a new or empty directory. Empty: runs/NAME-seedS, numbered.",
+    )
+    name: str = _output("", "NAME in runs/NAME-seedS. Empty: made of data and method.")
+    tensorboard: bool = _output(True, "Writes TensorBoard events.")
+    progress: str = _output(
+        "auto",
+        "bar: the steps of an epoch as they go; lines: some lines per training; none; auto: bar on "
+        "a terminal, otherwise lines.",
+        choices=("auto", "bar", "lines", "none"),
+    )
+
     seed: int = _training(
         0,
         "Decides splits, corruption, initial parameters, order and augmentation.",
@@ -240,6 +203,15 @@ class RunConfig(
 
     def check_together(self) -> None:
         """Checks what no part can know by itself."""
+        if self.resume_learning_rate is not None and not self.resume:
+            raise UsageError(
+                f"resume_learning_rate={self.resume_learning_rate:g} needs resume; a new run takes "
+                "its learning_rate."
+            )
+        if any(separator in self.name for separator in "/\\") or self.name in (".", ".."):
+            raise UsageError(
+                f"name must be a plain directory name, got {self.name!r}; use run_dir for a path."
+            )
         if self.early_stopping and self.validation_fraction == 0:
             raise UsageError(
                 "early_stopping needs held-out examples: validation_fraction must be above 0."
@@ -271,16 +243,14 @@ class RunConfig(
 def from_arguments(
     arguments: Sequence[str], flags_of_run: Callable[[str], Sequence[str]] = lambda run_dir: ()
 ) -> RunConfig:
-    """Parses command line arguments, flagfiles included.
+    """Parses command line arguments, as `settings.from_arguments` does.
 
     Args:
-        arguments: What follows the program's name: `--flag=value`, `--flag value`, `--[no]flag`,
-            `--flagfile=FILE`. A later flag wins over an earlier one.
+        arguments: What follows the program's name.
         flags_of_run: Gives the flags of the run in a directory, which `--resume` adds to.
 
     Raises:
-        UsageError: If a flag is unknown or its value unusable, a flagfile cannot be read, or an
-            argument is no flag.
+        UsageError: If an argument is no flag of a run or its value unusable.
     """
     given = settings.parse(arguments, RunConfig)
     if given["resume"].value:

@@ -109,12 +109,6 @@ def scope(kind: str, worker: Worker) -> Iterator[None]:
         ) from error
 
 
-def in_words() -> str:
-    """Returns "2 replicas, " in the scope of so many, and nothing where there is one."""
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    return f"{replicas} replicas, " if replicas > 1 else ""
-
-
 def any_worker(value: bool) -> bool:
     """Returns whether a value is true on any worker; all of them have to ask at the same step.
 

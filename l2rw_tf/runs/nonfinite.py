@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import keras
 import tensorflow as tf
 
@@ -46,7 +48,7 @@ class SkipNonfinite:
         def step_or_nothing(data: object) -> dict[str, tf.Tensor]:
             with tf.init_scope():
                 training_state.make_variables(model, self._num_classes)
-            variables = training_state.variables_of(model)
+            variables = [*itertools.chain(*training_state.variables_of(model).values())]
             before = [tf.identity(variable.value) for variable in variables]
             step(data)
             is_good = _all_finite(variables)

@@ -14,7 +14,7 @@ from sklearn.metrics import confusion_matrix
 from l2rw_tf import __version__, quality
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.prepared_data import PreparedData
-from l2rw_tf.runs import distribution, results, saved_network, tables
+from l2rw_tf.runs import results, saved_network, tables
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.epoch_record import Row
 from l2rw_tf.runs.example_table import class_logits, example_table
@@ -144,7 +144,8 @@ def sizes(data: PreparedData) -> dict[str, int]:
 
 def device() -> str:
     """Returns what the run computes on, in words."""
-    replicas = distribution.in_words()
+    number = tf.distribute.get_strategy().num_replicas_in_sync
+    replicas = f"{number} replicas, " if number > 1 else ""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])

@@ -45,9 +45,8 @@ class Phase:
 
     def rate_at(self, step: int) -> float:
         """Returns the learning rate of a step of this phase, counted from 0."""
-        return (
-            float(self.learning_rate(step)) if callable(self.learning_rate) else self.learning_rate
-        )
+        rate = self.learning_rate
+        return float(rate(step)) if callable(rate) else rate
 
 
 def phases_of(method: str, settings: TrainingSettings, num_train: int) -> list[Phase]:

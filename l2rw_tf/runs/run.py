@@ -21,7 +21,7 @@ from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
 from l2rw_tf.methods import METHODS
 from l2rw_tf.runs import config as config_module
-from l2rw_tf.runs import distribution, events, outcome, results, tables, training, words
+from l2rw_tf.runs import distribution, events, lock, outcome, results, tables, training, words
 from l2rw_tf.runs.config import ExecutionSettings, RunConfig, TrainingSettings
 from l2rw_tf.runs.distribution import Worker
 from l2rw_tf.runs.outcome import Report
@@ -30,7 +30,7 @@ from l2rw_tf.runs.progress import Progress
 from l2rw_tf.runs.results import RunResults
 from l2rw_tf.runs.resume.checkpoints import Checkpoints
 from l2rw_tf.runs.resume.journal import Journal
-from l2rw_tf.runs.run_directory import RunDirectory, check_vacant
+from l2rw_tf.runs.run_directory import RunDirectory, check_vacant, name_of_data
 from l2rw_tf.runs.training import Training
 
 _TITLES = {name: entry.title for name, entry in METHODS.items()}
@@ -53,14 +53,15 @@ def run(config: RunConfig, report: Report | None = None) -> RunResults:
     """
     with contextlib.ExitStack() as scope:
         worker = distribution.this_worker(config.distribution)
-        directory = RunDirectory.of_run(config.run_dir) if config.resume else None
+        given = RunDirectory(config.run_dir)
+        directory = given if config.resume and given.is_begun else None
         if directory is not None:
             _check_flags(config, directory)
             if directory.is_finished:
                 print(f"{directory.path} holds a finished run: nothing is left to do.")
                 return results.read(directory.path)
             if worker.is_chief:
-                scope.enter_context(directory.locked())
+                scope.enter_context(lock.hold(directory.path))
         elif worker.is_chief:
             check_vacant(config.run_dir)
         scope.enter_context(_tensorflow_set_up(config.part(ExecutionSettings), worker))
@@ -71,9 +72,8 @@ def _check_flags(config: RunConfig, directory: RunDirectory) -> None:
     """Refuses to resume a run with other flags than it was given."""
     found = settings.differences(config_module.from_arguments(directory.read_flags()), config)
     if found:
-        flags = (f"{name} ({there} there, {here} here)" for name, (there, here) in found.items())
         raise UsageError(
-            f"run_dir={directory.path} holds a run with other flags: {', '.join(flags)}. Leave "
+            f"run_dir={directory.path} holds a run with other flags: {', '.join(found)}. Leave "
             "them out to resume it (--resume_learning_rate changes its learning rate), or name "
             "another directory."
         )
@@ -116,9 +116,10 @@ def _run(
         return _train_beside_chief(config, data, directory)
     if directory is not None:
         return _train(config, data, directory, _checkpoints(config, directory), report)
-    name = config.name or words.name_of_run(config, data, config.method)
-    directory = RunDirectory.create(config.run_dir, f"{name}-seed{config.seed}")
-    with directory.locked():
+    of_run = f"{name_of_data(data.source.name)}-{config.noise_type}-{config.method}"
+    name = f"{config.name or of_run}-seed{config.seed}"
+    directory = RunDirectory.create(config.run_dir, name)
+    with lock.hold(directory.path):
         directory.write_flags(config.flag_lines())
         return _train(config, data, directory, _checkpoints(config, directory), report)
 
@@ -192,7 +193,6 @@ def _config_text(journal: Journal, data: PreparedData) -> str:
 
 
 def _tell(journal: Journal) -> None:
-    """Says where the run resumes, and what stood in the way."""
     for sentence in journal.damaged:
         print(f"l2rw: {sentence}", file=sys.stderr)
     if journal.saved:

@@ -35,9 +35,9 @@ class RunDirectory:
         path: Where it is.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Takes a directory that exists."""
-        self.path = path
+    def __init__(self, path: Path | str) -> None:
+        """Takes a directory, which need not exist yet."""
+        self.path = Path(path)
 
     @classmethod
     def create(cls, run_dir: str, name: str) -> RunDirectory:
@@ -64,16 +64,6 @@ class RunDirectory:
                 return cls(path)
         raise AssertionError("the numbers never end")
 
-    @classmethod
-    def of_run(cls, run_dir: str) -> RunDirectory | None:
-        """Returns the directory of a run that was begun, or None where nothing was.
-
-        Args:
-            run_dir: Its path.
-        """
-        directory = cls(Path(run_dir))
-        return directory if directory.is_begun else None
-
     @property
     def is_begun(self) -> bool:
         """Whether it holds a run, which can be resumed if it is not finished."""
@@ -89,7 +79,9 @@ class RunDirectory:
         self.write_text(_FLAGS, "\n".join([*lines, ""]))
 
     def read_flags(self) -> list[str]:
-        """Returns the flags that the run was given."""
+        """Returns the flags that the run was given; none if no run was begun."""
+        if not self.is_begun:
+            return []
         return (self.path / _FLAGS).read_text(encoding="utf-8").splitlines()
 
     def read_config(self) -> dict[str, str]:
@@ -98,30 +90,21 @@ class RunDirectory:
         flags = (line.removeprefix("--") for line in lines if line.startswith("--"))
         return {name: value for name, _, value in (flag.partition("=") for flag in flags)}
 
-    def locked(self) -> contextlib.AbstractContextManager[None]:
-        """A scope in which no other process may use the directory.
-
-        Raises:
-            UsageError: If another one does.
-        """
-        return lock.hold(self.path)
-
-    def write_text(self, name: str, text: str) -> Path:
-        """Writes a text file in UTF-8 and returns its path."""
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file in UTF-8."""
         with self._whole(name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-        return self.path / name
 
-    def write_json(self, name: str, content: Mapping[str, Any] | Sequence[Any]) -> Path:
+    def write_json(self, name: str, content: Mapping[str, Any] | Sequence[Any]) -> None:
         """Writes a JSON file, with null for numbers that are not finite."""
         text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
         # A list of numbers on one line: a confusion matrix has many. No text holds a line break.
         text = re.sub(
             r"\[\n[-+.\deE,\s]+\]", lambda found: f"[{' '.join(found[0][1:-1].split())}]", text
         )
-        return self.write_text(name, text + "\n")
+        self.write_text(name, text + "\n")
 
-    def write_table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    def write_table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Writes a CSV file.
 
         Args:
@@ -131,19 +114,17 @@ class RunDirectory:
         """
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(itertools.chain([columns], rows))
-        return self.write_text(name, text.getvalue())
+        self.write_text(name, text.getvalue())
 
-    def save_network(self, name: str, network: keras.Model) -> Path:
+    def save_network(self, name: str, network: keras.Model) -> None:
         """Saves a network as Keras does."""
         with self._whole(name) as temporary:
             network.save(temporary)
-        return self.path / name
 
-    def save_figure(self, name: str, figure: Figure) -> Path:
+    def save_figure(self, name: str, figure: Figure) -> None:
         """Saves a matplotlib figure under figures/."""
         with self._whole(f"figures/{name}") as temporary:
             figure.savefig(temporary)
-        return self.path / "figures" / name
 
     @contextlib.contextmanager
     def _whole(self, name: str) -> Iterator[Path]:
@@ -158,27 +139,17 @@ class RunDirectory:
                 os.fsync(file.fileno())
             os.replace(temporary, final)
         except OSError as error:
-            _remove(temporary)
             # The libraries that write do not always name the file.
             raise OSError(error.errno, error.strerror or str(error), str(final)) from error
-        except BaseException:
-            _remove(temporary)
-            raise
+        finally:
+            # Only there if something went wrong.
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def damaged(path: Path, reason: str) -> UsageError:
     """Returns the error of a file in a run directory that cannot be read."""
     return UsageError(f"{path} cannot be used: {reason}; make the run again.")
-
-
-def flags_of_run(run_dir: str) -> list[str]:
-    """Returns the flags that the run in a directory was given; none where there is no run.
-
-    Args:
-        run_dir: The path of the directory.
-    """
-    directory = RunDirectory.of_run(run_dir)
-    return directory.read_flags() if directory else []
 
 
 def check_vacant(run_dir: str) -> None:
@@ -212,11 +183,6 @@ def name_of_data(dataset: str) -> str:
 def _counts(path: Path) -> bool:
     """Whether there is more to a path than what a run leaves that was killed as it began."""
     return not (path.is_dir() or path.name == lock.NAME or path.name.startswith(_UNFINISHED))
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
 
 
 def _make(path: Path, exist_ok: bool = True) -> None:

@@ -284,53 +284,38 @@ def _fit(
     An epoch that was interrupted is ended by a `fit` of its own.
     """
     record.start_phase(phase)
-    steps_of_epoch = (record.steps - phase.steps_before) % phase.steps_per_epoch
-    if saved:
-        num_classes = batches.data.source.num_classes
-        callbacks = [Resume(saved.arrays, steps_of_epoch > 0, num_classes), *callbacks]
-    if steps_of_epoch:
-        left = phase.steps_per_epoch - steps_of_epoch
-        _fit_epochs(phase, model, batches, record, callbacks, len(record.rows) + 1, left)
-        callbacks = callbacks[1:]
-    steps = phase.steps_per_epoch
-    _fit_epochs(phase, model, batches, record, callbacks, phase.last_epoch, steps)
-
-
-def _fit_epochs(
-    phase: Phase,
-    model: keras.Model,
-    batches: Batches,
-    record: EpochRecord,
-    callbacks: Sequence[keras.callbacks.Callback],
-    last_epoch: int,
-    steps_per_epoch: int,
-) -> None:
-    """Calls `fit` up to an epoch, from where the record is."""
     method, splits = methods.get(phase.method), batches.data.splits
-    first_step = record.steps
-    inputs = batches.training(method, first_step)
-    arguments = {}
-    if method.uses_clean_data:
-        arguments["clean_data"] = batches.clean(first_step)
-        arguments["track_examples"] = len(splits.train)
-    else:
-        # Together with clean data, the model does it.
-        inputs = distribute(tf.distribute.get_strategy(), inputs)
-    if len(splits.validation):
-        arguments["validation_data"] = batches.evaluation(splits.validation)
+    steps_of_epoch = (record.steps - phase.steps_before) % phase.steps_per_epoch
+    parts = [(phase.last_epoch, phase.steps_per_epoch)]
+    if steps_of_epoch:
+        parts.insert(0, (len(record.rows) + 1, phase.steps_per_epoch - steps_of_epoch))
+    resume = []
+    if saved:
+        resume = [Resume(saved.arrays, steps_of_epoch > 0, batches.data.source.num_classes)]
     try:
-        model.fit(
-            inputs,
-            initial_epoch=len(record.rows),
-            epochs=last_epoch,
-            steps_per_epoch=steps_per_epoch,
-            # The batches are shuffled already; Keras warns unless it is told that it has nothing to
-            # do.
-            shuffle=False,
-            verbose=0,
-            callbacks=list(callbacks),
-            **arguments,
-        )
+        for last_epoch, steps in parts:
+            inputs = batches.training(method, record.steps)
+            arguments = {}
+            if method.uses_clean_data:
+                arguments["clean_data"] = batches.clean(record.steps)
+                arguments["track_examples"] = len(splits.train)
+            else:
+                # Together with clean data, the model does it.
+                inputs = distribute(tf.distribute.get_strategy(), inputs)
+            if len(splits.validation):
+                arguments["validation_data"] = batches.evaluation(splits.validation)
+            model.fit(
+                inputs,
+                initial_epoch=len(record.rows),
+                epochs=last_epoch,
+                steps_per_epoch=steps,
+                # The batches are shuffled already, and Keras warns unless told so.
+                shuffle=False,
+                verbose=0,
+                callbacks=[*resume, *callbacks],
+                **arguments,
+            )
+            resume = []
     except TrainingDiverged as error:
         step = phase.steps_before + error.step
         raise TrainingDiverged(

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.runs.results import RunResults, TrainingResults, percent
-from l2rw_tf.runs.run_directory import name_of_data
 
 _WIDTH = 80
 
@@ -24,14 +23,11 @@ def heading(settings: DataSettings, data: PreparedData, seed: int) -> str:
     name = data.source.name
     if settings.classes:
         name += f" ({', '.join(data.source.class_names)})"
-    imbalance = classes_in_words(settings)
-    noise = noise_in_words(settings, data.wrong_label_share)
-    return ", ".join(part for part in (name, imbalance, noise, f"seed {seed}") if part)
-
-
-def name_of_run(settings: DataSettings, data: PreparedData, method: str) -> str:
-    """Returns the name of a run that was given none: made of data, noise and method."""
-    return "-".join([name_of_data(data.source.name), settings.noise_type, method])
+    if settings.imbalance_type != "none":
+        name += f", classes {settings.imbalance_ratio:.4g}:1"
+    if settings.imbalance_type == "long_tailed":
+        name += ", long-tailed"
+    return f"{name}, {noise_in_words(settings, data.wrong_label_share)}, seed {seed}"
 
 
 def fallback_banner(asked: str, used: str, reason: str) -> str:
@@ -94,15 +90,3 @@ def noise_in_words(settings: DataSettings | RunResults, wrong_label_share: float
     if wrong_label_share is not None:
         words += f" ({percent(wrong_label_share)} wrong)"
     return words
-
-
-def classes_in_words(settings: DataSettings) -> str:
-    """What was done to the sizes of the classes, for headings; empty if nothing was.
-
-    Args:
-        settings: What was asked for.
-    """
-    if settings.imbalance_type == "none":
-        return ""
-    words = f"classes {settings.imbalance_ratio:.4g}:1"
-    return words if settings.imbalance_type == "two_class" else f"{words}, long-tailed"

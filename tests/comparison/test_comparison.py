@@ -153,7 +153,9 @@ def test_a_table_of_seeds_and_variants(tmp_path, capsys):
     accuracies = {"plain": [0.5, 0.6, 0.9], "l2rw:meta_variables=head:epochs=1": [0.8, 0.8, 0.9]}
 
     def results(planned_run):
-        return _result(accuracies[planned_run.cell.variant][(0, 1, 5).index(planned_run.seed)])
+        return _result(
+            accuracies[planned_run.cell.variant][(0, 1, 5).index(planned_run.config.seed)]
+        )
 
     assert compare(planned, _pretended(planned, results), "the command") == []
     variant = next(run for run in planned.runs.values() if run.cell.variant.startswith("l2rw:"))
@@ -191,7 +193,7 @@ def test_learning_rates_are_chosen_by_the_held_out_labels_of_the_first_seed(tmp_
     best = {"plain": 0.03, "l2rw": 0.01}
 
     def results(planned_run):
-        chosen = planned_run.learning_rate == best[planned_run.cell.variant]
+        chosen = planned_run.config.learning_rate == best[planned_run.cell.variant]
         # The test data would have chosen another.
         return _result(0.1 if chosen else 0.9, validation_accuracy=0.7 if chosen else 0.2)
 
@@ -232,7 +234,11 @@ def test_runs_that_fail_are_told_and_the_others_are_shown(tmp_path, capsys):
     planned = _plan(tmp_path, "--methods=plain,gce", "--seeds=0,1")
 
     def results(planned_run):
-        return 1 if planned_run.cell.variant == "gce" and planned_run.seed == 1 else _result(0.5)
+        return (
+            1
+            if planned_run.cell.variant == "gce" and planned_run.config.seed == 1
+            else _result(0.5)
+        )
 
     incomplete = compare(planned, _pretended(planned, results), "the command")
     assert incomplete == ["gce has 1 of 2 runs: it went wrong."]

@@ -9,6 +9,7 @@ from l2rw_tf.data import pipeline, splits, storage
 from l2rw_tf.data.corruption import corrupt
 from l2rw_tf.data.examples import Source, examples_from
 from l2rw_tf.data.preprocessing import Preprocessing
+from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import UsageError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 6, 5, 3), np.uint8)
@@ -78,9 +79,10 @@ def test_a_run_sees_the_same_batches_from_a_file_as_from_memory(stored):
     seen = []
     for x in (IMAGES, stored):
         source = Source("made", examples_from(x, np.arange(60) % 2), None, ("a", "b"), "image")
-        parts = splits.split(source, num_clean=4, validation_fraction=0.1, seed=0)
+        settings = DataSettings(num_clean=4, test_fraction=0.2, noise_type="pair", noise_ratio=0.5)
+        parts = splits.split(source, settings, seed=0)
         assert type(parts.clean.x) is np.ndarray
-        train = corrupt(parts.train, noise_type="pair", noise_ratio=0.5, num_classes=2, seed=0)
+        train = corrupt(parts.train, settings, num_classes=2, seed=0)
         preprocessing = Preprocessing.fit(train, "image")
         batches = pipeline.training_batches(
             train, preprocessing, batch_size=7, seed=0, augment="crop_flip", with_rows=True

@@ -189,7 +189,7 @@ def test_what_cannot_be_is_one_clear_line(arguments, message):
 @pytest.mark.process
 def test_a_name_is_checked_without_keras():
     code = (
-        "import sys; from l2rw_tf import networks; networks.family_of('wrn28_10'); "
+        "import sys; from l2rw_tf import networks; networks.find('wrn28_10'); "
         "assert 'keras' not in sys.modules and 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -33,7 +33,8 @@ def two(tmp_path):
 
 
 def _newest(path):
-    return Checkpoints(path, keep=2).newest()
+    checkpoints = Checkpoints(path, keep=2)
+    return checkpoints.newest(), checkpoints.damaged
 
 
 def _check_equal(found, step):
@@ -55,7 +56,8 @@ def test_the_newest_is_read_as_it_was_written(two):
 def test_the_last_ones_are_kept(two):
     checkpoints = Checkpoints(two, keep=2)
     for step in (12, 100, 20_000):
-        assert checkpoints.save(_checkpoint(step)) == checkpoints.newest_path
+        checkpoints.save(_checkpoint(step))
+        assert checkpoints.newest_path.name == f"step-{step:010}"
     assert _steps(two) == ["step-0000000100", "step-0000020000"]
     _check_equal(_newest(two)[0], 20_000)
 
@@ -129,7 +131,7 @@ def test_damaged_ones_go_when_a_new_one_is_there(two):
     shutil.rmtree(two / "step-0000000010")
     (two / "step-0000000010").mkdir()
     checkpoints = Checkpoints(two, keep=2)
-    assert checkpoints.newest()[0].step == 5
+    assert checkpoints.newest().step == 5
     checkpoints.save(_checkpoint(8))
     assert _steps(two) == ["step-0000000005", "step-0000000008"]
 

@@ -54,7 +54,7 @@ def test_a_finished_network_is_written_once(data, tmp_path):
     assert len(finished) == 3
     journal.save("l2rw", Checkpoint(4, {"phase": "main"}, {"state/0000": np.ones(2)}))
     assert finished == {path: path.stat().st_mtime_ns for path in finished}
-    assert list(Checkpoints(tmp_path, 2).newest()[0].arrays) == ["state/0000"]
+    assert list(Checkpoints(tmp_path, 2).newest().arrays) == ["state/0000"]
 
 
 def test_a_damaged_finished_training_is_done_again(data, tmp_path):

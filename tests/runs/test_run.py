@@ -267,6 +267,8 @@ def test_a_run_that_was_resumed_at_another_rate_says_so(blobs, tmp_path, monkeyp
     new_rate = {"method": "l2rw", "after_step": 4, "learning_rate": 0.005}
     assert results.new_learning_rates == [new_rate]
     repeated = config.from_arguments([f"--flagfile={tmp_path / 'config.cfg'}"])
-    assert settings_module.differences(repeated, settings) == {"learning_rate": ("0.005", "0.02")}
+    assert settings_module.differences(repeated, settings) == [
+        "learning_rate (0.005 there, 0.02 here)"
+    ]
     assert "another up to step 4" in (tmp_path / "config.cfg").read_text(encoding="utf-8")
     assert "--learning_rate=0.005" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -49,19 +49,19 @@ def test_a_file_is_no_directory(tmp_path):
 
 
 def test_a_failed_write_leaves_what_was_there(directory):
-    path = directory.write_text("notes.txt", "whole")
+    directory.write_text("notes.txt", "whole")
     with pytest.raises(UnicodeEncodeError):
         directory.write_text("notes.txt", "half\udc80")
     with pytest.raises(UnicodeEncodeError):
         directory.write_text("new.txt", "half\udc80")
-    assert path.read_text(encoding="utf-8") == "whole"
+    assert (directory.path / "notes.txt").read_text(encoding="utf-8") == "whole"
     assert [file.name for file in directory.path.iterdir()] == ["notes.txt"]
 
 
 def test_tables_keep_every_digit(directory):
     rows = [[None, "x, y", 0.1 + 0.2], [1e-300, 'say "z"', None]]
-    path = directory.write_table("table.csv", ["c", "b", "a"], rows)
-    with path.open(encoding="utf-8", newline="") as file:
+    directory.write_table("table.csv", ["c", "b", "a"], rows)
+    with (directory.path / "table.csv").open(encoding="utf-8", newline="") as file:
         first, second = csv.DictReader(file)
     assert list(first) == ["c", "b", "a"]
     assert float(first["a"]) == 0.1 + 0.2 and float(second["c"]) == 1e-300
@@ -70,7 +70,8 @@ def test_tables_keep_every_digit(directory):
 
 def test_lists_of_numbers_stand_on_one_line(directory):
     content = {"matrix": [[1, 2], [3, -4.5e-7]], "names": ["[ 1,  2 ]", "3"], "none": []}
-    text = directory.write_json("content.json", content).read_text(encoding="utf-8")
+    directory.write_json("content.json", content)
+    text = (directory.path / "content.json").read_text(encoding="utf-8")
     assert json.loads(text) == content
     lines = [line.strip() for line in text.splitlines()]
     assert "[1, 2]," in lines and "[3, -4.5e-07]" in lines
@@ -78,8 +79,9 @@ def test_lists_of_numbers_stand_on_one_line(directory):
 
 def test_numbers_that_are_not_finite_are_null(directory):
     content = {"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": "é", "e": None}}
-    path = directory.write_json("results.json", content)
-    assert json.loads(path.read_text(encoding="utf-8")) == {
+    directory.write_json("results.json", content)
+    written = (directory.path / "results.json").read_text(encoding="utf-8")
+    assert json.loads(written) == {
         "a": None,
         "b": [1.5, None],
         "c": {"d": "é", "e": None},

@@ -132,6 +132,7 @@ def pair_batches(
     class_weight: dict[int, float] | None,
     track_examples: bool | int = False,
     takes_text: bool = False,
+    takes: checks.Takes = lambda batch: False,
     strategy: tf.distribute.Strategy | None = None,
     first_epoch: Callable[[], int] = lambda: 0,
 ) -> PairedBatches:
@@ -150,7 +151,8 @@ def pair_batches(
         shuffle: As in `Model.fit`, for the training data.
         class_weight: As in `Model.fit`; it leaves the clean data alone.
         track_examples: Whether the batches carry ids; arrays are numbered here.
-        takes_text: Whether the network has an input of text.
+        takes_text: Whether the network may have an input of text.
+        takes: As of `checks.check_arrays`.
         strategy: Under which `fit` runs; by default the current one.
         first_epoch: Returns the number of the first epoch, once that begins: arrays are shuffled by
             Keras's random seed and the epoch.
@@ -169,7 +171,8 @@ def pair_batches(
         )
     labels = {}
     if checks.is_arrays(x):
-        checks.check_arrays("", x, y, sample_weight, takes_text)
+        x, y, sample_weight = checks.numbers((x, y, sample_weight))
+        checks.check_arrays("", x, y, sample_weight, takes_text, takes)
         labels["y"] = y
     x, class_weight, split_ids = _with_ids(x, class_weight, track_examples)
     training = get_data_adapter(
@@ -183,7 +186,9 @@ def pair_batches(
     )
     if clean_batch_size is None:
         clean_batch_size = training.batch_size or batch_size or _DEFAULT_BATCH_SIZE
-    clean, labels["clean_data's y"] = _clean_adapter(clean_data, clean_batch_size, takes_text)
+    clean, labels["clean_data's y"] = _clean_adapter(
+        clean_data, clean_batch_size, takes_text, takes
+    )
     if steps_per_epoch is None:
         if shuffle and shuffle != "batch":
             training = _in_own_order(training, first_epoch, endless=False)
@@ -205,6 +210,7 @@ def single_pair(
     clean_data: Any,
     class_weight: dict[int, float] | None = None,
     takes_text: bool = False,
+    takes: checks.Takes = lambda batch: False,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Checks one training batch and one clean batch and joins them, in the order they came.
 
@@ -214,7 +220,8 @@ def single_pair(
         sample_weight: The user's weights of its examples, or None.
         clean_data: `(x, y)` or `(x, y, sample_weight)` of arrays, one batch.
         class_weight: Weights by class of the training batch; not together with `sample_weight`.
-        takes_text: Whether the network has an input of text.
+        takes_text: Whether the network may have an input of text.
+        takes: As of `checks.check_arrays`.
 
     Returns:
         An element like those of `PairedBatches`, and the labels as there.
@@ -226,13 +233,14 @@ def single_pair(
     if clean is None:
         checks.check_clean_kind(clean_data, (tf.data.Dataset, keras.utils.PyDataset))
         raise UsageError("clean_data must be one batch of arrays here: (x, y[, sample_weight]).")
-    checks.check_arrays("", x, y, sample_weight, takes_text)
-    checks.check_arrays("clean_data's ", *_three(clean), takes_text)
+    x, y, sample_weight, *clean = checks.numbers((x, y, sample_weight, *_three(clean)))
+    checks.check_arrays("", x, y, sample_weight, takes_text, takes)
+    checks.check_arrays("clean_data's ", *clean, takes_text, takes)
     if class_weight is not None:
         if sample_weight is not None:
             raise UsageError("class_weight and sample_weight cannot be given together.")
         sample_weight = class_weight_to_sample_weights(y, class_weight)
-    given = {TRAINING: (x, y, sample_weight), CLEAN: _three(clean)}
+    given = {TRAINING: (x, y, sample_weight), CLEAN: clean}
     pair = {
         side: keras.tree.map_structure(_as_keras_casts, _without_none(*parts))
         for side, parts in given.items()
@@ -260,13 +268,15 @@ def number_examples(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.enumerate().map(lambda number, example: {EXAMPLES: example, IDS: number})
 
 
-def _clean_adapter(clean_data: Any, batch_size: int, takes_text: bool) -> tuple[DataAdapter, Any]:
+def _clean_adapter(
+    clean_data: Any, batch_size: int, takes_text: bool, takes: checks.Takes
+) -> tuple[DataAdapter, Any]:
     """Returns an adapter of the clean data and all its labels, where they can be read."""
     checks.check_clean_kind(clean_data, (tf.data.Dataset, keras.utils.PyDataset))
     arrays = checks.clean_arrays(clean_data)
     if arrays is not None:
-        x, y, sample_weight = _three(arrays)
-        size = checks.check_arrays("clean_data's ", x, y, sample_weight, takes_text)
+        x, y, sample_weight = checks.numbers(_three(arrays))
+        size = checks.check_arrays("clean_data's ", x, y, sample_weight, takes_text, takes)
         adapter = get_data_adapter(
             x, y, sample_weight=sample_weight, batch_size=min(batch_size, size), shuffle=True
         )
@@ -276,7 +286,7 @@ def _clean_adapter(clean_data: Any, batch_size: int, takes_text: bool) -> tuple[
             raise UsageError("clean_data is a PyDataset without batches: it needs at least one.")
         clean_data = _InThisThread(clean_data)
     adapter = get_data_adapter(clean_data, shuffle=_can_shuffle(clean_data))
-    return adapter, checks.check_clean_stream(adapter.get_tf_dataset(), takes_text)
+    return adapter, checks.check_clean_stream(adapter.get_tf_dataset(), takes_text, takes)
 
 
 def _in_own_order(

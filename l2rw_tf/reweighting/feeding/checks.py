@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,6 +13,17 @@ import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.keras_internals import can_convert_arrays
+
+NEGATIVE_WEIGHTS = (
+    "example weights are w̃_i = s_i max(u_i, 0), normalized, and cannot turn an example's gradient "
+    "round. Give weights of at least 0."
+)
+
+# Given (x, y), says whether their losses are finite.
+Takes = Callable[[tuple[Any, Any]], bool]
+
+# So many examples that hold NaN are tried.
+_LOOKED_AT = 8
 
 # A clean stream of unknown length may never end; this many of its batches are read beforehand.
 _READ_AHEAD = 1000
@@ -97,7 +110,27 @@ def check_clean_kind(clean_data: Any, batch_kinds: tuple[type, ...]) -> None:
         )
 
 
-def check_arrays(prefix: str, x: Any, y: Any, sample_weight: Any, takes_text: bool) -> int:
+def numbers(structure: Any) -> Any:
+    """Returns arrays of Python objects as arrays of numbers if they are such, others as they are.
+
+    Columns of several types make an array of objects, which Keras does not take.
+    """
+
+    def of_leaf(leaf: Any) -> Any:
+        if not isinstance(leaf, np.ndarray) or leaf.dtype.kind != "O":
+            return leaf
+        try:
+            found = np.array(leaf.tolist())
+        except ValueError:
+            return leaf
+        return found if found.dtype.kind in "biuf" and found.shape == leaf.shape else leaf
+
+    return keras.tree.map_structure(of_leaf, structure)
+
+
+def check_arrays(
+    prefix: str, x: Any, y: Any, sample_weight: Any, takes_text: bool, takes: Takes
+) -> int:
     """Refuses arrays without labels or examples, of different lengths, or with strange values.
 
     Args:
@@ -105,7 +138,8 @@ def check_arrays(prefix: str, x: Any, y: Any, sample_weight: Any, takes_text: bo
         x: Inputs.
         y: Labels.
         sample_weight: Weights or None.
-        takes_text: Whether the network has an input of text.
+        takes_text: Whether the network may have an input of text.
+        takes: Says whether the losses of examples with NaN or infinity are finite all the same.
 
     Returns:
         The number of examples.
@@ -123,18 +157,34 @@ def check_arrays(prefix: str, x: Any, y: Any, sample_weight: Any, takes_text: bo
     if sizes == [0]:
         hint = "give at least one that you trust" if prefix else "give some"
         raise UsageError(f"{what} holds no examples: {hint}.")
-    _check_values(f"{prefix}x", x, takes_text)
-    _check_values(f"{prefix}y", y, False)
     _check_values(f"{prefix}sample_weight", sample_weight, False)
+    try:
+        _check_values(f"{prefix}x", x, takes_text)
+        _check_values(f"{prefix}y", y, False)
+    except _NotFinite as complaint:
+        arrays = keras.tree.map_structure(as_numpy, (x, y))
+        bad = [~_finite_rows(leaf) for leaf in keras.tree.flatten(arrays)]
+        rows = np.flatnonzero(np.any(bad, axis=0))[:_LOOKED_AT]
+        batch = keras.tree.map_structure(lambda leaf: leaf[rows], arrays)
+        if not takes(batch):
+            raise UsageError(str(complaint)) from None
+    for weights in keras.tree.flatten(sample_weight):
+        values = as_numpy(weights)
+        if isinstance(values, np.ndarray) and values.dtype.kind in "if" and (values < 0).any():
+            raise UsageError(
+                f"{prefix}sample_weight holds {int((values < 0).sum())} negative weights, the "
+                f"first in example {int(np.argwhere(values < 0)[0][0])}: {NEGATIVE_WEIGHTS}"
+            )
     return sizes[0]
 
 
-def check_clean_stream(batches: tf.data.Dataset, takes_text: bool) -> Any:
+def check_clean_stream(batches: tf.data.Dataset, takes_text: bool, takes: Takes) -> Any:
     """Reads a clean stream once, in full where it ends, and refuses strange values.
 
     Args:
         batches: The clean batches.
-        takes_text: Whether the network has an input of text.
+        takes_text: Whether the network may have an input of text.
+        takes: As of `check_arrays`.
 
     Returns:
         The labels of all the batches read, structured as those of one.
@@ -152,7 +202,11 @@ def check_clean_stream(batches: tf.data.Dataset, takes_text: bool) -> Any:
     labels = []
     for number, batch in enumerate(batches.take(1 if endless else _READ_AHEAD)):
         _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        _check_values(f"Batch {number} of clean_data", batch, takes_text)
+        try:
+            _check_values(f"Batch {number} of clean_data", batch, takes_text)
+        except _NotFinite as complaint:
+            if not takes(batch):
+                raise UsageError(str(complaint)) from None
         if y is not None:
             labels.append(keras.tree.map_structure(as_numpy, y))
     if not labels and not any(True for _ in batches.take(1)):
@@ -190,13 +244,28 @@ def check_same_kind(training: Any, clean: Any, takes_text: bool) -> None:
                 f"clean_data and training data differ in the structure of {name}: "
                 f"{describe(other)} against {describe(one)}."
             ) from None
+        if _key_order(one) != _key_order(other):
+            raise UsageError(
+                f"clean_data and training data give the parts of {name} in another order, "
+                f"{', '.join(_key_order(other))} against {', '.join(_key_order(one))}, in which "
+                "Keras takes those of an OrderedDict: make them plain dicts."
+            )
         for a, b in zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True):
+            if not hasattr(a, "shape") and not hasattr(b, "shape"):
+                continue  # Neither brings anything here, as labels of an output without a loss.
             _check_same_shape(name, a, b)
             if tf.string in (a.dtype, b.dtype) and not (takes_text and name == "x"):
                 raise UsageError(
                     f"The {name} of clean_data or training data is text, which Keras cannot cast "
                     "to numbers: turn it into numbers first."
                 )
+
+
+def _key_order(structure: Any) -> list[str]:
+    """The keys in the order in which Keras takes the parts; none if it is no dict."""
+    if not isinstance(structure, dict):
+        return []
+    return list(structure) if isinstance(structure, OrderedDict) else sorted(structure)
 
 
 def describe(value: Any) -> str:
@@ -241,6 +310,11 @@ def _check_values(name: str, structure: Any, takes_text: bool) -> None:
             continue
         if values.dtype.kind == "O" and not takes_text:
             values = _from_objects(name, values)
+        if values.dtype.kind in "mM":
+            raise UsageError(
+                f"{name} holds dates or times ({values.dtype}), which Keras cannot cast to "
+                "numbers: turn it into an array of numbers first."
+            )
         if values.dtype.kind in "US" and not takes_text:
             raise UsageError(
                 f"{name} holds text ({values.dtype}), which Keras cannot cast to numbers: turn it "
@@ -251,10 +325,21 @@ def _check_values(name: str, structure: Any, takes_text: bool) -> None:
         finite = np.isfinite(values)
         if not finite.all():
             example = int(np.argwhere(~finite)[0][0]) if values.ndim else 0
-            raise UsageError(
+            raise _NotFinite(
                 f"{name} holds {int((~finite).sum())} values that are NaN or infinite, the first "
-                f"in example {example}: remove or replace them."
+                f"in example {example}, and the loss of such an example is not finite either: "
+                "remove or replace them, or let a layer or the loss leave them out."
             )
+
+
+def _finite_rows(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind not in "fc":
+        return np.ones(len(values), bool)
+    return np.isfinite(values).reshape(len(values), -1).all(axis=1)
+
+
+class _NotFinite(UsageError):
+    """Values that are NaN or infinite, which network and loss may take all the same."""
 
 
 def _from_objects(name: str, values: np.ndarray) -> np.ndarray:

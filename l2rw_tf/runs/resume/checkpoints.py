@@ -44,6 +44,9 @@ class Checkpoints:
 
     A checkpoint is written under another name, brought to the disk and then renamed. `SHA256SUMS`
     beside its files is what `sha256sum` writes, so that `sha256sum -c` checks it too.
+
+    Attributes:
+        damaged: A sentence for each damaged one that was passed over.
     """
 
     def __init__(self, path: Path, keep: int, writes: bool = True) -> None:
@@ -57,6 +60,7 @@ class Checkpoints:
         self.path = path
         self._keep = keep
         self.writes = writes
+        self.damaged: list[str] = []
         self._usable = sorted(path.glob(f"{_PREFIX}*"))
 
     @property
@@ -64,59 +68,45 @@ class Checkpoints:
         """Where the newest checkpoint lies that is not known to be damaged."""
         return self._usable[-1] if self._usable else None
 
-    def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """Reads the newest whole checkpoint.
-
-        Returns:
-            The checkpoint, or None if there is no whole one; and a sentence for each damaged one
-            that is newer.
-        """
-        damaged = []
+    def newest(self) -> Checkpoint | None:
+        """Reads the newest whole checkpoint, if there is one."""
         while self._usable:
             try:
-                return _read(self._usable[-1]), damaged
+                return _read(self._usable[-1])
             except _Damaged as reason:
-                damaged.append(
+                self.damaged.append(
                     f"checkpoint {self._usable.pop()} is damaged ({reason}); the one before it is "
                     "looked for."
                 )
-        return None, damaged
+        return None
 
-    def finished(self) -> tuple[list[Checkpoint], list[str]]:
-        """Reads what was left of finished trainings.
-
-        Returns:
-            That, in the order of their names; and a sentence for each damaged one.
-        """
-        found, damaged = [], []
+    def finished(self) -> list[Checkpoint]:
+        """Reads what was left of finished trainings, in the order of their names."""
+        found = []
         for path in sorted(self.path.glob(f"{_FINISHED}*")):
             try:
                 found.append(_read(path))
             except _Damaged as reason:
-                damaged.append(f"{path} is damaged ({reason}); that training is done again.")
-        return found, damaged
+                self.damaged.append(f"{path} is damaged ({reason}); that training is done again.")
+        return found
 
-    def save(self, checkpoint: Checkpoint) -> Path:
+    def save(self, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint and removes those that are too old or were found damaged.
 
         Args:
             checkpoint: The checkpoint. If there is one of its step already, nothing is done.
-
-        Returns:
-            Where it lies.
 
         Raises:
             OSError: If it cannot be written; those before it are as they were.
         """
         final = self.path / f"{_PREFIX}{checkpoint.step:010}"
         if final in self._usable or not self.writes:
-            return final
+            return
         self._write_whole(checkpoint, final)
         self._usable = [*self._usable, final][-self._keep :]
         for other in self.path.glob(f"{_PREFIX}*"):
             if other not in self._usable:
                 shutil.rmtree(other, ignore_errors=True)
-        return final
 
     def save_finished(self, name: str, left: Checkpoint) -> None:
         """Writes what is left of a finished training, which stays beside the checkpoints.

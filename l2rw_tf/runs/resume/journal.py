@@ -57,9 +57,9 @@ class Journal:
         """
         self._checkpoints = checkpoints
         self._data = _digest(data)
-        self.saved, self.damaged = checkpoints.newest()
-        finished, damaged = checkpoints.finished()
-        self.damaged += damaged
+        self.saved = checkpoints.newest()
+        finished = checkpoints.finished()
+        self.damaged = checkpoints.damaged
         read = [*finished, *([self.saved] if self.saved else [])]
         if any(one.progress["data"] != self._data for one in read):
             raise RunFailed(

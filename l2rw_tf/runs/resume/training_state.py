@@ -16,11 +16,6 @@ from l2rw_tf.runs.resume.checkpoints import Checkpoint
 
 _STATE, _MEANS = "state", "means"
 
-_NOT_OF_THIS_VERSION = (
-    "Another version of l2rw_tf or Keras wrote it: resume with that one, or begin a run in a new "
-    "directory."
-)
-
 # Several workers must save at the same step: they agree on it, at the cost of a message.
 _AGREE_EVERY = 10
 
@@ -37,7 +32,7 @@ def arrays_of(model: keras.Model) -> dict[str, np.ndarray]:
     """
     return {
         f"{group}/{number:04}": np.array(variable)
-        for group, variables in _variables(model).items()
+        for group, variables in variables_of(model).items()
         for number, variable in enumerate(variables)
     }
 
@@ -51,13 +46,14 @@ def all_finite(arrays: Mapping[str, np.ndarray]) -> bool:
     return all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
 
 
-def variables_of(model: keras.Model) -> list[keras.Variable]:
-    """Returns every variable that a step of training changes.
+def variables_of(model: keras.Model) -> dict[str, list[keras.Variable]]:
+    """Returns every variable that a step of training changes: its state, and the epoch's means.
 
     Args:
         model: A model in training.
     """
-    return [variable for group in _variables(model).values() for variable in group]
+    state = [*model.variables, *model.optimizer.variables]
+    return {_STATE: state, _MEANS: model.metrics_variables}
 
 
 def make_variables(model: keras.Model, num_classes: int) -> None:
@@ -114,14 +110,14 @@ class Resume(keras.callbacks.Callback):
             self._assign(_MEANS)
 
     def _assign(self, group: str) -> None:
-        for number, variable in enumerate(_variables(self.model)[group]):
+        for number, variable in enumerate(variables_of(self.model)[group]):
             values = self._arrays.get(f"{group}/{number:04}")
-            if values is None:
-                raise RunFailed(f"The checkpoint has no {variable.path}. {_NOT_OF_THIS_VERSION}")
-            if values.shape != tuple(variable.shape):
+            if values is None or values.shape != tuple(variable.shape):
+                found = "nothing" if values is None else f"shape {values.shape}"
                 raise RunFailed(
-                    f"The checkpoint has {variable.path} of shape {values.shape} instead of "
-                    f"{tuple(variable.shape)}. {_NOT_OF_THIS_VERSION}"
+                    f"The checkpoint has {found} for {variable.path} of shape "
+                    f"{tuple(variable.shape)}. Another version of l2rw_tf or Keras wrote it: "
+                    "resume with that one, or begin a run in a new directory."
                 )
             variable.assign(values)
 
@@ -168,8 +164,3 @@ class SaveRegularly(keras.callbacks.Callback):
         if any_worker(bool(stop_signal.received)):
             stop_signal.received = stop_signal.received or "a signal to another worker"
             stop_signal.obey()
-
-
-def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:
-    state = [*model.variables, *model.optimizer.variables]
-    return {_STATE: state, _MEANS: model.metrics_variables}
