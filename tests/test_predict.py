@@ -121,6 +121,7 @@ def bad(table_run, image_run, tmp_path, monkeypatch):
     (tmp_path / "table").symlink_to(table_run / "run")
     (tmp_path / "images").symlink_to(image_run / "run")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "there.csv").write_text("a,b,c\n1,2,3\n")
     (tmp_path / "letters.csv").write_text("c,b,a\n1,2,3\n\n1,x,3\n")
     (tmp_path / "short.csv").write_text("a,b\n1,2\n")
@@ -156,6 +157,7 @@ def bad(table_run, image_run, tmp_path, monkeypatch):
         (["--run_dir=table", "--output=o.csv", "no_rows.csv"], ["but no rows"]),
         (["--run_dir=images", "--output=o.csv", "there.csv"], ["trained on images"]),
         (["--run_dir=images", "--output=o.csv", "empty"], ["empty holds no images"]),
+        (["--run_dir=images", "--output=o.csv", "notes.txt"], ["notes.txt", "not an image"]),
         (["--run_dir=images", "--output=o.csv", "gone"], ["gone: there is no such"]),
         (["--run_dir=images", "--output=o.csv", "damaged"], ["bright/03.png", "dark/04.png"]),
         (["--run_dir=table", "--outputs=o.csv", "there.csv"], ["--outputs", "--output"]),

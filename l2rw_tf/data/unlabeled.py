@@ -55,12 +55,18 @@ def image(file: pathlib.Path, shape: tuple[int, int, int]) -> np.ndarray:
     Raises:
         UsageError: It is no image, or a damaged one.
     """
+    from PIL import Image, UnidentifiedImageError
+
     height, width, channels = shape
-    with folder._open(file) as opened:
-        try:
+    try:
+        with Image.open(file) as opened:
             return images.as_array(opened, channels, (height, width))
-        except Exception as error:
-            raise folder._unreadable(file, error) from error
+    except UnidentifiedImageError as error:
+        why = "it is not an image" if file.stat().st_size else "the file is empty"
+        raise UsageError(f"{file} cannot be read: {why}.") from error
+    except Exception as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise UsageError(f"{file} cannot be read as an image: {lines[0].rstrip('.')}.") from error
 
 
 def rows(path: str, feature_names: Sequence[str]) -> tuple[np.ndarray, list[int], list[str]]:

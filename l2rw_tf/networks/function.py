@@ -44,7 +44,7 @@ def build(
         sys.path.append(os.getcwd())
     try:
         found = importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"network {what!r}: {module} cannot be imported: {own_network.reason(error)}"
             f"{_place(error)}."
@@ -54,7 +54,7 @@ def build(
         raise UsageError(f"network {what!r}: {module} has no function {function!r}.")
     try:
         network = make(input_shape=input_shape, num_classes=num_classes)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"network {what!r} failed when called with input_shape={input_shape} and "
             f"num_classes={num_classes}: {own_network.reason(error)}{_place(error)}."
@@ -62,7 +62,7 @@ def build(
     return own_network.adopt(network, what, input_shape, num_classes, weights, dropout)
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Returns the place in the user's code, in words, if the error comes from there."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [

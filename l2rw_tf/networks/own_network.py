@@ -55,11 +55,16 @@ def adopt(
             f"of the data, got outputs of shape {output_shape} (the first size is the batch's)."
         )
     network = _without_softmax(network, what)
+    if not network.trainable_variables:
+        raise UsageError(
+            f"network {what!r} has no trainable variables: set trainable = True on the layers that "
+            "are to learn."
+        )
     weights.decay_kernels(network)
     return network
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Returns an error in one line without its full stop."""
     lines = [_COLOURS.sub("", line).strip() for line in str(error).splitlines()]
     # Keras puts such a line before what went wrong.
@@ -84,8 +89,9 @@ def _functional(network: keras.Model, what: str, input_shape: tuple[int, ...]) -
     shapes = [tuple(one.shape[1:]) for one in keras.tree.flatten(network.inputs)]
     if len(shapes) != 1 or not _fits(shapes[0], input_shape):
         raise UsageError(
-            f"network {what!r} takes inputs of the shape {' and '.join(map(str, shapes))}, but "
-            f"those of the data have {input_shape}; image_size scales images."
+            f"network {what!r} takes {len(shapes)} input{'s' * (len(shapes) > 1)} of the shape "
+            f"{' and '.join(map(str, shapes))}, but the data has one of {input_shape}; image_size "
+            "scales images."
         )
     if isinstance(network, keras.Sequential):
         return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
@@ -101,16 +107,17 @@ def _fits(wanted: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
 def _without_softmax(network: keras.Model, what: str) -> keras.Model:
     """Returns a model of logits."""
     last = network.operations[-1]
-    if isinstance(last, keras.layers.Softmax) or _activation(last) == "layer":
+    # keras.layers.Softmax, or keras.ops.softmax in the graph of a functional model.
+    if type(last).__name__ == "Softmax" or _activation(last) == "layer":
         return keras.Model(network.input, last.input, name=network.name)
     while isinstance(last, keras.Model) and last.layers:
         last = last.layers[-1]
     if _activation(last) == "argument":
         last.activation = keras.activations.linear
-    elif isinstance(last, keras.layers.Softmax) or _activation(last) or _is_bounded(last):
+    elif _activation(last) or _is_bounded(last):
         raise UsageError(
-            f"network {what!r} must end in logits or in a softmax over the classes; its last "
-            f"layer, {last.name!r}, gives neither."
+            f"network {what!r} ends in {last.name!r}, from which logits cannot be had: end it in "
+            "one logit per class, or in a softmax that is no part of a model within it."
         )
     return network
 

@@ -40,7 +40,7 @@ def predict(run_dir: str, inputs: Sequence[str], output: str) -> None:
     """
     _check_new(output)
     run = results.read(run_dir)
-    model, class_names = _model(Path(run_dir))
+    model, class_names = _model(Path(run_dir), run.network)
     if len(model.input_shape) == 4:
         batches = _batches_of_images(inputs, model.input_shape[1:])
     else:
@@ -70,7 +70,7 @@ def _check_new(output: str) -> None:
         raise UsageError(f"output={output}: there is no folder {path.parent}.")
 
 
-def _model(directory: Path) -> tuple[keras.Model, list[str]]:
+def _model(directory: Path, network: str) -> tuple[keras.Model, list[str]]:
     """Returns the model on raw inputs, and the names of its outputs."""
     path = directory / CLASSES
     if not path.exists():
@@ -87,6 +87,12 @@ def _model(directory: Path) -> tuple[keras.Model, list[str]]:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        if ":" in network:
+            raise UsageError(
+                f"{path} cannot be loaded without the code of its network, {network}, which is not "
+                "run here: import it in Python and load the file there, with safe_mode=False if it "
+                f"has Lambda layers ({reason[:200]})."
+            ) from error
         raise damaged(path, f"Keras cannot load it ({reason[:200]})") from error
     if model.output_shape[1:] != (len(class_names),):
         raise damaged(path, f"it has not an output for each of the {len(class_names)} classes")

@@ -135,6 +135,25 @@ def test_a_softmax_is_taken_off(last, function, tmp_path):
         assert np.abs(np.sum(logits, axis=1) - 1).max() > 1e-3
 
 
+def test_a_softmax_that_is_an_operation_is_taken_off(function):
+    inputs = keras.Input((4,))
+    logits = keras.layers.Dense(3)(inputs)
+    network = keras.Model(inputs, keras.ops.softmax(logits))
+    x = RANDOM.normal(size=(5, 4)).astype(np.float32)
+    found = build(function(lambda input_shape, num_classes: network), (4,))(x)
+    np.testing.assert_allclose(found, keras.Model(inputs, logits)(x), atol=1e-6)
+
+
+def test_a_network_that_cannot_learn_is_refused(function):
+    def make(input_shape, num_classes):
+        network = classifier()
+        network.trainable = False
+        return network
+
+    with pytest.raises(UsageError, match="no trainable variables"):
+        build(function(make))
+
+
 def test_own_regularizers_stay_and_other_kernels_decay(function):
     def make(input_shape, num_classes):
         return classifier(keras.layers.Dense(num_classes, kernel_regularizer="l1"))
@@ -188,9 +207,10 @@ def files(tmp_path, monkeypatch):
     (tmp_path / "broken.py").write_text("def make(input_shape, num_classes):\n    return 1 / 0\n")
     (tmp_path / "raises.py").write_text("import no_such_module\n")
     (tmp_path / "number.py").write_text("make = 3\ndef one(**shape):\n    return 1\n")
+    (tmp_path / "leaves.py").write_text("def make(**shape):\n    raise SystemExit(5)\n")
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
-    for name in ("broken", "raises", "number"):
+    for name in ("leaves", "broken", "raises", "number"):
         sys.modules.pop(name, None)
 
 
@@ -202,13 +222,14 @@ def files(tmp_path, monkeypatch):
         ("lambda.keras", {}, ["Lambda", "package.module:function"]),
         ("four.keras", {}, ["one output of 3 numbers", "(None, 4)"]),
         ("four.keras", {"input_shape": (9, 8, 3)}, ["(8, 8, 3)", "(9, 8, 3)"]),
-        ("sigmoid.keras", {}, ["must end in logits or in a softmax"]),
+        ("sigmoid.keras", {}, ["ends in 'activation", "one logit per class"]),
         ("four.keras", {"dropout": 0.5}, ["leave dropout out, got 0.5"]),
         ("broken:make", {}, ["ZeroDivisionError", "broken.py, line 2"]),
         ("broken:made", {}, ["broken has no function 'made'"]),
         ("raises:make", {}, ["cannot be imported", "no_such_module", "raises.py, line 1"]),
         ("no_such_package.nets:make", {}, ["cannot be imported", "no_such_package"]),
         ("number:make", {}, ["has no function 'make'"]),
+        ("leaves:make", {}, ["failed", "SystemExit: 5"]),
         ("number:one", {}, ["must be a keras.Model, got an object of type int"]),
         ("keras.applications:MobilNet", {}, ["possible are", "MobileNetV2", "VGG16"]),
         ("keras.applications:Xception", {"network_weights": "none"}, ["8x8", "at least 71x71"]),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import kill_test
-from l2rw_tf import main
+from l2rw_tf import main, predict
 from l2rw_tf.runs import results
 from tests import moments
 from tests.made_up import table_file
@@ -169,8 +169,15 @@ def test_what_cannot_be_used_is_found_before_training(flags, parts, place, capsy
     assert not (place / "run").exists()
 
 
-def test_a_subclassed_network_trains(place):
+def test_a_subclassed_network_trains_and_is_not_loaded_without_its_code(place, capsys):
     flags = ["--network=my_networks:subclassed", "--max_steps=2", "--run_dir=run"]
     assert main.main([*FLAGS, *flags]) == 0
     content = json.loads((place / "run" / "results.json").read_text(encoding="utf-8"))
     assert content["parameters"] == 650
+    (place / "images").mkdir()
+    flags = ["--run_dir=run", "images", "--output=classes.csv"]
+    capsys.readouterr()
+    assert predict.main(flags) == 2
+    complaint = capsys.readouterr().err
+    assert "without the code of its network, my_networks:subclassed" in complaint
+    assert complaint.count("\n") == 1
