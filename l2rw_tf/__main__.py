@@ -9,6 +9,7 @@ from collections.abc import Sequence
 # What each command is for, and the module whose main(arguments) runs it.
 COMMANDS = {
     "train": ("l2rw_tf.main", "train, evaluate and fill a run directory"),
+    "predict": ("l2rw_tf.predict", "classify images or rows of a table with a run's network"),
     "audit": ("l2rw_tf.audit", "rank a run's training examples by how wrong their labels look"),
     "compare": ("l2rw_tf.compare", "compare methods over seeds in one table and one figure"),
 }

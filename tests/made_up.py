@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from l2rw_tf.runs.results import ChosenEpoch, EpochResults, RunResults
 
@@ -50,3 +54,27 @@ def chosen_epoch(test_accuracy: float) -> ChosenEpoch:
         test_accuracy=test_accuracy,
         validation_labels="corrupted",
     )
+
+
+def table_file(path: Path, rows: int = 150) -> Path:
+    """Writes a CSV file of three classes; its features differ in size by twelve powers of ten."""
+    random = np.random.default_rng(0)
+    y = np.arange(rows) % 3
+    x = (random.normal(size=(rows, 3)) + 2 * np.eye(3)[y]) * [1, 1e6, 1e-6] + [7, 3e6, 0]
+    names = ("red", "green", "blue")
+    lines = [
+        ",".join(map(str, [*row, names[label]])) for row, label in zip(x.tolist(), y, strict=True)
+    ]
+    path.write_text("\n".join(["a,b,c,label", *lines, ""]), encoding="utf-8")
+    return path
+
+
+def folder_of_images(folder: Path, names: tuple[str, str] = ("bright", "dark")) -> Path:
+    """Writes colour images of two classes, 9 pixels wide and 7 high."""
+    random = np.random.default_rng(0)
+    for name, colour in zip(names, (130, 80), strict=True):
+        (folder / name).mkdir(parents=True)
+        for number in range(60):
+            pixels = random.normal(colour, 60, (7, 9, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
+    return folder

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from l2rw_tf import main
+from l2rw_tf.command_line import environment
 
 _OPERATIONS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate")
 # Python calls a hook for as long as the process lives, so there is one for all.
@@ -79,7 +79,7 @@ def _listen() -> None:
 @contextlib.contextmanager
 def _counted_steps(after_step: Callable[[], None]) -> Iterator[None]:
     """Calls the function after each step, without loading TensorFlow before the program does."""
-    prepare = main._prepare_tensorflow
+    prepare = environment.prepare_tensorflow
     restore = contextlib.ExitStack()
 
     def prepare_and_count() -> None:
@@ -95,9 +95,9 @@ def _counted_steps(after_step: Callable[[], None]) -> Iterator[None]:
         EpochRecord.on_train_batch_end = end_of_step_and_moment
         restore.callback(setattr, EpochRecord, "on_train_batch_end", end_of_step)
 
-    main._prepare_tensorflow = prepare_and_count
+    environment.prepare_tensorflow = prepare_and_count
     try:
         with restore:
             yield
     finally:
-        main._prepare_tensorflow = prepare
+        environment.prepare_tensorflow = prepare

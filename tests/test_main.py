@@ -13,7 +13,7 @@ import pytest
 
 from l2rw_tf import __main__ as commands
 from l2rw_tf import main
-from l2rw_tf.command_line import program
+from l2rw_tf.command_line import environment, program
 from l2rw_tf.errors import DataUnavailable, TrainingDiverged
 from l2rw_tf.runs import run
 
@@ -194,7 +194,8 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path):
     code = (
         "import os, signal\n"
         "from l2rw_tf import main\n"
-        "main._prepare_tensorflow()\n"
+        "from l2rw_tf.command_line import environment\n"
+        "environment.prepare_tensorflow()\n"
         "from l2rw_tf.runs import run\n"
         "def stubborn(*arguments):\n"
         "    try:\n"
@@ -223,11 +224,11 @@ def test_help_is_complete_and_loads_nothing_heavy(tmp_path):
 
 
 def test_what_c_code_prints_is_shown_only_if_the_import_fails(capfd):
-    with main._quiet_standard_error():
+    with environment._quiet_standard_error():
         os.write(2, b"noise\n")
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
-    with pytest.raises(ImportError), main._quiet_standard_error():
+    with pytest.raises(ImportError), environment._quiet_standard_error():
         os.write(2, b"the reason\n")
         raise ImportError
     assert capfd.readouterr().err == "the reason\n"

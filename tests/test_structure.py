@@ -22,7 +22,7 @@ FLOORS = [
     {"methods"},
     {"runs"},
     {"report", "comparison"},
-    {"main", "audit", "compare"},
+    {"main", "audit", "compare", "predict"},
     {"__main__"},
 ]
 

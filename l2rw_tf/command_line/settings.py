@@ -143,6 +143,24 @@ def from_arguments(arguments: Sequence[str], *kinds: type[Settings]) -> tuple[Se
     )
 
 
+def with_inputs(arguments: Sequence[str], kind: type[_Part]) -> tuple[_Part, list[str]]:
+    """Parses command line arguments of a program that takes more than flags.
+
+    Args:
+        arguments: What follows the program's name.
+        kind: The class whose fields are the flags.
+
+    Returns:
+        Settings of the class, and the arguments that are no flags, in their order.
+
+    Raises:
+        UsageError: As of `from_arguments`, but for arguments that are no flags.
+    """
+    values, inputs = _parsed(arguments, [kind])
+    given = {field.name: values[field.name].value for field in dataclasses.fields(kind)}
+    return kind(**given), inputs
+
+
 def parse(arguments: Sequence[str], *kinds: type[Settings]) -> flags.FlagValues:
     """Parses command line arguments, as `from_arguments` does, without checks of the values.
 
@@ -156,7 +174,21 @@ def parse(arguments: Sequence[str], *kinds: type[Settings]) -> flags.FlagValues:
     Raises:
         UsageError: As of `from_arguments`.
     """
+    values, stray = _parsed(arguments, kinds)
+    if stray:
+        raise UsageError(
+            f"{stray[0]!r} is not a flag: flags are given as --name=value, --help shows all flags."
+        )
+    return values
+
+
+def _parsed(
+    arguments: Sequence[str], kinds: Sequence[type[Settings]]
+) -> tuple[flags.FlagValues, list[str]]:
+    """Returns absl's flags by name, and the arguments that are none."""
     values = _define_flags(kinds)
+    # Flags may come after other arguments.
+    values.set_gnu_getopt(True)
     try:
         _, *stray = values(["l2rw", *arguments])
     except flags.UnrecognizedFlagError as error:
@@ -175,11 +207,7 @@ def parse(arguments: Sequence[str], *kinds: type[Settings]) -> flags.FlagValues:
     except flags.Error as error:
         message = " ".join(str(error).split()).removeprefix("flag ")
         raise UsageError(message.rstrip(".") + ".") from error
-    if stray:
-        raise UsageError(
-            f"{stray[0]!r} is not a flag: flags are given as --name=value, --help shows all flags."
-        )
-    return values
+    return values, stray
 
 
 def _define_flags(kinds: Sequence[type[Settings]]) -> flags.FlagValues:

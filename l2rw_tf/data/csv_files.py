@@ -9,7 +9,6 @@ import os
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -54,52 +53,23 @@ def csv_rows(
     ignore_columns: Sequence[str] = (),
 ) -> Rows:
     """Reads a CSV file, without numbering its classes; see `load_csv`."""
-    try:
-        with open(os.path.expanduser(path), newline="", encoding="utf-8-sig") as lines:
-            return _read_rows(path, lines, label_column, true_label_column, ignore_columns)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not text in UTF-8: {error.reason}; save it as CSV.") from error
-
-
-def _read_rows(
-    path: str,
-    lines: Iterator[str],
-    label_column: str,
-    true_label_column: str,
-    ignore_columns: Sequence[str],
-) -> Rows:
-    """Reads the lines of a CSV file."""
-    first = lines.readline()
-    if not first.strip():
-        raise UsageError(f"{path} is empty; a line of column names and rows of numbers are needed.")
-    outside_quotes = re.sub(r'"[^"]*("|$)', "", first)
-    delimiter = max(",;\t", key=outside_quotes.count)
-    lines.seek(0)
-    rows = _numbered_rows(path, csv.reader(lines, delimiter=delimiter, strict=True))
-    header = [name.strip() for name in next(rows)[1]]
+    rows = numbered_rows(path)
+    _, header = next(rows)
     columns = _columns(path, header, label_column, true_label_column, ignore_columns)
     x, labels_of = [], {at: [] for at in columns.labels}
     index, origins, name = [], [], pathlib.PurePath(path).name
     for line, row in rows:
         place = f"{path}, line {line}"
-        if len(row) != len(header):
-            raise UsageError(
-                f"{place}: {len(row)} cells, but the first line names {len(header)} columns."
-            )
         for at in columns.labels:
             label = row[at].strip()
             if labels.is_missing(label):
                 said = f": the cell holds {label!r}" if label else ""
                 raise UsageError(f"{place}: the label (column {header[at]!r}) is missing{said}.")
             labels_of[at].append(label)
-        x.append([_number(row[at], place, header[at]) for at in columns.features])
+        x.append([number(row[at], place, header[at]) for at in columns.features])
         if columns.index is not None:
             index.append(row[columns.index].strip())
         origins.append(f"./{name}:{line}")
-    if not x:
-        raise UsageError(f"{path} has a line of column names, but no rows.")
     given, *true = (np.asarray(values) for values in labels_of.values())
     return Rows(
         x=np.asarray(x, np.float32),
@@ -112,17 +82,52 @@ def _read_rows(
     )
 
 
-def _numbered_rows(path: str, reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yields the rows that are not blank, each with the line of the file that it begins in."""
-    line = 1
+def numbered_rows(path: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields the names of the columns of a CSV file, then its rows; blank ones are passed over.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The line of the file that a row begins in, counted from 1, and its cells.
+
+    Raises:
+        UsageError: The file cannot be read, or a row has more or fewer cells than the first.
+    """
+    line, found = 1, 0
     try:
-        for row in reader:
-            if any(cell.strip() for cell in row) or line == 1:
-                yield line, row
+        with open(os.path.expanduser(path), newline="", encoding="utf-8-sig") as lines:
+            first = lines.readline()
+            if not first.strip():
+                raise UsageError(
+                    f"{path} is empty; a line of column names and rows of numbers are needed."
+                )
+            outside_quotes = re.sub(r'"[^"]*("|$)', "", first)
+            delimiter = max(",;\t", key=outside_quotes.count)
+            lines.seek(0)
+            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+            header = [name.strip() for name in next(reader)]
+            yield line, header
             line = reader.line_num + 1
+            for row in reader:
+                if any(cell.strip() for cell in row):
+                    if len(row) != len(header):
+                        raise UsageError(
+                            f"{path}, line {line}: {len(row)} cells, but the first line names "
+                            f"{len(header)} columns."
+                        )
+                    found += 1
+                    yield line, row
+                line = reader.line_num + 1
     except csv.Error as error:
         place = f"{path}, line {line}"
         raise UsageError(f"{place}: {error}; look at the quotation marks there.") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not text in UTF-8: {error.reason}; save it as CSV.") from error
+    if not found:
+        raise UsageError(f"{path} has a line of column names, but no rows.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,16 +189,16 @@ def _position(path: str, columns: Sequence[str], flag: str, name: str) -> int:
     return columns.index(name)
 
 
-def _number(cell: str, place: str, column: str) -> float:
+def number(cell: str, place: str, column: str) -> float:
     """Returns the number in a cell; float32 must hold it."""
     text = cell.strip()
     try:
         # Python reads 1_000 as a number; nobody who writes a table means that.
-        number = float("" if "_" in text else text)
+        value = float("" if "_" in text else text)
     except ValueError:
         came = f"got {text[:50]!r}" if text else "the cell is empty"
         raise UsageError(f"{place}: column {column!r} must hold a number, {came}.") from None
-    if not abs(number) <= LARGEST:
-        finite = "a finite number" if not math.isfinite(number) else "a number that fits float32"
+    if not abs(value) <= LARGEST:
+        finite = "a finite number" if not math.isfinite(value) else "a number that fits float32"
         raise UsageError(f"{place}: column {column!r} must hold {finite}, got {text[:50]!r}.")
-    return number
+    return value

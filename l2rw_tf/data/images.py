@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     import PIL.Image
 
 
-def as_array(image: PIL.Image.Image, channels: int, image_size: int | None) -> np.ndarray:
+def as_array(
+    image: PIL.Image.Image, channels: int, image_size: int | tuple[int, int] | None
+) -> np.ndarray:
     """Returns an image as an array, upright, scaled where a size is given.
 
     Args:
         image: Any image that Pillow opens; transparency is laid on white, and of 16 bits the upper
             8 are taken.
         channels: 1 for grey, 3 for red, green and blue.
-        image_size: Height and width to scale to (the proportions may change), or None.
+        image_size: Height and width to scale to (the proportions may change), one number if they
+            are equal; or None.
 
     Returns:
         uint8 (height, width, channels).
@@ -43,8 +46,10 @@ def as_array(image: PIL.Image.Image, channels: int, image_size: int | None) -> n
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     image = image.convert("L" if channels == 1 else "RGB")
-    if image_size is not None and image.size != (image_size, image_size):
-        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+    if image_size is not None:
+        height, width = (image_size,) * 2 if isinstance(image_size, int) else image_size
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.storage import StoredImages
 from l2rw_tf.errors import UsageError
+
+# Deviations from 2^-20 to 2^20 are taken as they are: their squares, and 1e-7, are far away.
+_USUAL_EXPONENT = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +56,10 @@ class Preprocessing:
         deviation = np.where(constant, 1.0, deviation)
         return cls(mean.astype(np.float32), deviation.astype(np.float32))
 
+    def left_out(self) -> Preprocessing:
+        """Returns what leaves inputs as they are, but for their dtype."""
+        return Preprocessing(np.zeros_like(self.mean), np.ones_like(self.standard_deviation))
+
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Returns standardized inputs.
 
@@ -62,6 +70,25 @@ class Preprocessing:
             float32, of the same shape.
         """
         return (tf.cast(x, tf.float32) - self.mean) / self.standard_deviation
+
+    def layers(self) -> list[keras.Layer]:
+        """Returns Keras layers that do the same; they have no variables, and any Keras loads them.
+
+        Keras's Normalization takes the variance, whose root is exactly the deviation, but replaces
+        deviations below 1e-7; so figures of unusual size are brought near 1 first, by powers of 2,
+        which change no digit.
+        """
+        exponents = np.clip(-np.frexp(self.standard_deviation)[1], -126, 126)
+        factors = np.ones_like(self.mean)
+        layers = []
+        if np.abs(exponents).max() > _USUAL_EXPONENT:
+            factors = np.ldexp(factors, exponents)
+            layers.append(keras.layers.Rescaling(factors.tolist(), dtype="float32"))
+        mean, deviation = self.mean * factors, self.standard_deviation * factors
+        normalization = keras.layers.Normalization(
+            mean=mean.tolist(), variance=np.square(deviation).tolist(), dtype="float32"
+        )
+        return [*layers, normalization]
 
 
 def _histograms(images: np.ndarray | StoredImages) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The networks of the paper's experiments, by name, for any input size and number of classes.
+"""Networks by name, for any input size and number of classes: the paper's, and users' own.
 
 A new one is a file here with a function `build`, and a line in `FAMILIES`. Keras is imported when a
 network is built, so that a mistyped name is answered at once.
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from l2rw_tf.errors import UsageError
+from l2rw_tf.networks import keras_archive
 
 if TYPE_CHECKING:
     import keras
@@ -20,20 +21,27 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """The networks that one file builds, told apart by the numbers in their names.
+    """The networks that one file builds, told apart by parts of their names.
 
     Attributes:
-        pattern: Regular expression of the names; its groups are the numbers, which `build` takes
-            first.
+        pattern: Regular expression of the names; its groups are the parts, which `build` takes
+            first, as numbers if they are some.
         names: The names in words.
-        mistake: Is given the numbers, and says what is wrong with them; empty if nothing is.
+        mistake: Is given the parts, and says what is wrong with them; empty if nothing is.
         takes_tables: Whether inputs may be rows of a table as well as images.
+        takes_raw_inputs: Is given the parts, and says whether the network is made for inputs as
+            they are in the data set, and not for standardized ones.
+        is_users: Whether the network is made of layers that are not this package's.
+        has_backbone: Whether `build` takes `network_weights` and `freeze_backbone` too.
     """
 
     pattern: str
     names: str
-    mistake: Callable[..., str] = lambda *numbers: ""
+    mistake: Callable[..., str] = lambda *parts: ""
     takes_tables: bool = False
+    takes_raw_inputs: Callable[..., bool] = lambda *parts: False
+    is_users: bool = False
+    has_backbone: bool = False
 
 
 def _mistake_of_depth(of: str, smallest: int, depth: int) -> str:
@@ -61,12 +69,48 @@ FAMILIES = {
     "wide_resnet": Family(
         r"wrn(\d+)_(\d+)", "wrn28_10 (wrnD_K, D = 6n+4)", _mistake_of_wide_resnet
     ),
+    "keras_applications": Family(
+        r"keras\.applications:(\w+)",
+        "keras.applications:NAME",
+        takes_raw_inputs=lambda name: True,
+        is_users=True,
+        has_backbone=True,
+    ),
+    "keras_file": Family(
+        r"(.+\.keras)",
+        "FILE.keras",
+        keras_archive.mistake,
+        takes_tables=True,
+        takes_raw_inputs=keras_archive.takes_raw_inputs,
+        is_users=True,
+    ),
+    "function": Family(
+        r"(\w+(?:\.\w+)*):(\w+)", "package.module:function", takes_tables=True, is_users=True
+    ),
 }
 
 
 def names_help() -> str:
     """Returns the names that `get` knows, in words, for messages and for the help of a flag."""
     return ", ".join(family.names for family in FAMILIES.values())
+
+
+def family_of(name: str) -> Family:
+    """Returns what is known of a network by its name, as `get` takes it; raises as `find` does."""
+    return FAMILIES[find(name)[0]]
+
+
+def takes_raw_inputs(name: str) -> bool:
+    """Returns whether a network is made for inputs as they are in the data set.
+
+    Args:
+        name: The name, as `get` takes it.
+
+    Raises:
+        UsageError: There is no such network.
+    """
+    file, parts = find(name)
+    return FAMILIES[file].takes_raw_inputs(*parts)
 
 
 def get(
@@ -78,23 +122,31 @@ def get(
     dropout: float | None = None,
     seed: int | None = None,
     sync_batch_norm: bool = False,
+    network_weights: str = "",
+    freeze_backbone: bool = False,
 ) -> keras.Model:
     """Builds a network by its name.
 
     Args:
         name: `"lenet"`, `"mlp"`, `"resnet32"` (any depth 6n+2), `"wrn28_10"` (any depth 6n+4, any
-            width).
+            width); `"keras.applications:NAME"`, a .keras file, or `"package.module:function"`.
         input_shape: (height, width, channels) of an image, or (features,) of a row of a table;
-            a table goes with `"mlp"` only.
+            a table goes with `"mlp"`, a file or a function.
         num_classes: Number of logits.
         weight_decay: The papers' λ in the penalty λ · ½‖θ‖² on the kernels of convolutions and
-            dense layers, that is Keras's `L2(λ/2)`.
+            dense layers, that is Keras's `L2(λ/2)`; in users' networks on all kernels that are
+            trained and have no regularizer of their own.
         dropout: Fraction of units dropped in training; None takes the network's own, 0.3 for a wide
-            ResNet as in the paper and 0 for the others. A ResNet has none.
+            ResNet as in the paper and 0 for the others. A ResNet has none, and files and functions
+            have their own.
         seed: Makes the initial weights and dropout reproducible by themselves; with None they
-            come from Keras's global seed (`keras.utils.set_random_seed`).
+            come from Keras's global seed (`keras.utils.set_random_seed`), as those of users'
+            networks always do.
         sync_batch_norm: Under a distribution strategy, normalizes by the whole batch and not by the
-            part of it that a replica has.
+            part of it that a replica has; users' networks are left as they are.
+        network_weights: Of keras.applications: `"imagenet"` (also where it is empty), `"none"`, or
+            a file.
+        freeze_backbone: Of keras.applications: trains the head alone.
 
     Returns:
         A functional model from float32 (batch, *input_shape) to logits (batch, num_classes).
@@ -102,9 +154,10 @@ def get(
     Raises:
         UsageError: An unknown name, or an argument that does not fit the network.
     """
-    file, numbers = find(name)
+    file, parts = find(name)
     input_shape = tuple(int(size) for size in input_shape)
-    if not FAMILIES[file].takes_tables and len(input_shape) != 3:
+    family = FAMILIES[file]
+    if not family.takes_tables and len(input_shape) != 3:
         raise UsageError(
             f"network {name!r} takes images (height, width, channels), but the inputs have the "
             f"shape {input_shape}; network 'mlp' takes rows of a table."
@@ -117,25 +170,27 @@ def get(
     # These import Keras.
     from l2rw_tf.networks.weights import Weights
 
+    of_backbone = {"network_weights": network_weights, "freeze_backbone": freeze_backbone}
     return importlib.import_module(f"{__name__}.{file}").build(
-        *numbers,
+        *parts,
         input_shape=input_shape,
         num_classes=num_classes,
         weights=Weights(weight_decay, seed, sync_batch_norm),
         dropout=dropout,
+        **(of_backbone if family.has_backbone else {}),
     )
 
 
-def find(name: str) -> tuple[str, list[int]]:
-    """Returns the file that builds a network, and the numbers in its name; Keras is not imported.
+def find(name: str) -> tuple[str, list[int | str]]:
+    """Returns the file that builds a network, and the parts of its name; Keras is not imported.
 
     Raises:
         UsageError: There is no such network; the sentence lists those that there are.
     """
     for file, family in FAMILIES.items():
         if match := re.fullmatch(family.pattern, name):
-            numbers = [int(number) for number in match.groups()]
-            if mistake := family.mistake(*numbers):
+            parts = [int(part) if part.isdecimal() else part for part in match.groups()]
+            if mistake := family.mistake(*parts):
                 raise UsageError(f"network {name!r}: {mistake}")
-            return file, numbers
+            return file, parts
     raise UsageError(f"network {name!r} is not known; possible are {names_help()}.")

@@ -48,6 +48,18 @@ class Weights:
             ),
         }
 
+    def decay_kernels(self, network: keras.Model) -> None:
+        """Lets the kernels of a network decay that are trained and have no regularizer.
+
+        Args:
+            network: A built network; only its losses change.
+        """
+        if not self._weight_decay:
+            return
+        for variable in network.trainable_variables:
+            if variable.name.endswith("kernel") and variable.regularizer is None:
+                variable.regularizer = keras.regularizers.L2(self._weight_decay / 2)
+
     def batch_normalization(self) -> dict[str, Any]:
         """Returns the keyword arguments of a layer of batch normalization."""
         return {"momentum": 0.9, "epsilon": 1e-5, "synchronized": self._sync_batch_norm}

@@ -14,7 +14,7 @@ from sklearn.metrics import confusion_matrix
 from l2rw_tf import __version__, quality
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.prepared_data import PreparedData
-from l2rw_tf.runs import results, tables
+from l2rw_tf.runs import results, saved_network, tables
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.epoch_record import Row
 from l2rw_tf.runs.example_table import class_logits, example_table
@@ -56,7 +56,7 @@ def write(
     """
     config = journal.config
     own = trainings[config.method]
-    directory.save_network("model.keras", own.network)
+    saved_network.save(directory, own.network, data.preprocessing, data.source)
     table = quality.with_quality(example_table(data, own))
     tables.write_examples(directory, quality.ranked(table))
     found = {
@@ -101,6 +101,7 @@ def _results(
         imbalance_type=config.imbalance_type,
         imbalance_ratio=config.imbalance_ratio,
         class_names=list(data.source.class_names),
+        feature_names=list(data.source.feature_names),
         training_class_counts=data.training_class_counts,
         examples=sizes(data),
         test_confusion=_confusion(trained, data),

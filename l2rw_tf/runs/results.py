@@ -58,6 +58,7 @@ class TrainingResults:
         parameters: Number of the network's parameters.
         wrong_label_share: The fraction of training labels that are wrong, or None if unknown.
         class_names: By label.
+        feature_names: Of a table, in the order of the network's inputs; empty for images.
         training_class_counts: Training examples by given label.
         examples: Number of examples by part: training, clean, validation, test.
         device, versions: What it was trained on and with.
@@ -96,6 +97,7 @@ class TrainingResults:
     new_learning_rates: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     heading: str = ""
     test_confusion: list[list[int]] = dataclasses.field(default_factory=list)
+    feature_names: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

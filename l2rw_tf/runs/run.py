@@ -106,6 +106,8 @@ def _run(
             raise
         # It could be used when the run began.
         raise RunFailed(f"{error} The run in {directory.path} is as it was.") from error
+    if config.receives_raw_inputs:
+        data = dataclasses.replace(data, preprocessing=data.preprocessing.left_out())
     if data.unavailable:
         print(words.fallback_banner(config.dataset, data.source.name, data.unavailable))
     # In advance, so that a mistake leaves no directory behind.

@@ -95,7 +95,7 @@ class RunDirectory:
         with self._whole(name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
-    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+    def write_json(self, name: str, content: Mapping[str, Any] | Sequence[Any]) -> None:
         """Writes a JSON file, with null for numbers that are not finite."""
         text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
         # A list of numbers on one line: a confusion matrix has many. No text holds a line break.

@@ -15,7 +15,10 @@ from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.methods.settings import MethodSettings
 from l2rw_tf.networks.settings import AUTO
+from l2rw_tf.reweighting import weighting as weightings
 from l2rw_tf.reweighting.feeding.shards import distribute
+from l2rw_tf.reweighting.variables import select_meta_variables
+from l2rw_tf.runs import saved_network
 from l2rw_tf.runs.batches import Batches, augmentation
 from l2rw_tf.runs.best_epoch import BestEpoch
 from l2rw_tf.runs.config import NONE, ExecutionSettings, RunConfig, TrainingSettings
@@ -67,7 +70,9 @@ def check(config: RunConfig, data: PreparedData) -> None:
     Raises:
         UsageError: If settings and data do not fit each other.
     """
-    build_network(config, data)
+    network = build_network(config, data)
+    if config.network != AUTO and networks.family_of(config.network).is_users:
+        _check_users_network(network, config, data)
     batches_of(config, data)
     phases_of(config.method, config.part(TrainingSettings), len(data.splits.train))
     method = methods.get(config.method)
@@ -100,6 +105,17 @@ def _check_clean(config: RunConfig, data: PreparedData) -> None:
         raise UsageError(f"{needs} needs clean examples, and there are none of these classes.")
 
 
+def _check_users_network(network: keras.Model, config: RunConfig, data: PreparedData) -> None:
+    """Finds what would end a run with a network of the user's, late or after its training."""
+    saved_network.check(network, config.network, data.preprocessing, data.source)
+    if methods.get(config.method).uses_clean_data:
+        weighting = weightings.get(config.weighting)
+        try:
+            select_meta_variables(network, config.meta_variables or weighting.meta_variables)
+        except UsageError as error:
+            raise UsageError(f"network {config.network!r}: {error}") from error
+
+
 def build_network(config: RunConfig, data: PreparedData) -> keras.Model:
     """Builds the network with the initial parameters that the seed gives.
 
@@ -117,6 +133,8 @@ def build_network(config: RunConfig, data: PreparedData) -> keras.Model:
         dropout=config.dropout,
         seed=config.seed,
         sync_batch_norm=config.sync_batch_norm and config.distribution != NONE,
+        network_weights=config.network_weights,
+        freeze_backbone=config.freeze_backbone,
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
@@ -56,3 +57,32 @@ def test_features_at_the_ends_of_float32_stay_finite():
 def test_an_empty_training_set_is_refused():
     with pytest.raises(UsageError, match="the training set is empty"):
         Preprocessing.fit(examples_from(np.zeros((0, 2)), np.zeros(0)), "table")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        RANDOM.normal(size=(50, 4)) * [1, 1e6, 1e-6, 50] + [0, 1e7, 0, -3],
+        RANDOM.normal(size=(50, 3)) * [1e-12, 1, 1e30] + [1e-11, 0, 1e31],
+        np.array([[3e38, 1e-30, 1], [-3e38, 2e-30, 1]]),
+    ],
+    ids=["usual", "tiny and huge", "the ends of float32"],
+)
+def test_its_layers_do_the_same_in_any_precision(rows):
+    rows = rows.astype(np.float32)
+    preprocessing = Preprocessing.fit(examples_from(rows, np.zeros(len(rows))), "table")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        layers = preprocessing.layers()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model = keras.Sequential([keras.Input(rows.shape[1:]), *layers])
+    np.testing.assert_array_equal(model(rows), preprocessing(rows))
+    assert model.count_params() == 0
+
+
+def test_its_layers_take_bytes():
+    images = RANDOM.integers(0, 256, (10, 6, 5, 3), np.uint8)
+    preprocessing = Preprocessing.fit(examples_from(images, np.zeros(10)), "image")
+    model = keras.Sequential([keras.Input((6, 5, 3), dtype="uint8"), *preprocessing.layers()])
+    np.testing.assert_array_equal(model(images), preprocessing(images))

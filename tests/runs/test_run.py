@@ -49,6 +49,7 @@ def test_a_run_fills_its_directory(finished, blobs):
     directory, results, printed = finished
     files = _files(directory)
     assert [name for name in files if "tfevents" not in name] == [
+        "classes.json",
         "config.cfg",
         "examples.csv",
         "figures/accuracy.png",
@@ -112,8 +113,8 @@ def _check_network(directory, results):
     assert type(network).__module__.startswith("keras.")
     assert network.count_params() == results.parameters
     data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
-    logits = network.predict(np.asarray(data.preprocessing(data.splits.test.x)), verbose=0)
-    accuracy = np.mean(logits.argmax(axis=1) == data.splits.test.y)
+    probabilities = network.predict(data.splits.test.x, verbose=0)
+    accuracy = np.mean(probabilities.argmax(axis=1) == data.splits.test.y)
     assert results.test_accuracy == pytest.approx(accuracy)
 
 
@@ -246,7 +247,9 @@ def test_precision_is_set_for_the_run_alone(blobs, tmp_path):
     run.run(settings)
     assert keras.config.dtype_policy().name == "float32"
     network = keras.saving.load_model(tmp_path / "model.keras")
-    assert "mixed_bfloat16" in {layer.dtype_policy.name for layer in network.layers}
+    *before, bare_network, probabilities = network.layers
+    assert "mixed_bfloat16" in {layer.dtype_policy.name for layer in bare_network.layers}
+    assert {layer.dtype_policy.name for layer in (*before, probabilities)} == {"float32"}
 
 
 def test_a_run_that_was_resumed_at_another_rate_says_so(blobs, tmp_path, monkeypatch):

@@ -1,0 +1,48 @@
+"""What TensorFlow and Keras take from the environment of a process, settled before their import."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+
+from l2rw_tf.errors import UsageError
+
+
+def prepare_tensorflow() -> None:
+    """Settles what TensorFlow and Keras take from the environment, and imports without log lines.
+
+    Raises:
+        UsageError: If another Keras backend is asked for.
+    """
+    backend = os.environ.get("KERAS_BACKEND", "")
+    if backend not in ("", "tensorflow"):
+        raise UsageError(
+            f"KERAS_BACKEND={backend} cannot be used: set it to tensorflow or leave it out."
+        )
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        with _quiet_standard_error():
+            import tensorflow  # noqa: F401
+
+
+@contextlib.contextmanager
+def _quiet_standard_error() -> Iterator[None]:
+    """Holds back what C++ code prints in this scope, and prints it after all if the scope fails.
+
+    TensorFlow logs some lines at its import whatever TF_CPP_MIN_LOG_LEVEL says.
+    """
+    with tempfile.TemporaryFile() as held_back:
+        standard_error = os.dup(2)
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            held_back.seek(0)
+            os.write(standard_error, held_back.read())
+            raise
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)

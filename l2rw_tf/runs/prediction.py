@@ -1,0 +1,152 @@
+"""What a finished run's network says of inputs that were not in its data."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from l2rw_tf.data import unlabeled
+from l2rw_tf.data.origins import cell
+from l2rw_tf.errors import RunFailed, UsageError
+from l2rw_tf.runs import results
+from l2rw_tf.runs.run_directory import damaged
+from l2rw_tf.runs.saved_network import CLASSES, MODEL
+
+_COLUMNS = ("origin", "class", "probability")
+_BATCH = 250
+# A message names so many damaged files.
+_NAMED = 10
+
+# Where inputs come from, and the inputs, (n, ...).
+Batch = tuple[Sequence[str], np.ndarray]
+
+
+def predict(run_dir: str, inputs: Sequence[str], output: str) -> None:
+    """Classifies inputs and writes a CSV file: origin, class, probability.
+
+    Args:
+        run_dir: The directory of a finished run.
+        inputs: For a run on images folders and image files, for a run on a table CSV files.
+        output: The file to write, which must not exist.
+
+    Raises:
+        UsageError: If the run, an input or the name of the output cannot be used.
+        RunFailed: If the file cannot be written.
+    """
+    _check_new(output)
+    run = results.read(run_dir)
+    model, class_names = _model(Path(run_dir), run.network)
+    if len(model.input_shape) == 4:
+        batches = _batches_of_images(inputs, model.input_shape[1:])
+    else:
+        batches = _batches_of_tables(inputs, run.feature_names)
+    origins, labels, probabilities = [], [], []
+    for names, x in batches:
+        found = model.predict(x, verbose=0)
+        origins += names
+        labels += found.argmax(axis=1).tolist()
+        probabilities += found.max(axis=1).astype(str).tolist()
+    classes = [cell(class_names[label]) for label in labels]
+    rows = zip(map(cell, origins), classes, probabilities, strict=True)
+    _write(Path(output), rows)
+    counts = np.bincount(labels, minlength=len(class_names))
+    found = ", ".join(
+        f"{number:,} {name}" for number, name in zip(counts, class_names, strict=True) if number
+    )
+    print(f"{len(origins):,} inputs: {found}\npredictions: {output}")
+
+
+def _check_new(output: str) -> None:
+    """Refuses what cannot become a new file, before anything is computed."""
+    path = Path(output)
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"output={output} exists already: name a new file.")
+    if not path.parent.is_dir():
+        raise UsageError(f"output={output}: there is no folder {path.parent}.")
+
+
+def _model(directory: Path, network: str) -> tuple[keras.Model, list[str]]:
+    """Returns the model on raw inputs, and the names of its outputs."""
+    path = directory / CLASSES
+    if not path.exists():
+        raise UsageError(
+            f"{directory} has no {CLASSES}: an earlier version of l2rw_tf made this run, whose "
+            f"{MODEL} does not take raw inputs; make the run again."
+        )
+    try:
+        class_names = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise damaged(path, "it is not a list of names") from error
+    path = directory / MODEL
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        if ":" in network:
+            raise UsageError(
+                f"{path} cannot be loaded without the code of its network, {network}, which is not "
+                "run here: import it in Python and load the file there, with safe_mode=False if it "
+                f"has Lambda layers ({reason[:200]})."
+            ) from error
+        raise damaged(path, f"Keras cannot load it ({reason[:200]})") from error
+    if model.output_shape[1:] != (len(class_names),):
+        raise damaged(path, f"it has not an output for each of the {len(class_names)} classes")
+    return model, class_names
+
+
+def _batches_of_images(inputs: Sequence[str], shape: tuple[int, int, int]) -> Iterator[Batch]:
+    for path in inputs:
+        if path.lower().endswith((".csv", ".npz")):
+            raise UsageError(
+                f"{path} is no image, and the run was trained on images: give a folder of images "
+                "or image files."
+            )
+    files = [file for path in inputs for file in unlabeled.image_files(path)]
+    bad = []
+    for first in range(0, len(files), _BATCH):
+        some = files[first : first + _BATCH]
+        x = []
+        for file in some:
+            try:
+                x.append(unlabeled.image(file, shape))
+            except UsageError as error:
+                bad.append(str(error))
+        # All damaged files are found before the message.
+        if not bad:
+            yield [str(file) for file in some], np.stack(x)
+    if bad:
+        more = f" ({len(bad) - _NAMED} more such files)" if len(bad) > _NAMED else ""
+        raise UsageError(" ".join(bad[:_NAMED]) + more)
+
+
+def _batches_of_tables(inputs: Sequence[str], feature_names: Sequence[str]) -> Iterator[Batch]:
+    for path in inputs:
+        if not path.lower().endswith(".csv"):
+            raise UsageError(
+                f"{path} is no CSV file, and the run was trained on a table: give CSV files with "
+                f"its columns, {', '.join(feature_names[:10])}"
+                f"{', ...' if len(feature_names) > 10 else ''}."
+            )
+    for path in inputs:
+        x, lines, others = unlabeled.rows(path, feature_names)
+        if others:
+            print(f"{path}: columns passed over: {', '.join(others)}")
+        yield [f"{path}:{line}" for line in lines], x
+
+
+def _write(path: Path, rows: Iterator[Sequence[str]]) -> None:
+    try:
+        # A name that is not UTF-8 must not cost the others.
+        with path.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(_COLUMNS)
+            writer.writerows(rows)
+    except FileExistsError as error:
+        raise UsageError(f"output={path} exists already: name a new file.") from error
+    except OSError as error:
+        raise RunFailed(f"output={path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,85 @@
+"""What a run saves of its network: a model of raw inputs, and the names of its outputs."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import keras
+
+from l2rw_tf.data.examples import Source
+from l2rw_tf.data.preprocessing import Preprocessing
+from l2rw_tf.errors import UsageError
+from l2rw_tf.runs.run_directory import RunDirectory
+
+MODEL = "model.keras"
+CLASSES = "classes.json"
+
+
+def save(
+    directory: RunDirectory, network: keras.Model, preprocessing: Preprocessing, source: Source
+) -> None:
+    """Writes model.keras and, beside it, classes.json.
+
+    Args:
+        directory: Of the run.
+        network: A trained network.
+        preprocessing: Of its inputs.
+        source: The data set.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    directory.save_network(MODEL, on_raw_inputs(network, preprocessing, source))
+    directory.write_json(CLASSES, list(source.class_names))
+
+
+def check(network: keras.Model, name: str, preprocessing: Preprocessing, source: Source) -> None:
+    """Finds out, before hours of training, whether a network can be saved.
+
+    Args:
+        network: As it is before training.
+        name: Its name in --network.
+        preprocessing: Of its inputs.
+        source: The data set.
+
+    Raises:
+        UsageError: If it cannot.
+    """
+    with tempfile.TemporaryDirectory(prefix="l2rw-") as temporary:
+        try:
+            on_raw_inputs(network, preprocessing, source).save(Path(temporary) / MODEL)
+        except OSError:
+            raise
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise UsageError(
+                f"network {name!r} cannot be saved by Keras: {reason[:300]} A layer of your own "
+                "needs get_config."
+            ) from error
+
+
+def on_raw_inputs(
+    network: keras.Model, preprocessing: Preprocessing, source: Source
+) -> keras.Model:
+    """Returns a model that takes inputs as they are in the data set.
+
+    It consists of Keras's own layers around the network, which stays one layer of it (the last but
+    one) and shares its variables; it has no others.
+
+    Args:
+        network: From standardized inputs to logits.
+        preprocessing: What standardizes them.
+        source: The data set.
+
+    Returns:
+        A model from uint8 images (batch, height, width, channels), or float32 rows of a table
+        (batch, features), to probabilities float32 (batch, classes).
+    """
+    dtype = "uint8" if source.kind == "image" else "float32"
+    inputs = keras.Input(source.input_shape, dtype=dtype)
+    x = inputs
+    for layer in preprocessing.layers():
+        x = layer(x)
+    probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(network(x))
+    return keras.Model(inputs, probabilities, name=f"{network.name}_on_raw_inputs")
