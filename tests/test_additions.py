@@ -108,6 +108,7 @@ def test_one_file_and_one_line_each(package_with_toys, tmp_path):
         "--network=toynet",
         "--method=toy_method",
         "--weighting=toy_weighting",
+        "--labels_are_right",
     ]
     done = subprocess.run(
         [
