@@ -18,6 +18,7 @@ from tests.made_up import folder_of_images, table_file
 FLAGS = (
     "--epochs=2",
     "--clean_per_class=2",
+    "--labels_are_right",
     "--batch_size=50",
     # Deterministic operations are switched on for the whole process, which other tests share.
     "--deterministic=false",

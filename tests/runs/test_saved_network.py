@@ -21,6 +21,7 @@ FLAGS = (
     "--noise_type=uniform",
     "--noise_ratio=0.2",
     "--clean_per_class=2",
+    "--labels_are_right",
     "--batch_size=50",
     # Deterministic operations are switched on for the whole process, which other tests share.
     "--deterministic=false",
