@@ -76,10 +76,9 @@ MEASURES = {
 COSTS = {"train_seconds": "training (s)", "processor_seconds": "processor (s)"}
 METHODS = {
     "audit": "audit, paper's weights",
-    "audit_history": "audit, weights from history",
     "cleanlab": f"cleanlab, {NUM_FOLDS} plain trainings",
 }
-METHOD_FLAGS = {"audit_history": ("--weighting=history",)}
+
 
 Row = dict[str, Any]
 
@@ -168,7 +167,7 @@ def compare(
     condition_flags = [f"--{name}={value}" for name, value in condition.items()]
     found = {}
     for method in METHODS:
-        method_flags = [*flags, *condition_flags, *METHOD_FLAGS.get(method, ())]
+        method_flags = [*flags, *condition_flags]
         name = "-".join([*map(str, condition.values()), method]) + ".json"
         row = _read(directory.path / name)
         if row.get("flags") != method_flags:

@@ -23,6 +23,7 @@ An upgrade of Keras is this file's work. The names, why each is needed, and what
 - `_flat_losses`: the losses of a `CompileLoss`, by output.
 - `_keras_mask`: the mask that a layer gave its output.
 - `ResourceVariable` (of TensorFlow): a variable that no distribution strategy mirrors.
+- `_in_multi_worker_mode` (of TensorFlow): whether a strategy has several workers.
 """
 
 from __future__ import annotations
@@ -44,8 +45,6 @@ from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights
 from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
-
-from l2rw_tf.reweighting.replicas import is_multi_worker
 
 
 class DistributedFit:
@@ -88,6 +87,12 @@ class DistributedFit:
 
 class DistributedFunctional(DistributedFit, keras.Model):
     """A functional model made of its inputs and outputs."""
+
+
+def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether a strategy has several workers."""
+    is_kind = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    return is_kind and strategy.extended._in_multi_worker_mode()
 
 
 def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:

@@ -187,7 +187,8 @@ class ReweightingModel(CheckedModel):
             track_examples: Whether to record what each training example is given, for
                 `example_record`. True numbers the examples of arrays from 0; for a data set of
                 `{"examples": (x, y[, sample_weight]), "ids": ids}`, which `number_examples` makes,
-                give the number of examples. A record of as many examples goes on.
+                give the number of examples. A record of as many examples is continued, unless
+                arrays have other labels.
 
         Returns:
             Keras's history.
@@ -236,6 +237,11 @@ class ReweightingModel(CheckedModel):
         """Evaluates as `keras.Model.evaluate` does, whose arguments it takes."""
         with self._steps_logged(False):
             return super().evaluate(*args, **kwargs)
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates one batch as `keras.Model.test_on_batch` does, whose arguments it takes."""
+        with self._steps_logged(False):
+            return super().test_on_batch(*args, **kwargs)
 
     def train_on_batch(
         self,

@@ -228,11 +228,11 @@ class CheckedModel(ReweightedStep):
             first_epoch=lambda: resumed_epoch(self) or initial_epoch,
             **options,
         )
-        is_tracked = bool(track_examples or self._record.num_examples)
+        states = (self._record, self.weighting)
+        is_tracked = bool(track_examples) or all(state.num_examples for state in states)
         self._check_before_training(batches.element_spec, batches.labels, is_tracked)
         if track_examples:
             fingerprint = checks.fingerprint(x, y)
-            states = (self._record, self.weighting)
             if any([state.open_for(track_examples, fingerprint) for state in states]):
                 # The step that was traced before writes to other tables, or to none.
                 self.train_function = None

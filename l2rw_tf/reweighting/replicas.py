@@ -164,12 +164,6 @@ def clips(optimizer: keras.optimizers.Optimizer) -> bool:
     return bool(optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue)
 
 
-def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
-    """Returns whether a strategy has several workers."""
-    is_kind = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    return is_kind and strategy.extended._in_multi_worker_mode()
-
-
 def _several_replicas() -> tf.distribute.ReplicaContext | None:
     """Returns the context of the replica that this is traced for, where there are others."""
     context = tf.distribute.get_replica_context()

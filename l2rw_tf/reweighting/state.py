@@ -11,6 +11,9 @@ import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
 
+# What a table's examples are known by, in a file.
+_DATA = "data"
+
 
 class TrainingState(keras.Layer):
     """Variables that a training step updates and that are no weights of the network.
@@ -101,34 +104,36 @@ class RowState(TrainingState):
         return tf.where(known, rows, self.num_examples)
 
     def save_own_variables(self, store: Any) -> None:
-        """Puts the tables where Keras saves them."""
-        if self.num_examples is not None:
+        """Puts the tables, and what their examples are known by, where Keras saves them."""
+        if self.tables and self.num_examples is not None:
+            store[_DATA] = np.frombuffer(self._data.encode(), np.uint8)
             for name in self.tables:
                 store[name] = getattr(self, name).numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        """Takes saved tables, if there are any; begins them if there are none here yet.
+        """Takes the tables that were saved; begins anew if there are none in the file.
 
         Raises:
-            UsageError: If they are not those of such a training.
+            UsageError: If they are those of another number of training examples.
         """
-        names = set(store.keys())
-        if not names:
+        if not set(self.tables) <= set(store.keys()):
+            if self.num_examples is not None:
+                self._data = ""
+                for name in self.tables:
+                    table = getattr(self, name)
+                    table.assign(tf.zeros_like(table.value))
             return
-        if names != set(self.tables):
-            raise UsageError(
-                f"The file has {', '.join(sorted(names))} for {self.name!r}, which takes "
-                f"{', '.join(sorted(self.tables)) or 'nothing'}: it was saved with another "
-                "weighting; make the model with that one."
-            )
         saved = {name: np.asarray(store[name]) for name in self.tables}
-        (num_examples,) = {len(table) - 1 for table in saved.values()}
-        if self.num_examples is None:
-            self.open(num_examples)
-        if self.num_examples != num_examples:
-            raise UsageError(
-                f"The file has a record of {num_examples} training examples, but there are "
-                f"{self.num_examples}: it was saved with other training data."
-            )
+        for num_examples in {len(table) - 1 for table in saved.values()}:
+            if self.num_examples is None:
+                self.open(num_examples)
+            if self.num_examples != num_examples:
+                raise UsageError(
+                    f"The file has a record of {num_examples} training examples, but there are "
+                    f"{self.num_examples}: it was saved with other training data; "
+                    "load_weights(..., skip_mismatch=True) leaves the record out."
+                )
         for name, table in saved.items():
             getattr(self, name).assign(table)
+        if _DATA in store.keys():
+            self._data = bytes(np.asarray(store[_DATA])).decode()

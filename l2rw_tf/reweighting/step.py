@@ -79,12 +79,8 @@ class ReweightedStep(NetworkWrapper):
         u = visit.u
         # Line 11: from u to the weights w.
         w = self.weighting.weigh(visit)
-        # If half precision overflowed in u alone, the optimizer has to see it too.
-        w = tf.where(tf.math.is_finite(u), w, u)
         # Lines 12 to 14: a step on Σ_i w_i ℓ_i. w came after the tape, so it counts as constant.
-        self._apply_gradients(tape, losses, regularization, w)
-        # If half precision overflowed, the optimizer skips the step and lowers its loss scale.
-        w = tf.where(tf.math.is_finite(w), w, 0)
+        w = self._apply_gradients(tape, losses, regularization, w, u)
         if rows is not None:
             self._record.update(rows, u, w, losses)
         self._log_step(w, losses, regularization, clean.loss, y, y_pred)
@@ -126,18 +122,17 @@ class ReweightedStep(NetworkWrapper):
         rows = data.get(ROWS) if self._record.num_examples else None
         return data[TRAINING], data[CLEAN], rows
 
-    def _objective(self) -> Objective:
+    def _objective(self, scaled: bool = True) -> Objective:
         variables = select_meta_variables(self.network, self._meta_variables)
         scale = None
-        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+        if scaled and isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             scale = self.optimizer.scale_loss(tf.ones((), keras.config.floatx()))
         return Objective(self.network, self._example_losses, variables, scale)
 
     def _weights_of_batch(self, data: dict[str, Any]) -> tf.Tensor:
         batch, clean_batch, _ = self._parts(data)
         weight, _ = split_sample_weight(keras.utils.unpack_x_y_sample_weight(batch)[2])
-        variables = select_meta_variables(self.network, self._meta_variables)
-        objective = Objective(self.network, self._example_losses, variables)
+        objective = self._objective(scaled=False)
         return normalize(u_of_batch(objective, batch, clean_batch, self._estimator), weight)
 
     def _visit(
@@ -164,9 +159,21 @@ class ReweightedStep(NetworkWrapper):
         return tf.add_n([tf.cast(tf.reduce_sum(one), keras.config.floatx()) for one in losses])
 
     def _apply_gradients(
-        self, tape: tf.GradientTape, losses: tf.Tensor, regularization: tf.Tensor, w: tf.Tensor
-    ) -> None:
-        """Takes the optimizer's step by ∇_θ (Σ_i w_i ℓ_i + regularization)."""
+        self,
+        tape: tf.GradientTape,
+        losses: tf.Tensor,
+        regularization: tf.Tensor,
+        w: tf.Tensor,
+        u: tf.Tensor,
+    ) -> tf.Tensor:
+        """Takes the optimizer's step by ∇_θ (Σ_i w_i ℓ_i + regularization).
+
+        Returns:
+            w, with 0 in place of what half precision overflowed in: the optimizer has seen it, and
+            skips the step and lowers its loss scale.
+        """
+        # An overflow in u alone does not show in w.
+        w = tf.where(tf.math.is_finite(u), w, u)
         trainable = self.network.trainable_variables
         share = tf.cast(share_of_examples(losses), regularization.dtype)
         gradients = tape.gradient(
@@ -176,6 +183,7 @@ class ReweightedStep(NetworkWrapper):
         )
         gradients = gradients_for(self.optimizer, part_of_sum(gradients, losses))
         self.optimizer.apply_gradients(zip(gradients, trainable, strict=True))
+        return tf.where(tf.math.is_finite(w), w, 0)
 
     def _log_step(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 
@@ -80,23 +79,27 @@ def _head_variables(network: keras.Model) -> list[keras.Variable]:
             "order that could be seen: give a function that picks the variables of its last layer, "
             "such as meta_variables=lambda variable: variable.path.startswith('NAME/')."
         )
-    return [variable for output in outputs for variable in _nearest_to(output)]
-
-
-def _nearest_to(output: Any) -> list[keras.Variable]:
-    """Walks from an output of a functional model towards its inputs, to the first kernels."""
-    operation, inputs = operation_and_inputs(output)
-    if isinstance(operation, keras.Layer) and (found := _of_layer(operation)):
-        return found
-    return [variable for tensor in inputs for variable in _nearest_to(tensor)]
+    # Walks towards the inputs, to the first kernels; a tensor may be reached in many ways.
+    found, met, left = [], set(), list(outputs)
+    while left:
+        tensor = left.pop(0)
+        if id(tensor) in met:
+            continue
+        met.add(id(tensor))
+        operation, inputs = operation_and_inputs(tensor)
+        head = _of_layer(operation) if isinstance(operation, keras.Layer) else []
+        found += head
+        left += [] if head else inputs
+    return found
 
 
 def _of_layer(layer: keras.Layer) -> list[keras.Variable]:
     """The trainable variables of a layer that has a kernel, of a model those of its head.
 
-    Layers that only shift and scale what they are given, such as batch normalization, have none.
+    Layers that only shift and scale what they are given, as normalization does, have none.
     """
-    if not any(len(variable.shape) > 1 for variable in layer.trainable_variables):
+    kernels = (one for one in layer.trainable_variables if one.name not in ("gamma", "beta"))
+    if not any(len(variable.shape) > 1 for variable in kernels):
         return []
     if isinstance(layer, keras.Model):
         return _head_variables(layer)

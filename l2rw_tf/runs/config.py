@@ -222,7 +222,7 @@ class RunConfig(
             raise UsageError(
                 "early_stopping needs held-out examples: validation_fraction must be above 0."
             )
-        if self.clean_in_train and self.weighting == "history":
+        if self.clean_in_train and self.weighting == "history" and self.method == "l2rw":
             raise UsageError(
                 "clean_in_train cannot be used with weighting=history, which compares the training "
                 "examples with clean ones that are not trained on."

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 import tensorflow as tf
 
 from l2rw_tf.errors import RunFailed, UsageError
-from l2rw_tf.reweighting.replicas import is_multi_worker
+from l2rw_tf.reweighting.keras_internals import is_multi_worker
 from l2rw_tf.runs.config import MIRRORED, MULTI_WORKER, NONE
 
 _EXAMPLE = (

@@ -162,16 +162,19 @@ def test_ids_outside_the_table_are_named():
     assert model.example_record()["times_seen"].tolist() == [1] * 12
 
 
-def test_other_training_data_begins_a_record_anew():
-    """Of equal size; the same data adds to what there is."""
+def test_other_training_data_begins_a_record_anew(tmp_path):
+    """Of equal size, known by the labels; also once it was saved. Augmented inputs continue it."""
     (x, y), clean = data(20), data(6, seed=1)
     model = reweighting()
     arguments = {"clean_data": clean, "track_examples": True, "verbose": 0}
-    for _ in range(2):
-        model.fit(x, y, **arguments)
+    model.fit(x, y, **arguments)
+    model.fit(x + 0.1, y, **arguments)
     assert (model.example_record()["times_seen"] == 2).all()
-    model.fit(*data(20, seed=2), **arguments)
-    assert (model.example_record()["times_seen"] == 1).all()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for one in (model, loaded):
+        one.fit(*data(20, seed=2), **arguments)
+        assert (one.example_record()["times_seen"] == 1).all()
 
 
 def test_going_back_to_the_best_epoch_leaves_the_record():

@@ -66,6 +66,15 @@ def test_the_head_is_the_nearest_layers_with_kernels(make, expected):
     assert {path.split("/")[-1] for path in found} == {"kernel", "bias"}
 
 
+def test_a_tensor_reached_in_many_ways_is_looked_at_once():
+    inputs = keras.Input((4,))
+    hidden = layers.Dense(4, name="in_body")(inputs)
+    for _ in range(40):
+        hidden = layers.Add()([hidden, layers.ReLU()(hidden)])
+    norm = layers.LayerNormalization(axis=[1, 2])(layers.Reshape((2, 2))(hidden))
+    assert {path.split("/")[-2] for path in paths(keras.Model(inputs, norm))} == {"in_body"}
+
+
 class HeadMadeFirst(keras.Model):
     """What its `call` does nobody can see."""
 

@@ -79,12 +79,11 @@ def tracked_examples(track_examples: bool | int, x: Any) -> int | None:
 def fingerprint(x: Any, y: Any) -> str:
     """Returns a text that stands for the examples of arrays; empty for data sets.
 
-    All labels count, and of the inputs the first examples.
+    All labels count, and of the inputs their shapes: those of another epoch may be augmented.
     """
     if not is_arrays(x):
         return ""
-    inputs = [as_numpy(leaf[:10]) for leaf in keras.tree.flatten(x) if hasattr(leaf, "shape")]
-    parts = [repr(one) for one in inputs]
+    parts = [str(getattr(leaf, "shape", "")) for leaf in keras.tree.flatten(x)]
     parts += [np.asarray(as_numpy(leaf)).tobytes().hex() for leaf in keras.tree.flatten(y)]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()
 

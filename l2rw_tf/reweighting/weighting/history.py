@@ -62,6 +62,8 @@ class HistoryWeighting(Weighting):
 
         NaN for an example without a visit that showed anything.
         """
+        if self.num_examples is None:
+            return {}
         evidence = self.evidence.value[:-1]
         r = tf.where(evidence[:, 1] > 0, history_evidence.probability(evidence), np.nan)
         return {"likeness": r.numpy()}

@@ -67,9 +67,16 @@ class Journal:
                 "were written: the run can only be resumed with the same data."
             )
         newest = read[-1] if read else None
-        self.new_rates = [NewRate(**one) for one in newest.progress["new_rates"]] if read else []
-        self.config = self._with_rate(config, newest)
-        self.finished = {one.progress["method"]: self._training(one, data) for one in finished}
+        try:
+            rates = newest.progress["new_rates"] if read else []
+            self.new_rates = [NewRate(**one) for one in rates]
+            self.config = self._with_rate(config, newest)
+            self.finished = {one.progress["method"]: self._training(one, data) for one in finished}
+        except (KeyError, TypeError) as error:
+            raise RunFailed(
+                f"The checkpoints in {checkpoints.path} are not of this version of l2rw_tf: resume "
+                "with the one that wrote them, or begin a run in a new directory."
+            ) from error
 
     @property
     def rows(self) -> list[Row]:

@@ -131,21 +131,31 @@ def test_weighting_and_history_are_saved(tmp_path):
 
 
 @pytest.mark.slow
-def test_weights_saved_under_another_weighting(tmp_path):
-    """The record is taken, what history knows begins anew; the other way round it is refused."""
+@pytest.mark.parametrize("is_fitted", [False, True])
+def test_weights_saved_under_another_weighting(is_fitted, tmp_path):
+    """The record is taken; what history knows begins anew, and the paper's weights need none."""
     (x, y), clean = data(20), data(6, seed=1)
-    paper, history, third = reweighting("paper"), reweighting(), reweighting("paper")
-    for model in (paper, history):
+    models = {"paper": reweighting("paper"), "history": reweighting()}
+    for name, model in models.items():
         model.fit(x, y, clean_data=clean, track_examples=True, verbose=0)
+        model.save_weights(tmp_path / f"{name}.weights.h5")
+    for name, other in (("paper", "history"), ("history", "paper")):
+        model = models[other] if is_fitted else reweighting(other)
+        model.load_weights(tmp_path / f"{name}.weights.h5")
+        assert (model.example_record()["times_seen"] == 1).all()
+        assert np.isnan(model.example_record().get("likeness", np.nan)).all()
+        model.fit(x, y, clean_data=clean, track_examples=True, verbose=0)
+        assert (model.example_record()["times_seen"] == 2).all()
+
+
+def test_a_record_without_evidence_is_no_reason_to_train_without_ids(tmp_path):
+    (x, y), clean = data(20), data(6, seed=1)
+    paper, history = reweighting("paper"), reweighting()
+    paper.fit(x, y, clean_data=clean, track_examples=True, verbose=0)
     paper.save_weights(tmp_path / "paper.weights.h5")
-    history.save_weights(tmp_path / "history.weights.h5")
-    fresh = reweighting()
-    fresh.load_weights(tmp_path / "paper.weights.h5")
-    fresh.fit(x, y, clean_data=clean, verbose=0)
-    assert (fresh.example_record()["times_seen"] == 2).all()
-    # Keras gathers what could not be loaded in an error of its own.
-    with pytest.raises(ValueError, match="evidence.*another weighting"):
-        third.load_weights(tmp_path / "history.weights.h5")
+    history.load_weights(tmp_path / "paper.weights.h5")
+    with pytest.raises(UsageError, match="track_examples=NUMBER_OF_EXAMPLES"):
+        history.fit(numbered(), clean_data=clean, verbose=0)
 
 
 def numbered():
