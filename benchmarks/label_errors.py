@@ -76,6 +76,7 @@ MEASURES = {
 COSTS = {"train_seconds": "training (s)", "processor_seconds": "processor (s)"}
 METHODS = {
     "audit": "audit, paper's weights",
+    "audit_history": "audit, weights from history (head)",
     "cleanlab": f"cleanlab, {NUM_FOLDS} plain trainings",
 }
 
@@ -167,7 +168,8 @@ def compare(
     condition_flags = [f"--{name}={value}" for name, value in condition.items()]
     found = {}
     for method in METHODS:
-        method_flags = [*flags, *condition_flags]
+        of_method = ["--weighting=history"] if method == "audit_history" else []
+        method_flags = [*flags, *condition_flags, *of_method]
         name = "-".join([*map(str, condition.values()), method]) + ".json"
         row = _read(directory.path / name)
         if row.get("flags") != method_flags:

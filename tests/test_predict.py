@@ -15,6 +15,8 @@ from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.runs import config, results
 from tests.made_up import folder_of_images, table_file
 
+pytestmark = pytest.mark.slow
+
 FLAGS = (
     "--epochs=2",
     "--clean_per_class=2",

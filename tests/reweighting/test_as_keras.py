@@ -15,6 +15,8 @@ import l2rw_tf
 from l2rw_tf.errors import UsageError
 from tests.reweighting.test_model import LOSS, data, network, reweighting
 
+pytestmark = pytest.mark.slow
+
 TEXT = np.array(["good film", "bad film", "so so", "very good"] * 6)
 TEXT_Y = np.array([1, 0, 0, 1] * 6)
 

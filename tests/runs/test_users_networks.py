@@ -32,6 +32,8 @@ FLAGS = [
 MODULE = """
 import keras
 
+pytestmark = pytest.mark.slow
+
 
 def network(input_shape, num_classes):
     return keras.Sequential(
