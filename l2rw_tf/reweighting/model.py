@@ -214,7 +214,7 @@ class ReweightingModel(CheckedModel):
             class_weight=class_weight,
         )
         try:
-            with self._steps_logged(), self._random_states.resumed():
+            with self._steps_logged(), self._random_states.resumed(), self._faults.resumed():
                 history = super().fit(
                     x=batches,
                     epochs=epochs,

@@ -49,11 +49,10 @@ class FaultWatch(TrainingState):
             keras.Variable(0, dtype="int64", trainable=False, name=name) for name in names
         )
 
-    def save_own_variables(self, store: Any) -> None:
-        """Saves nothing: what a model is loaded for begins without faults."""
-
     def load_own_variables(self, store: Any) -> None:
-        """Loads nothing."""
+        """Sets the counters if a resumed `fit` loads them; else a loaded model begins without."""
+        if self.is_resumed:
+            super().load_own_variables(store)
 
     def start(self, scales_loss: bool) -> None:
         """Begins a training.

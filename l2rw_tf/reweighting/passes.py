@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -127,18 +126,8 @@ class RandomStates(TrainingState):
     def __init__(self, network: keras.Model, **kwargs: Any) -> None:
         """Takes the network."""
         super().__init__(**kwargs)
-        self._are_resumed = False
         # In a function, so that the network does not become a part of this layer.
         self._states = lambda: random_seeds(network)
-
-    @contextlib.contextmanager
-    def resumed(self) -> Iterator[None]:
-        """A scope in which states that are loaded are set, as those of a `fit` under way."""
-        self._are_resumed = True
-        try:
-            yield
-        finally:
-            self._are_resumed = False
 
     def save_own_variables(self, store: Any) -> None:
         """Puts the states where Keras saves them."""
@@ -148,7 +137,7 @@ class RandomStates(TrainingState):
     def load_own_variables(self, store: Any) -> None:
         """Sets the states, if a resumed `fit` loads them."""
         states = self._states()
-        if self._are_resumed and set(store.keys()) == states.keys():
+        if self.is_resumed and set(store.keys()) == states.keys():
             for name, seed in states.items():
                 seed.assign(store[name])
 

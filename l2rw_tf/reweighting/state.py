@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -32,12 +33,23 @@ class TrainingState(keras.Layer):
         kwargs.setdefault("trainable", False)
         super().__init__(**kwargs)
         self.built = True
+        # Whether what is loaded now belongs to a `fit` under way.
+        self.is_resumed = False
         self._strategy = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
 
     @property
     def weights(self) -> list[keras.Variable]:
         """None: what is here is no parameter."""
         return []
+
+    @contextlib.contextmanager
+    def resumed(self) -> Iterator[None]:
+        """A scope of a `fit`, whose callbacks may load what it is to be resumed from."""
+        self.is_resumed = True
+        try:
+            yield
+        finally:
+            self.is_resumed = False
 
     def _scope(self) -> contextlib.AbstractContextManager:
         """The scope of the strategy that the model was made in."""

@@ -17,6 +17,8 @@ from l2rw_tf.runs import results
 from tests import moments
 from tests.made_up import table_file
 
+pytestmark = pytest.mark.slow
+
 FLAGS = [
     "--noise_type=uniform",
     "--noise_ratio=0.2",
@@ -31,8 +33,6 @@ FLAGS = [
 ]
 MODULE = """
 import keras
-
-pytestmark = pytest.mark.slow
 
 
 def network(input_shape, num_classes):
