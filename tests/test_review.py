@@ -177,6 +177,7 @@ def test_the_page_says_what_cannot_be_kept_and_when_to_stop(tmp_path, browser):
     assert "All examples of this page" in _text(browser, "message")
 
 
+@pytest.mark.slow
 def test_the_largest_page_stays_small(tmp_path):
     run = _reviewed_run(tmp_path / "small.html")
     n = 400

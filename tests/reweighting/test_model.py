@@ -240,6 +240,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -841,6 +842,7 @@ def test_operation_without_second_derivative_names_its_layer():
         reweighting(net=net).fit(x, y, clean_data=(x, y), verbose=0)
 
 
+@pytest.mark.slow
 def test_what_keras_takes_is_taken():
     """Labels (N, 1) beside (N,), tensors, text, metrics by position, layers of other dtypes."""
     (x, y), (cx, cy) = data(20), data(6, seed=1)

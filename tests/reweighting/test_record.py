@@ -162,6 +162,7 @@ def test_ids_outside_the_table_are_named():
     assert model.example_record()["times_seen"].tolist() == [1] * 12
 
 
+@pytest.mark.slow
 def test_other_training_data_begins_a_record_anew(tmp_path):
     """Of equal size, known by the labels; also once it was saved. Augmented inputs continue it."""
     (x, y), clean = data(20), data(6, seed=1)

@@ -252,6 +252,7 @@ def test_precision_is_set_for_the_run_alone(blobs, tmp_path):
     assert {layer.dtype_policy.name for layer in (*before, probabilities)} == {"float32"}
 
 
+@pytest.mark.slow
 def test_a_run_that_was_resumed_at_another_rate_says_so(blobs, tmp_path, monkeypatch):
     settings = dataclasses.replace(SETTINGS, run_dir=str(tmp_path), with_plain=False)
 

@@ -101,6 +101,7 @@ def test_a_training_equals_a_plain_one_with_these_weights(imbalanced, jit_compil
     assert all(memorized > 0 for _, memorized in slow.parts) == (width > 8)
 
 
+@pytest.mark.slow
 def test_the_head_is_taken_unless_something_else_is_given():
     (x, y), clean = data(20), tf.data.Dataset.from_tensors(data(6, seed=1))
     found = {}
