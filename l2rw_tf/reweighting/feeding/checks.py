@@ -83,9 +83,11 @@ def fingerprint(x: Any, y: Any) -> str:
     """
     if not is_arrays(x):
         return ""
-    parts = [str(getattr(leaf, "shape", "")) for leaf in keras.tree.flatten(x)]
-    parts += [np.asarray(as_numpy(leaf)).tobytes().hex() for leaf in keras.tree.flatten(y)]
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+    shapes = [str(getattr(leaf, "shape", "")) for leaf in keras.tree.flatten(x)]
+    digest = hashlib.sha256("|".join(shapes).encode())
+    for leaf in keras.tree.flatten(y):
+        digest.update(np.asarray(as_numpy(leaf)).tobytes())
+    return digest.hexdigest()
 
 
 def check_sizes(**sizes: int | None) -> None:
