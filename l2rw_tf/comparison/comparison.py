@@ -10,7 +10,8 @@ from l2rw_tf.comparison import figure, jobs
 from l2rw_tf.comparison import table as comparison_table
 from l2rw_tf.comparison.plan import Cell, Plan, Run, choose_rates
 from l2rw_tf.errors import UsageError
-from l2rw_tf.runs.results import RunResults, percent
+from l2rw_tf.runs import words
+from l2rw_tf.runs.results import TRUE, RunResults, percent
 from l2rw_tf.runs.run_directory import RunDirectory
 
 
@@ -144,7 +145,9 @@ class _Progress:
 
 
 def _outcome(result: RunResults) -> str:
-    return f"test {percent(result.test_accuracy)}"
+    if result.test_labels == TRUE:
+        return f"test {percent(result.test_accuracy)}"
+    return f"accuracy {words.accuracy(result)}"
 
 
 def _duration(seconds: float) -> str:

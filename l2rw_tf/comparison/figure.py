@@ -19,7 +19,7 @@ _LINES = ("-", "--", "-.", ":")
 
 
 def figure(plan: Plan, rows: Sequence[Row], command: str) -> Figure:
-    """Draws the test accuracy of methods: against the swept flag, or a line of points for each.
+    """Draws the accuracy of methods: against the swept flag, or a line of points for each.
 
     Args:
         plan: The comparison.
@@ -41,12 +41,12 @@ def figure(plan: Plan, rows: Sequence[Row], command: str) -> Figure:
     if flag:
         _draw_sweep(axes, variants, values, rows)
         axes.set_xlabel(flag.replace("_", " "))
-        axes.set_ylabel("test accuracy (mean ± standard deviation)")
+        axes.set_ylabel(f"{rows[0].accuracy_name} (mean ± standard deviation)")
         axes.yaxis.set_major_formatter("{x:g}%")
         drawn.legend(loc="outside right upper", frameon=False)
     else:
         _draw_points(axes, rows)
-        axes.set_xlabel("test accuracy")
+        axes.set_xlabel(rows[0].accuracy_name)
         axes.xaxis.set_major_formatter("{x:g}%")
         drawn.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     axes.set_title(_title(plan, rows), fontsize=11)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from l2rw_tf.comparison.plan import Cell, Plan
-from l2rw_tf.runs.results import RunResults
+from l2rw_tf.runs import words
+from l2rw_tf.runs.results import TRUE, RunResults
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +49,23 @@ class Row:
 
     @property
     def accuracies(self) -> list[float]:
-        """Test accuracy of each network as it is saved: as the method leaves it in the end."""
-        return [result.test_accuracy for result in self.results.values()]
+        """Accuracy of each network as it is saved: as the method leaves it in the end.
+
+        If nothing is known to be right, this is agreement with the given test labels.
+        """
+        return [
+            result.test_accuracy if result.accuracy is None else result.accuracy
+            for result in self.results.values()
+        ]
+
+    @property
+    def accuracy_name(self) -> str:
+        """What `accuracies` are."""
+        if self.first.test_labels == TRUE:
+            return "test accuracy"
+        if self.first.accuracy is None:
+            return "agreement with given test labels"
+        return "accuracy on trusted examples"
 
     @property
     def accuracy(self) -> Statistic:
@@ -58,9 +74,11 @@ class Row:
 
     @property
     def chosen(self) -> Statistic | None:
-        """Test accuracy at the epoch that the held-out labels chose; None without them."""
+        """The same at the epoch that the held-out labels chose; None without them."""
         chosen = [result.chosen_by_validation for result in self.results.values()]
-        return Statistic.of([choice.test_accuracy for choice in chosen if choice])
+        trusted = self.first.test_labels != TRUE and self.first.accuracy is not None
+        name = "trusted_accuracy" if trusted else "test_accuracy"
+        return Statistic.of([getattr(choice, name) for choice in chosen if choice])
 
     @property
     def steps(self) -> int:
@@ -113,6 +131,7 @@ def cells(planned: Plan, found: Sequence[Row], command: str) -> tuple[list[str],
         "steps",
         "step_seconds",
         "dataset",
+        "accuracy",
         "command",
     ]
     return columns, [
@@ -126,6 +145,7 @@ def cells(planned: Plan, found: Sequence[Row], command: str) -> tuple[list[str],
             row.steps,
             row.step_seconds,
             row.first.dataset,
+            row.accuracy_name,
             command,
         ]
         for row in found
@@ -146,7 +166,8 @@ def as_markdown(planned: Plan, found: Sequence[Row], command: str, notes: Sequen
     if found:
         parts.append(_description(planned, found))
         if flag:
-            parts.append("Test accuracy in %:\n\n" + _pivot(planned, found, "accuracy"))
+            name = found[0].accuracy_name.capitalize()
+            parts.append(f"{name} in %:\n\n" + _pivot(planned, found, "accuracy"))
             if any(row.chosen for row in found):
                 chosen = _pivot(planned, found, "chosen")
                 parts.append("At the epoch that the held-out labels chose:\n\n" + chosen)
@@ -185,7 +206,7 @@ def table(found: Sequence[Row]) -> str:
     """
     head = [
         "method",
-        "test accuracy",
+        found[0].accuracy_name,
         "at the epoch chosen",
         "seeds",
         "learning rate",
@@ -261,10 +282,12 @@ def _description(planned: Plan, found: Sequence[Row]) -> str:
     )
     state = "as noisy as those trained on" if noisy else "as given"
     sentences.append(
-        f"Test accuracy of the trained network, mean ± standard deviation over seeds "
-        f"{_listed(planned.comparison.seeds)}; beside it at the epoch that the held-out labels "
-        f"({state}) chose. Device: {first.device}."
+        f"{found[0].accuracy_name.capitalize()} of the trained network, mean ± standard deviation "
+        f"over seeds {_listed(planned.comparison.seeds)}; beside it at the epoch that the held-out "
+        f"labels ({state}) chose. Device: {first.device}."
     )
+    if first.test_labels != TRUE:
+        sentences.append(f"Accuracy is {words.measured_on(first)}")
     return " ".join(sentences)
 
 

@@ -6,15 +6,12 @@ import dataclasses
 
 import numpy as np
 
-from l2rw_tf.data import corrections, corruption, sources, splits, trusted
+from l2rw_tf.data import corrections, corruption, measuring, sources, splits, trusted
 from l2rw_tf.data.corrections import Applied, Correction
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.preprocessing import Preprocessing
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import DataUnavailable, UsageError
-
-# Its labels are known to be right.
-EMBEDDED = "digits"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +25,8 @@ class PreparedData:
         preprocessing: Standardization by the training inputs.
         unavailable: Why the data set that was asked for was not read, or None where it was.
         clean_is_right: Whether it is known that the labels of the clean examples are right.
+        test_is_right: The same of the test examples.
+        measured_on: What accuracy is measured on, in words.
         corrections: What was said of the source's labels, all of it.
         corrected: How many labels this decided, by decision; empty without corrections.
     """
@@ -37,6 +36,8 @@ class PreparedData:
     preprocessing: Preprocessing
     unavailable: str | None
     clean_is_right: bool = True
+    test_is_right: bool = True
+    measured_on: str = ""
     corrections: tuple[Correction, ...] = ()
     corrected: dict[str, int] = dataclasses.field(default_factory=dict)
 
@@ -71,6 +72,11 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         UsageError: If the data, or what is asked of it, cannot be used.
     """
     source, unavailable = _load(settings)
+    test_is_right, held_out, copies = measuring.test_is_right(source, settings), None, 0
+    if not test_is_right:
+        # Of what was given before any review: reviewed suspects are harder than others.
+        source, held_out = measuring.hold_out(source, settings.trusted_test_fraction)
+    given = source.trusted
     rows = corrections.read(settings.corrections) if settings.corrections else []
     reviewed = _reviewed(rows, source, settings) if settings.corrections else None
     if reviewed is not None and not _clean_is_right(source, settings) and len(reviewed.trusted):
@@ -85,6 +91,8 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
     )
     if reviewed is not None:
         parts = _with_reviewed(parts, reviewed, source, settings)
+    if held_out is not None:
+        parts, copies = measuring.without_copies(parts, held_out)
     return PreparedData(
         source=source,
         splits=parts,
@@ -93,6 +101,8 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         corrections=tuple(rows),
         corrected=reviewed.counts if reviewed is not None else {},
         clean_is_right=_clean_is_right(source, settings),
+        test_is_right=test_is_right,
+        measured_on=measuring.in_words(given, parts, test_is_right, copies),
     )
 
 
@@ -103,7 +113,7 @@ def _clean_is_right(source: Source, settings: DataSettings) -> bool:
         or settings.labels_are_right
         or source.trusted is not None
         or source.train.true_y is not None
-        or source.name == EMBEDDED
+        or source.name == measuring.EMBEDDED
     )
 
 

@@ -112,6 +112,12 @@ class DataSettings(Settings):
         "Says that the labels of the data are right as they are, so that clean examples can be "
         "taken from them; with --noise_type, which makes wrong ones of them, that is understood.",
     )
+    test_labels_are_right: bool = _labels(
+        False,
+        "Says that of the labels of the test data alone (FOLDER/test, a test split): somebody "
+        "checked them. Without it they are taken as given, like those of the training data, and "
+        "accuracy is measured on trusted examples instead, or not at all.",
+    )
 
     clean_data: str = _splits(
         "",
@@ -157,6 +163,14 @@ class DataSettings(Settings):
         0.25,
         "Fraction of the data held out for testing if it has no test data.",
         above=0,
+        below=1,
+    )
+    trusted_test_fraction: float = _splits(
+        0.25,
+        "Fraction of the given trusted examples of each class, rounded down, that is held out of "
+        "everything to measure accuracy if the labels of the test data may be wrong. It is the "
+        "same part for every seed and in every round of corrections. 0: none.",
+        at_least=0,
         below=1,
     )
 

@@ -21,12 +21,15 @@ class Splits:
         clean: The few examples whose labels are to be trusted.
         validation: Held-out examples that choose an epoch or a learning rate; may be empty.
         test: What results are reported on.
+        trusted_test: Trusted examples held out of all other parts, to measure accuracy if nobody
+            knows whether the labels of `test` are right; None if it is not so.
     """
 
     train: Examples
     clean: Examples
     validation: Examples
     test: Examples
+    trusted_test: Examples | None = None
 
 
 def split(source: Source, settings: DataSettings, seed: int) -> Splits:

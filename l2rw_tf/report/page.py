@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,7 @@ from l2rw_tf.data.examples import Examples
 from l2rw_tf.methods import METHODS
 from l2rw_tf.report import pictures, review
 from l2rw_tf.runs import words
-from l2rw_tf.runs.results import RunResults, percent
-
-# Of a class and in all: a page of more pictures is slow to open and nobody looks at them.
-_FEWEST_EXAMPLES, _MOST_EXAMPLES, _MOST_EXAMPLES_IN_ALL = 3, 8, 120
-_MOST_GALLERIES = 30
-_MOST_FEATURES = 30
+from l2rw_tf.runs.results import HELD_OUT_TRUSTED, TRUE, RunResults, percent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +112,11 @@ def page(report: Report) -> str:
         noise=words.noise_in_words(results, None),
         pictures=_pictures(report),
         measurements=_measurements(report),
+        accuracy=words.accuracy,
+        measured_on=words.measured_on(results, "rows" if report.feature_names else "images"),
+        test_is_right=results.test_labels == TRUE,
+        held_out_trusted=results.examples.get(HELD_OUT_TRUSTED),
         classes=_classes(report),
-        galleries=_galleries(report),
         review=_review(report),
         corrected=corrections.in_words(corrections.counts(report.corrections))
         if report.corrections
@@ -126,7 +124,6 @@ def page(report: Report) -> str:
         # It is this file's own, and the page's policy lets nothing else run.
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        most_galleries=_MOST_GALLERIES,
         score=quality.basis_of_score(report.examples),
         suspect_below=quality.SUSPECT_BELOW,
         num_suspected=int(report.suspected.sum()),
@@ -156,8 +153,13 @@ def _review(report: Report) -> dict[str, Any]:
 
 def accuracy_curves(report: Report, heading: str = "") -> pictures.Chart:
     """Draws the accuracy of the run's trainings, with a heading above it if there is one."""
-    wrong_label_share = report.results.wrong_label_share
-    return pictures.accuracy_curves(report.curves, report.titles, wrong_label_share, heading)
+    results = report.results
+    held_out = "test" if results.test_labels == TRUE else "given test labels"
+    if results.test_labels != TRUE and results.accuracy is not None:
+        held_out = "trusted"
+    return pictures.accuracy_curves(
+        report.curves, report.titles, results.wrong_label_share, heading, held_out
+    )
 
 
 def _pictures(report: Report) -> dict[str, Any]:
@@ -208,15 +210,21 @@ def _measurements(report: Report) -> list[tuple[str, list[str]]]:
     """The table of the trainings: the name of a figure, and it for each of them."""
     trainings = report.results.trainings.values()
     chosen = [training.chosen_by_validation for training in trainings]
-    rows = [
-        ("Test accuracy", [percent(training.test_accuracy) for training in trainings]),
+    test = "Test accuracy"
+    rows = []
+    if report.results.test_labels != TRUE:
+        test = "Agreement with given test labels"
+        rows.append(("Accuracy", [words.accuracy(training) for training in trainings]))
+    rows += [
+        (test, [percent(training.test_accuracy) for training in trainings]),
         ("Test loss", [f"{training.test_loss:.4f}" for training in trainings]),
     ]
     if all(chosen):
-        rows += [
-            ("Epoch chosen by held-out labels", [str(choice.epoch) for choice in chosen]),
-            ("Test accuracy there", [percent(choice.test_accuracy) for choice in chosen]),
-        ]
+        rows.append(("Epoch chosen by held-out labels", [str(choice.epoch) for choice in chosen]))
+        if all(choice.trusted_accuracy is not None for choice in chosen):
+            there = [percent(choice.trusted_accuracy) for choice in chosen]
+            rows.append(("Accuracy there", there))
+        rows.append((f"{test} there", [percent(choice.test_accuracy) for choice in chosen]))
     return rows + [
         ("Training time", [f"{training.train_seconds:,.1f} s" for training in trainings]),
         ("One step", [f"{1000 * training.step_seconds:,.1f} ms" for training in trainings]),
@@ -241,46 +249,3 @@ def _classes(report: Report) -> list[dict[str, Any]]:
         }
         for label, name in enumerate(report.results.class_names)
     ]
-
-
-def _galleries(report: Report) -> list[dict[str, Any]]:
-    """The most suspicious examples of each class; of the classes with most suspects, if many."""
-    suspected = _count(report, report.suspected)
-    shown = np.sort(np.argsort(-suspected, kind="stable")[:_MOST_GALLERIES])
-    limit = np.clip(_MOST_EXAMPLES_IN_ALL // len(shown), _FEWEST_EXAMPLES, _MOST_EXAMPLES)
-    galleries = []
-    for label in shown:
-        of_class = np.flatnonzero(report.examples["given_label"] == label)
-        most = np.clip(suspected[label], _FEWEST_EXAMPLES, limit)
-        galleries.append(
-            {
-                "name": report.results.class_names[label],
-                "given": len(of_class),
-                "suspected": int(suspected[label]),
-                "examples": list(_suspicious(report, of_class[:most])),
-            }
-        )
-    return galleries
-
-
-def _suspicious(report: Report, rows: np.ndarray) -> Iterator[dict[str, Any]]:
-    """What the gallery shows of some examples, given by their rows in the table."""
-    columns, names = report.examples, report.results.class_names
-    for row, value in zip(rows, report.inputs(columns["id"][rows]), strict=True):
-        example = {
-            "id": int(columns["id"][row]),
-            "given": names[columns["given_label"][row]],
-            "suggested": names[columns["suggested_label"][row]],
-            "quality": f"{columns['label_quality'][row]:.3f}",
-            "suspected": bool(report.suspected[row]),
-            "true": names[columns["true_label"][row]] if "true_label" in columns else None,
-            "picture": None,
-            "features": [],
-            "more_features": max(0, len(report.feature_names) - _MOST_FEATURES),
-        }
-        if report.feature_names:
-            cells = zip(report.feature_names, value.tolist(), strict=True)
-            example["features"] = [(name, f"{cell:.6g}") for name, cell in cells][:_MOST_FEATURES]
-        else:
-            example["picture"] = pictures.example_image(value)
-        yield example

@@ -19,7 +19,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 from sklearn.metrics import ConfusionMatrixDisplay, precision_recall_curve
 
 from l2rw_tf.quality import Detection
@@ -35,7 +34,6 @@ _MOST_CLASSES_WITH_NUMBERS = 12
 _MOST_CLASSES_WITH_NAMES = 30
 _MOST_BARS = 20
 _LONGEST_NAME = 18
-_MOST_PIXELS = 96
 
 _STYLE = {
     "axes.axisbelow": True,
@@ -88,6 +86,7 @@ def accuracy_curves(
     titles: Mapping[str, str],
     wrong_label_share: float | None,
     heading: str = "",
+    held_out: str = "test",
 ) -> Chart:
     """Draws test and training accuracy per epoch, as figure 7 of Ren et al. 2018 does.
 
@@ -96,16 +95,18 @@ def accuracy_curves(
         titles: What each method is called.
         wrong_label_share: The fraction of training labels that are wrong, if it is known.
         heading: Stands above it.
+        held_out: What stands for the test data; "trusted" for held-out trusted examples.
     """
+    column = "trusted_accuracy" if held_out == "trusted" else "test_accuracy"
     figure, (axes,) = _figure(height=3.4 + 0.4 * bool(heading))
     figure.suptitle(textwrap.fill(heading, 60), fontsize=10)
     sentences = []
     for method, rows in curves.items():
         colour, marker = _METHOD_STYLES.get(method, _OTHER_STYLE)
-        for part, line in (("test", "-"), ("training", ":")):
-            name = "accuracy" if part == "training" else "test_accuracy"
+        for part, line in ((held_out, "-"), ("training", ":")):
+            name = "accuracy" if part == "training" else column
             # Fine-tuning is trained on the clean data: its accuracy there belongs to no curve.
-            shown = [row for row in rows if part == "test" or row["phase"] != "finetune"]
+            shown = [row for row in rows if part == held_out or row["phase"] != "finetune"]
             values = [row[name] for row in shown]
             axes.plot(
                 [row["epoch"] for row in shown],
@@ -313,21 +314,6 @@ def confusion_matrix(matrix: np.ndarray, title: str, class_names: Sequence[str])
         f"Confusion matrix, {title}: {np.trace(matrix):,} of {matrix.sum():,} test examples right. "
         + (f"Most frequent mistakes: {'; '.join(most)}." if most else "No mistakes."),
     )
-
-
-def example_image(image: np.ndarray) -> str:
-    """Returns a small picture of a training image as a data URI.
-
-    Args:
-        image: uint8 (height, width, 1 or 3).
-    """
-    pixels = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    # Photographs as PNG would make the page several times as large.
-    kind = "png" if max(pixels.size) <= _MOST_PIXELS else "jpeg"
-    pixels.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
-    content = io.BytesIO()
-    pixels.save(content, kind)
-    return _data_uri(f"image/{kind}", content.getvalue())
 
 
 _DIAMONDS = {

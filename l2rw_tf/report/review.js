@@ -185,10 +185,12 @@
       }
       for (const decision of DECISIONS)
         part(decision).setAttribute("aria-pressed", String(Boolean(row) && row.decision === decision));
-      part("verdict").textContent = !row ? "not looked at yet"
+      // Of a simulation the truth is known; it is not shown before a decision.
+      const truth = row && example.true !== null ? `; the true label is ${data.classes[example.true]}` : "";
+      part("verdict").textContent = (!row ? "not looked at yet"
         : row.decision === "other" ? `decided: the label is ${row.label}`
         : row.decision === "right" ? `decided: ${row.given} is right`
-        : row.decision === "unusable" ? "decided: not usable" : "left undecided";
+        : row.decision === "unusable" ? "decided: not usable" : "left undecided") + truth;
     }
     progress();
   }

@@ -14,7 +14,7 @@ from PIL import Image
 from l2rw_tf import quality
 from l2rw_tf.data.corrections import Correction
 
-# The whole page stays below 25 MB; charts and gallery take less than the rest.
+# The whole page stays below 25 MB; charts take less than the rest.
 _MOST_BYTES = 20_000_000
 # Side in pixels and JPEG's quality, until a picture is small enough; smaller images stay as they
 # are, and the browser scales them up.
@@ -86,6 +86,7 @@ def content(
                 "suggested": int(examples["suggested_label"][row]),
                 "quality": f"{examples['label_quality'][row]:.3f}",
                 "suspected": bool(suspected[row]),
+                "true": int(examples["true_label"][row]) if "true_label" in examples else None,
                 "shown": shown,
             }
         )

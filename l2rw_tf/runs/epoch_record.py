@@ -20,8 +20,8 @@ Row = dict[str, str | int | float]
 class EpochRecord(keras.callbacks.Callback):
     """Collects a row of metrics.csv per epoch and hands it on.
 
-    The test data is evaluated at the end of every epoch, for the record only: nothing in a training
-    depends on it.
+    The test data (and held-out trusted examples) are evaluated at the end of every epoch, for the
+    record only: nothing in a training depends on them.
 
     Attributes:
         rows: The rows so far, of all phases.
@@ -33,6 +33,7 @@ class EpochRecord(keras.callbacks.Callback):
         method: str,
         test_batches: tf.data.Dataset,
         listeners: Sequence[Callable[[Row], None]] = (),
+        trusted_batches: tf.data.Dataset | None = None,
     ) -> None:
         """Sets up the record.
 
@@ -40,12 +41,14 @@ class EpochRecord(keras.callbacks.Callback):
             method: What is trained, for the column of that name.
             test_batches: Finite, (x, y).
             listeners: Called with each row.
+            trusted_batches: The same of held-out trusted examples, if there are any.
         """
         super().__init__()
         self.rows: list[Row] = []
         self.steps = 0
         self._method = method
         self._test_batches = test_batches
+        self._trusted_batches = trusted_batches
         self._listeners = listeners
         self._phase: Phase | None = None
         self._times: list[float] = []
@@ -144,6 +147,9 @@ class EpochRecord(keras.callbacks.Callback):
         }
         if "val_cross_entropy" in logs:
             found["val_loss"] = logs["val_cross_entropy"]
+        if self._trusted_batches is not None:
+            trusted = self.model.evaluate(self._trusted_batches, verbose=0, return_dict=True)
+            found["trusted_accuracy"] = trusted["accuracy"]
         row = {column: found[column] for column in METRICS if column in found}
         self.rows.append(row)
         for listener in self._listeners:

@@ -76,6 +76,7 @@ def _results(
 ) -> TrainingResults:
     config = journal.config
     final, last = trained.final, trained.epochs[-1]
+    trusted, held_out = final.get("trusted_accuracy"), data.splits.trusted_test
     return TrainingResults(
         heading=heading,
         dataset=data.source.name,
@@ -84,6 +85,11 @@ def _results(
         seed=config.seed,
         test_accuracy=final["test_accuracy"],
         test_loss=final["test_loss"],
+        test_labels=results.TRUE if data.test_is_right else results.AS_GIVEN,
+        trusted_accuracy=trusted,
+        trusted_accuracy_error=None
+        if trusted is None
+        else results.standard_error(trusted, len(held_out)),
         validation_accuracy=final.get("val_accuracy"),
         last_epoch=EpochResults(epoch=last["epoch"], test_accuracy=last["test_accuracy"]),
         chosen_by_validation=_chosen(config, trained.epochs),
@@ -123,6 +129,7 @@ def _chosen(config: RunConfig, epochs: Sequence[Row]) -> ChosenEpoch | None:
         validation_accuracy=best["val_accuracy"],
         test_accuracy=best["test_accuracy"],
         validation_labels="corrupted" if config.noise_type != "none" else "as given",
+        trusted_accuracy=best.get("trusted_accuracy"),
     )
 
 
@@ -134,12 +141,14 @@ def _confusion(trained: Training, data: PreparedData) -> list[list[int]]:
 
 def sizes(data: PreparedData) -> dict[str, int]:
     """Returns the number of examples of each part of the data."""
-    return {
-        "training": len(data.splits.train),
-        "clean": len(data.splits.clean),
-        "validation": len(data.splits.validation),
-        "test": len(data.splits.test),
+    parts = {
+        "training": data.splits.train,
+        "clean": data.splits.clean,
+        "validation": data.splits.validation,
+        "test": data.splits.test,
+        results.HELD_OUT_TRUSTED: data.splits.trusted_test,
     }
+    return {name: len(part) for name, part in parts.items() if part is not None}
 
 
 def device() -> str:

@@ -83,6 +83,8 @@ class Progress(keras.callbacks.Callback):
         ]
         if "val_accuracy" in row:
             parts.append(f"held-out {percent(row['val_accuracy']):>6}")
+        if "trusted_accuracy" in row:
+            parts.append(f"trusted {percent(row['trusted_accuracy']):>6}")
         parts.append(f"test {percent(row['test_accuracy']):>6}")
         parts.append(f"{row['seconds']:5.1f} s")
         return "  ".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from l2rw_tf.errors import UsageError
 from l2rw_tf.runs.run_directory import RunDirectory, damaged
 
 NAME = "results.json"
+# What is known of the labels of the test data.
+TRUE, AS_GIVEN = "true", "as given"
+# The part of the data, in `TrainingResults.examples`, that `trusted_accuracy` is on.
+HELD_OUT_TRUSTED = "held-out trusted"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,12 +36,14 @@ class ChosenEpoch:
         validation_accuracy: On the held-out labels.
         test_accuracy: At its end.
         validation_labels: "corrupted" like those trained on, or "as given".
+        trusted_accuracy: At its end, on held-out trusted examples if there are any.
     """
 
     epoch: int
     validation_accuracy: float
     test_accuracy: float
     validation_labels: str
+    trusted_accuracy: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +55,10 @@ class TrainingResults:
         requested_dataset: What --dataset asked for.
         method, seed, network, noise_type, noise_ratio, imbalance_type, imbalance_ratio: The flags.
         test_accuracy, test_loss: Of the network as it was saved; the loss is the cross-entropy.
+        test_labels: "true", or "as given" if they may be wrong: then `test_accuracy` is agreement
+            with them, and no accuracy.
+        trusted_accuracy, trusted_accuracy_error: On held-out trusted examples, with its standard
+            error; None if there are none.
         validation_accuracy: The same network's on the held-out labels, or None if there are none.
         last_epoch: The network when training ended.
         chosen_by_validation: The epoch that held-out labels choose, or None if there are none.
@@ -98,6 +109,14 @@ class TrainingResults:
     heading: str = ""
     test_confusion: list[list[int]] = dataclasses.field(default_factory=list)
     feature_names: list[str] = dataclasses.field(default_factory=list)
+    test_labels: str = TRUE
+    trusted_accuracy: float | None = None
+    trusted_accuracy_error: float | None = None
+
+    @property
+    def accuracy(self) -> float | None:
+        """On labels that are known to be right; None if there are none."""
+        return self.test_accuracy if self.test_labels == TRUE else self.trusted_accuracy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,6 +180,16 @@ def _parsed(kind: type, content: Mapping[str, Any]) -> Any:
         if values[name] is not None:
             values[name] = _parsed(_OBJECTS[name], values[name])
     return kind(**values)
+
+
+def standard_error(accuracy: float, number: int) -> float:
+    """Returns the standard error of an accuracy on so many examples.
+
+    It is the binomial one, with one more right and one more wrong example (Laplace's estimate), so
+    that it is not 0 if all of a few are right.
+    """
+    share = (accuracy * number + 1) / (number + 2)
+    return math.sqrt(share * (1 - share) / number)
 
 
 def percent(fraction: float) -> str:

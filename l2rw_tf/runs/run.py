@@ -166,7 +166,7 @@ def _train(
     print(f"{heading}\n{sizes} examples; {outcome.device()}", flush=True)
     if data.corrected:
         print(f"corrections: {corrections.in_words(data.corrected)}", flush=True)
-    for note in data.source.notes:
+    for note in [*data.source.notes, *([data.measured_on] if not data.test_is_right else [])]:
         print(note, flush=True)
     _tell(journal)
     try:

@@ -29,6 +29,7 @@ METRICS = {
     "val_accuracy": float,
     "test_loss": float,
     "test_accuracy": float,
+    "trusted_accuracy": float,
     "seconds": float,
 }
 

@@ -181,7 +181,13 @@ def train(
     keras.utils.set_random_seed(config.seed)
     network = build_network(config, data)
     batches = batches_of(config, data)
-    record = EpochRecord(method, batches.evaluation(data.splits.test), listeners)
+    held_out = data.splits.trusted_test
+    record = EpochRecord(
+        method,
+        batches.evaluation(data.splits.test),
+        listeners,
+        None if held_out is None else batches.evaluation(held_out),
+    )
     state = _State(record, BestEpoch(network), SkipNonfinite(data.source.num_classes))
     if saved:
         state.resume(saved)

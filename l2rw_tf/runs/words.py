@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import DataSettings
-from l2rw_tf.runs.results import RunResults, TrainingResults, percent
+from l2rw_tf.runs.results import HELD_OUT_TRUSTED, TRUE, RunResults, TrainingResults, percent
 
 _WIDTH = 80
 
@@ -54,18 +54,50 @@ def fallback_banner(asked: str, used: str, reason: str) -> str:
     return "\n".join([edge, *(f"#   {line:{_WIDTH - 8}}   #" for line in inside), edge])
 
 
+def accuracy(result: TrainingResults) -> str:
+    """Returns the accuracy of a training, with its standard error if it is on few examples."""
+    if result.accuracy is None:
+        return "not known"
+    error = result.trusted_accuracy_error
+    margin = "" if error is None or result.test_labels == TRUE else f" ± {percent(error)}"
+    return percent(result.accuracy) + margin
+
+
+def measured_on(result: TrainingResults, kind: str = "examples") -> str:
+    """Says what the accuracies of a run are on.
+
+    Args:
+        result: Of one of its trainings.
+        kind: What the examples are.
+    """
+    tests = f"{result.examples['test']:,} test {kind}"
+    if result.test_labels == TRUE:
+        return f"on {tests} with true labels."
+    as_given = (
+        f"The labels of the {tests} are as given and may be wrong: agreement with them is no "
+        "accuracy."
+    )
+    if result.accuracy is None:
+        return f"not known, since no {kind} with true labels were held out. {as_given}"
+    number = result.examples[HELD_OUT_TRUSTED]
+    return f"on {number:,} held-out trusted {kind}, ± its standard error. {as_given}"
+
+
 def closing_table(results: Sequence[TrainingResults], titles: Mapping[str, str]) -> str:
-    """The table of a finished run.
+    """The table of a finished run, and what accuracy is on if that is not the test data.
 
     Args:
         results: Of each training.
         titles: What each method is called.
     """
-    head = ("", "test accuracy", "test loss", "training", "one step")
+    known = results[0].test_labels == TRUE
+    names = ("test accuracy",) if known else ("accuracy", "given test labels")
+    head = ("", *names, "test loss", "training", "one step")
     rows = [
         (
             titles[result.method],
-            percent(result.test_accuracy),
+            accuracy(result),
+            *([] if known else [percent(result.test_accuracy)]),
             f"{result.test_loss:.4f}",
             f"{result.train_seconds:.1f} s",
             f"{result.step_seconds * 1000:.1f} ms",
@@ -77,6 +109,8 @@ def closing_table(results: Sequence[TrainingResults], titles: Mapping[str, str])
     for first, *others in (head, *rows):
         cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("   ".join([f"{first:{widths[0]}}", *cells]).rstrip())
+    if not known:
+        lines += ["", *textwrap.wrap(f"accuracy: {measured_on(results[0])}", _WIDTH)]
     return "\n".join(lines)
 
 

@@ -205,7 +205,7 @@ def _check_page(run, page):
     for name in (*names[:3], "<i>data</i>/set.csv, uniform flip, seed 3"):
         assert name in parsed.text
     if run.feature_names:
-        assert "<u>0</u>" in parsed.text and "and 3 more" in parsed.words
+        assert "\\u003cu\\u003e0\\u003c/u\\u003e" in page.partition('id="review-data"')[2]
 
 
 def _check_references(page, parsed):
@@ -286,24 +286,30 @@ def test_the_ranking_is_scored_as_defined(usual, page):
     assert "recall 100.0%, precision 83.3%" in alt
 
 
-def test_the_gallery_shows_the_worst_examples_of_each_class_first(usual, page):
-    shown = [
-        (int(match[1]), match[2])
-        for picture in Parsed(page).pictures
-        if (match := re.match(r"Training example (\d+): given label (.*), sug", picture["alt"]))
-    ]
-    expected = []
-    for label, name in enumerate(NASTY):
-        of_class = np.flatnonzero(usual.examples["given_label"] == label)
-        worst = sorted(of_class, key=lambda i: usual.examples["label_quality"][i])
-        most = max(3, int(usual.suspected[of_class].sum()))
-        expected += [(int(usual.examples["id"][i]), name) for i in worst[:most]]
-    assert shown == expected
-    pictures = [p for p in Parsed(page).pictures if p["alt"].startswith("Training example")]
-    _, content = _content(pictures[0])
-    pixels = np.asarray(Image.open(io.BytesIO(content)))
-    (row,) = np.flatnonzero(usual.training.ids == expected[0][0])
-    np.testing.assert_array_equal(pixels, usual.training.x[row, ..., 0])
+@pytest.mark.parametrize("trusted", [None, 0.75])
+def test_labels_that_may_be_wrong_measure_no_accuracy(usual, trusted):
+    changes = {"test_labels": "as given"}
+    sizes = {"training": 40, "clean": 6, "validation": 5, "test": 30}
+    if trusted is not None:
+        sizes["held-out trusted"] = 20
+        changes |= {"trusted_accuracy": trusted, "trusted_accuracy_error": 0.09}
+    run = dataclasses.replace(
+        usual,
+        results=_results(NASTY, examples=sizes, **changes),
+        metrics=[row | {"trusted_accuracy": 0.25 * row["epoch"]} for row in _metrics()],
+    )
+    page = _page(run)
+    _check_page(run, page)
+    words = Parsed(page).words
+    assert "of the test images right" not in words
+    assert "Agreement with given test labels60.0%60.0%" in words
+    assert "agreement with them is no accuracy" in words
+    if trusted is None:
+        assert "12 of 40 labels suspected" in words and "Accuracy not known" in words
+        assert "reweighted, given test labels: 20.0%" in _alt(page, "Accuracy over")
+    else:
+        assert "75.0% ± 9.0% of the held-out trusted images right, 75.0% ± 9.0% with" in words
+        assert "reweighted, trusted: 25.0% after the first epoch" in _alt(page, "Accuracy over")
 
 
 def test_names_of_classes_are_letters_in_the_pictures(page):

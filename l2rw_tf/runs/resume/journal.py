@@ -154,8 +154,9 @@ def _digest(data: PreparedData) -> str:
     parts = data.splits
     digest = hashlib.sha256(data.source.name.encode())
     arrays = [data.preprocessing.mean, data.preprocessing.standard_deviation]
-    for examples in (parts.train, parts.clean, parts.validation, parts.test):
-        arrays += [examples.ids, examples.y]
+    of_run = [parts.train, parts.clean, parts.validation, parts.test, parts.trusted_test]
+    for examples in of_run:
+        arrays += [] if examples is None else [examples.ids, examples.y]
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -1,0 +1,122 @@
+"""What accuracy is measured on: test data with true labels, or else some of the trusted examples.
+
+Agreement with labels that may be wrong is no accuracy. If nobody says that the labels of the test
+data are right, a part of the trusted examples is held out of everything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from l2rw_tf.data.examples import Examples, Source
+from l2rw_tf.data.origins import content_hash
+from l2rw_tf.data.settings import DataSettings
+from l2rw_tf.data.splits import Splits
+from l2rw_tf.errors import UsageError
+
+# Its labels are known to be right.
+EMBEDDED = "digits"
+
+
+def test_is_right(source: Source, settings: DataSettings) -> bool:
+    """Whether somebody says that the test data have true labels.
+
+    Args:
+        source: The data set.
+        settings: What is said of it. In a simulation, the truth is what is made wrong.
+
+    Raises:
+        UsageError: If it is said of test data that there are none of.
+    """
+    if settings.test_labels_are_right and source.test is None:
+        raise UsageError(
+            f"test_labels_are_right is said of the test data of {source.name}, which has none: "
+            "they are a random part of its examples (--test_fraction), labelled like these."
+        )
+    return (
+        settings.noise_type != "none"
+        or settings.labels_are_right
+        or settings.test_labels_are_right
+        or source.train.true_y is not None
+        or source.name == EMBEDDED
+    )
+
+
+def hold_out(source: Source, fraction: float) -> tuple[Source, Examples | None]:
+    """Takes a part of each class of the trusted examples away, to measure accuracy on.
+
+    The part is decided by the contents of the examples alone: it is the same for every seed and in
+    every round of corrections, and the same picture under two names stays on one side.
+
+    Args:
+        source: The data set; its trusted examples are those that it was given, before corrections.
+        fraction: Of each class, rounded down.
+
+    Returns:
+        The data set with the other trusted examples, and those held out; None if there are none.
+    """
+    trusted = source.trusted
+    if trusted is None:
+        return source, None
+    hashes = content_hash(trusted)
+    held = np.zeros(len(trusted), bool)
+    for label in np.unique(trusted.y):
+        of_class = trusted.y == label
+        contents, numbers = np.unique(hashes[of_class], return_counts=True)
+        first = contents[np.cumsum(numbers) <= fraction * of_class.sum()]
+        held |= of_class & np.isin(hashes, first)
+    if not held.any():
+        return source, None
+    rest = trusted.take(np.flatnonzero(~held))
+    return dataclasses.replace(source, trusted=rest), trusted.take(np.flatnonzero(held))
+
+
+def without_copies(parts: Splits, held_out: Examples) -> tuple[Splits, int]:
+    """Leaves out what has the content of held-out examples, whatever label it was given.
+
+    Args:
+        parts: What the network is to learn from.
+        held_out: The examples that accuracy is measured on.
+
+    Returns:
+        The parts with `trusted_test`, and how many examples were left out.
+    """
+    contents = content_hash(held_out)
+    learned = {"train": parts.train, "clean": parts.clean, "validation": parts.validation}
+    left = {name: ~np.isin(content_hash(part), contents) for name, part in learned.items()}
+    rest = {
+        name: part if left[name].all() else part.take(np.flatnonzero(left[name]))
+        for name, part in learned.items()
+    }
+    number = sum(int(np.count_nonzero(~one)) for one in left.values())
+    return dataclasses.replace(parts, **rest, trusted_test=held_out), number
+
+
+def in_words(given: Examples | None, parts: Splits, is_right: bool, copies: int) -> str:
+    """Says what accuracy is measured on.
+
+    Args:
+        given: The trusted examples that were given, without those held out.
+        parts: The parts of the data.
+        is_right: What `test_is_right` says.
+        copies: How many examples with the content of held-out ones were left out.
+    """
+    if is_right:
+        return f"accuracy is measured on {len(parts.test):,} test examples with true labels"
+    labels = f"the labels of the {len(parts.test):,} test examples are as given and may be wrong"
+    if parts.trusted_test is not None:
+        return (
+            f"accuracy is measured on {len(parts.trusted_test):,} held-out trusted examples: "
+            f"{labels} (--test_labels_are_right says that they are not)"
+            + (f"; {copies:,} other examples with their content are left out" if copies else "")
+        )
+    if given is None:
+        why = "there are no trusted examples to hold out (--clean_data)"
+    else:
+        why = (
+            f"the {len(given):,} trusted examples that were given are too few to hold out "
+            "some of each class (--trusted_test_fraction)"
+        )
+    return f"no accuracy is measured: {labels}, and {why}"
