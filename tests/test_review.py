@@ -292,3 +292,33 @@ def test_a_review_in_the_browser_makes_the_next_run_better(tmp_path, browser):
     browser.click("#review-unusable")
     both = browser.download(lambda: browser.press("d"), tmp_path / "again")
     assert len(_rows(both)) == 41 and [row for row in _rows(both) if row in rows] == rows
+
+
+@pytest.mark.slow
+def test_a_run_keeps_the_list_of_trusted_examples(tmp_path, capsys):
+    """A list that changes or goes after the run has begun changes nothing."""
+    table = made_up.table_file(tmp_path / "rows.csv")
+    listed = tmp_path / "right.list"
+    listed.write_text("\n".join(f"./rows.csv:{line}" for line in range(2, 32)), "utf-8")
+    flags = [f"--dataset={table}", "--network=mlp", "--epochs=2", "--progress=none"]
+    flags += ["--tensorboard=false", "--deterministic=false"]
+    run, again = tmp_path / "run", tmp_path / "again"
+    assert main.main([*flags, f"--clean_data={listed}", f"--run_dir={run}"]) == 0
+    printed = capsys.readouterr().out
+    assert "accuracy is measured on 6 held-out trusted examples" in printed
+    content = json.loads((run / "results.json").read_text("utf-8"))
+    assert content["test_labels"] == "as given" and content["examples"]["held-out trusted"] == 6
+    share = content["trusted_accuracy"]
+    assert f"{share:.1%} ± {content['trusted_accuracy_error']:.1%}" in printed
+    rows = _rows(run / "metrics.csv")
+    assert float(rows[-1]["trusted_accuracy"]) == share and len(rows) == 2
+    assert (run / "trusted.txt").read_bytes() == listed.read_bytes()
+    assert f"--clean_data={(run / 'trusted.txt').resolve()}\n" in (run / "config.cfg").read_text()
+    listed.write_text("./rows.csv:99\n", "utf-8")
+    (run / "results.json").unlink()
+    assert main.main(["--resume", f"--run_dir={run}"]) == 0
+    listed.unlink()
+    assert main.main([f"--flagfile={run / 'config.cfg'}", f"--run_dir={again}"]) == 0
+    for one in (run, again):
+        assert (one / "trusted.txt").read_text("utf-8").count("\n") == 29
+        assert json.loads((one / "results.json").read_text("utf-8"))["trusted_accuracy"] == share

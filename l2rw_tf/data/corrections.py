@@ -120,6 +120,7 @@ def applied(
     class_names: Sequence[str],
     given_are_own: bool,
     source: str,
+    listed: Examples | None = None,
 ) -> Applied:
     """Checks all corrections against the examples, then applies them.
 
@@ -130,14 +131,48 @@ def applied(
         given_are_own: Whether the labels given in training are those of `examples`; if they are
             made wrong later, those that were reviewed are not known here.
         source: What the rows come from, for the message.
+        listed: Training examples that are known to be right already, and are not among `examples`:
+            rows may confirm these and no more.
 
     Raises:
         UsageError: Lists every row that does not fit.
     """
-    names = _Names(class_names)
+    names, problems, everything = _Names(class_names), _Problems(rows), rows
+    if listed is not None:
+        of_listed = set(listed.origins.tolist())
+        confirming = [row for row in rows if row.origin in of_listed]
+        rows = [row for row in rows if row.origin not in of_listed]
+        _check(listed, confirming, names, given_are_own, problems)
+        for row in confirming:
+            if row.decision in (OTHER, UNUSABLE):
+                problems.add(
+                    row, f"{row.origin} is {_verdict(row)} here, but clean_data lists it as right"
+                )
+    positions = _check(examples, rows, names, given_are_own, problems)
+    labels = _decided(examples, rows, positions, names, problems)
+    problems.raise_if_any(source)
+    trusted = sorted(at for at, (_, label) in labels.items() if label is not None)
+    rest = np.setdiff1d(np.arange(len(examples)), list(labels))
+    chosen = examples.take(np.asarray(trusted, np.int64))
+    y = np.asarray([labels[at][1] for at in trusted], np.int64)
+    true_y = chosen.true_y if given_are_own else chosen.with_labels(y).true_y
+    return Applied(
+        examples=examples.take(rest),
+        trusted=dataclasses.replace(chosen, y=y, true_y=true_y),
+        counts=counts(everything),
+    )
+
+
+def _check(
+    examples: Examples,
+    rows: Sequence[Correction],
+    names: _Names,
+    given_are_own: bool,
+    problems: _Problems,
+) -> list[int]:
+    """Finds the rows that do not fit the examples; returns the position of each row's example."""
     position_of = {origin: position for position, origin in enumerate(examples.origins.tolist())}
     positions = [position_of.get(row.origin, -1) for row in rows]
-    problems = _Problems(rows)
     for row, position in zip(rows, positions, strict=True):
         if position < 0:
             problems.add(row, f"no training example comes from {row.origin or 'an empty origin'!r}")
@@ -152,18 +187,7 @@ def applied(
                 f"{row.origin} was reviewed with the label {row.given_label!r}, but the data says "
                 f"{now!r} now",
             )
-    labels = _decided(examples, rows, positions, names, problems)
-    problems.raise_if_any(source)
-    trusted = sorted(at for at, (_, label) in labels.items() if label is not None)
-    rest = np.setdiff1d(np.arange(len(examples)), list(labels))
-    chosen = examples.take(np.asarray(trusted, np.int64))
-    y = np.asarray([labels[at][1] for at in trusted], np.int64)
-    true_y = chosen.true_y if given_are_own else chosen.with_labels(y).true_y
-    return Applied(
-        examples=examples.take(rest),
-        trusted=dataclasses.replace(chosen, y=y, true_y=true_y),
-        counts=counts(rows),
-    )
+    return positions
 
 
 def counts(rows: Iterable[Correction]) -> dict[str, int]:

@@ -87,6 +87,7 @@ class Source:
         kind: `"image"` or `"table"`.
         feature_names: A name for each feature of a table; empty for images.
         trusted: Examples beside the training part whose labels are right; None if nobody gave any.
+        trusted_origins: Of those that were listed among the training examples, and left these.
         notes: Sentences about the reading that the user should see.
     """
 
@@ -97,6 +98,7 @@ class Source:
     kind: Literal["image", "table"]
     feature_names: tuple[str, ...] = ()
     trusted: Examples | None = None
+    trusted_origins: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
     @property

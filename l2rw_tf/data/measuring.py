@@ -7,6 +7,7 @@ data are right, a part of the trusted examples is held out of everything.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 
@@ -44,7 +45,9 @@ def test_is_right(source: Source, settings: DataSettings) -> bool:
     )
 
 
-def hold_out(source: Source, fraction: float) -> tuple[Source, Examples | None]:
+def hold_out(
+    source: Source, fraction: float, looked_at: Collection[str]
+) -> tuple[Source, Examples | None]:
     """Takes a part of each class of the trusted examples away, to measure accuracy on.
 
     The part is decided by the contents of the examples alone: it is the same for every seed and in
@@ -53,6 +56,7 @@ def hold_out(source: Source, fraction: float) -> tuple[Source, Examples | None]:
     Args:
         source: The data set; its trusted examples are those that it was given, before corrections.
         fraction: Of each class, rounded down.
+        looked_at: Origins of training examples that were reviewed, which are not held out.
 
     Returns:
         The data set with the other trusted examples, and those held out; None if there are none.
@@ -67,6 +71,8 @@ def hold_out(source: Source, fraction: float) -> tuple[Source, Examples | None]:
         contents, numbers = np.unique(hashes[of_class], return_counts=True)
         first = contents[np.cumsum(numbers) <= fraction * of_class.sum()]
         held |= of_class & np.isin(hashes, first)
+    reviewed = source.trusted_origins.intersection(looked_at)
+    held &= ~np.isin(trusted.origins, sorted(reviewed))
     if not held.any():
         return source, None
     rest = trusted.take(np.flatnonzero(~held))

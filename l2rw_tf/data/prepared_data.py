@@ -72,13 +72,14 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         UsageError: If the data, or what is asked of it, cannot be used.
     """
     source, unavailable = _load(settings)
+    rows = corrections.read(settings.corrections) if settings.corrections else []
+    reviewed = _reviewed(rows, source, settings) if settings.corrections else None
     test_is_right, held_out, copies = measuring.test_is_right(source, settings), None, 0
     if not test_is_right:
         # Of what was given before any review: reviewed suspects are harder than others.
-        source, held_out = measuring.hold_out(source, settings.trusted_test_fraction)
+        fraction, looked_at = settings.trusted_test_fraction, {row.origin for row in rows}
+        source, held_out = measuring.hold_out(source, fraction, looked_at)
     given = source.trusted
-    rows = corrections.read(settings.corrections) if settings.corrections else []
-    reviewed = _reviewed(rows, source, settings) if settings.corrections else None
     if reviewed is not None and not _clean_is_right(source, settings) and len(reviewed.trusted):
         # Nothing but these is known to be right.
         source = dataclasses.replace(source, trusted=reviewed.trusted.in_memory())
@@ -125,6 +126,7 @@ def _reviewed(rows: list[Correction], source: Source, settings: DataSettings) ->
         class_names=source.class_names,
         given_are_own=settings.noise_type == "none",
         source=f"corrections={settings.corrections}",
+        listed=source.trusted if source.trusted_origins else None,
     )
 
 

@@ -21,6 +21,21 @@ _SPLIT = re.compile(
     r"(?P<name>[a-z][a-z0-9_]*(/[\w.\-]+)?(:\d+\.\d+\.\d+)?):(?P<split>[A-Za-z]\w*)"
 )
 _SHOWN = 3
+# What a run calls its own copy, of a list or of a table.
+COPIES = ("trusted.txt", "trusted.csv", "trusted.npz")
+
+
+def own_copy(clean_data: str) -> str | None:
+    """Returns the name that a run gives to its copy of the file that names trusted examples.
+
+    Args:
+        clean_data: The setting; of a folder or a split nothing is copied.
+    """
+    path = os.path.expanduser(clean_data)
+    ending = os.path.splitext(path)[1].lower()
+    if not os.path.isfile(path):
+        return None
+    return next((name for name in COPIES if name.endswith(ending or ".txt")), COPIES[0])
 
 
 def add(source: Source, settings: DataSettings) -> Source:
@@ -53,7 +68,9 @@ def add(source: Source, settings: DataSettings) -> Source:
         rows = _listed(given, source.train)
         trusted, notes = source.train.take(rows).with_true_labels().in_memory(), []
         source = dataclasses.replace(
-            source, train=source.train.take(np.setdiff1d(np.arange(len(source.train)), rows))
+            source,
+            train=source.train.take(np.setdiff1d(np.arange(len(source.train)), rows)),
+            trusted_origins=frozenset(trusted.origins.tolist()),
         )
     notes = [*notes, f"trusted examples: the {len(trusted):,} of {given}"]
     # Those found by itself are not used.

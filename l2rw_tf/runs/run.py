@@ -10,12 +10,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import keras
 import tensorflow as tf
 
 from l2rw_tf.command_line import program, settings
-from l2rw_tf.data import corrections, prepared_data
+from l2rw_tf.data import corrections, prepared_data, trusted
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
@@ -32,6 +33,8 @@ from l2rw_tf.runs.resume.checkpoints import Checkpoints
 from l2rw_tf.runs.resume.journal import Journal
 from l2rw_tf.runs.run_directory import RunDirectory, check_vacant, name_of_data
 from l2rw_tf.runs.training import Training
+
+AnySettings = TypeVar("AnySettings", bound=DataSettings)
 
 _TITLES = {name: entry.title for name, entry in METHODS.items()}
 
@@ -100,7 +103,8 @@ def _run(
     config: RunConfig, directory: RunDirectory | None, worker: Worker, report: Report | None
 ) -> RunResults:
     try:
-        data = prepared_data.prepare(_data_settings(config, directory), config.seed)
+        asked = config.part(DataSettings)
+        data = prepared_data.prepare(_with_copies(asked, directory), config.seed)
     except UsageError as error:
         if directory is None:
             raise
@@ -115,22 +119,37 @@ def _run(
     if not worker.is_chief:
         return _train_beside_chief(config, data, directory)
     if directory is not None:
+        _keep_copies(config, data, directory)
         return _train(config, data, directory, _checkpoints(config, directory), report)
     of_run = f"{name_of_data(data.source.name)}-{config.noise_type}-{config.method}"
     name = f"{config.name or of_run}-seed{config.seed}"
     directory = RunDirectory.create(config.run_dir, name)
     with lock.hold(directory.path):
         directory.write_flags(config.flag_lines())
-        if data.corrected:
-            directory.write_text(corrections.NAME, corrections.as_csv(data.corrections))
+        _keep_copies(config, data, directory)
         return _train(config, data, directory, _checkpoints(config, directory), report)
 
 
-def _data_settings(config: RunConfig, directory: RunDirectory | None) -> DataSettings:
-    """The data settings, with the run's own copy of the corrections if it has one."""
-    asked = config.part(DataSettings)
-    copy = directory.path / corrections.NAME if directory and asked.corrections else None
-    return dataclasses.replace(asked, corrections=str(copy)) if copy and copy.exists() else asked
+def _keep_copies(config: RunConfig, data: PreparedData, directory: RunDirectory) -> None:
+    """Copies what people change into the run's directory, unless it is there already."""
+    name = trusted.own_copy(config.clean_data)
+    if name and not (directory.path / name).exists():
+        content = Path(os.path.expanduser(config.clean_data)).read_bytes()
+        directory.write_bytes(name, content)
+    if data.corrected and not (directory.path / corrections.NAME).exists():
+        directory.write_text(corrections.NAME, corrections.as_csv(data.corrections))
+
+
+def _with_copies(asked: AnySettings, directory: RunDirectory | None) -> AnySettings:
+    """Returns settings with the run's own copies of corrections and trusted examples."""
+    copies = {"corrections": (corrections.NAME,), "clean_data": trusted.COPIES}
+    found = {
+        flag: str((directory.path / name).resolve())
+        for flag, names in copies.items()
+        for name in names
+        if directory and getattr(asked, flag) and (directory.path / name).exists()
+    }
+    return dataclasses.replace(asked, **found)
 
 
 def _train_beside_chief(
@@ -202,9 +221,7 @@ def _config_text(journal: Journal, data: PreparedData, directory: RunDirectory) 
         lines.append(f"# {dataset} was asked for and was not available.")
         dataset = journal.config.fallback_dataset
     repeated = dataclasses.replace(journal.config, dataset=dataset, fallback_dataset="")
-    if data.corrected:
-        copy = (directory.path / corrections.NAME).resolve()
-        repeated = dataclasses.replace(repeated, corrections=str(copy))
+    repeated = _with_copies(repeated, directory)
     return "\n".join([*lines, "", *repeated.flag_lines(), ""])
 
 

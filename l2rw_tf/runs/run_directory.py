@@ -95,6 +95,11 @@ class RunDirectory:
         with self._whole(name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Writes a file as it is."""
+        with self._whole(name) as temporary:
+            temporary.write_bytes(content)
+
     def write_json(self, name: str, content: Mapping[str, Any] | Sequence[Any]) -> None:
         """Writes a JSON file, with null for numbers that are not finite."""
         text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)

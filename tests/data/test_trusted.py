@@ -162,3 +162,37 @@ def test_true_labels_are_those_of_clean_and_test_data(tmp_path):
         np.testing.assert_array_equal(part.y, part.x[:, 0] % 4 // 2)
         np.testing.assert_array_equal(part.true_y, part.x[:, 0] % 2)
     assert data.wrong_in_source == 0.5
+
+
+def _corrected(tmp_path, rows):
+    path = tmp_path / "corrections.csv"
+    lines = [f"./train/{image},{decision},{label}" for image, decision, label in rows]
+    path.write_text("\n".join(["origin,decision,label", *lines, ""]), encoding="utf-8")
+    return str(path)
+
+
+def test_corrections_may_confirm_what_is_listed_and_no_more(pets, tmp_path):
+    listed = tmp_path / "right.txt"
+    names = [f"train/{name}/{number}.png" for name in ("cat", "dog") for number in range(8)]
+    listed.write_text("\n".join(names), encoding="utf-8")
+    flags = {"clean_data": str(listed), "trusted_test_fraction": 0.5}
+    before = prepare(pets, **flags).splits
+    held = before.trusted_test.origins.tolist()
+    assert len(held) == 8 and not set(held) & set(before.clean.origins)
+    rows = [(held[0].removeprefix("./train/"), "right", ""), ("cat/9.png", "other", "dog")]
+    after = prepare(pets, **flags, corrections=_corrected(tmp_path, rows)).splits
+    # What was looked at measures nothing.
+    assert after.trusted_test.origins.tolist() == held[1:]
+    assert {held[0], "./train/cat/9.png"} <= set(after.clean.origins)
+    assert len(set(after.clean.origins)) == len(after.clean) == 10
+    assert after.clean.y[after.clean.origins == "./train/cat/9.png"] == 1
+    rows = [
+        ("cat/1.png", "other", "dog"),
+        ("cat/9.png", "perhaps", ""),
+        ("dog/2.png", "unusable", ""),
+    ]
+    with pytest.raises(UsageError) as refused:
+        prepare(pets, **flags, corrections=_corrected(tmp_path, rows))
+    lines = str(refused.value).splitlines()
+    assert "3 of 3 rows" in lines[0] and len(lines) == 4
+    assert "clean_data lists it as right" in lines[1] and "clean_data lists it" in lines[3]
