@@ -12,9 +12,11 @@ import numpy as np
 
 from l2rw_tf import quality
 from l2rw_tf.command_line import program, settings
+from l2rw_tf.data import corrections
 from l2rw_tf.data.origins import are_files, cell
 from l2rw_tf.errors import RunFailed, UsageError
-from l2rw_tf.runs import results, tables
+from l2rw_tf.runs import cleaned, results, tables
+from l2rw_tf.runs.cleaned import Reviewed
 from l2rw_tf.runs.results import RunResults, percent
 
 USAGE = """\
@@ -51,11 +53,32 @@ class AuditConfig(settings.Settings):
         "A new file for the examples that are not suspected, one per line: files for a folder of "
         "images, otherwise ids.",
     )
+    write_labels: str = _setting(
+        "",
+        "A new CSV file of all training examples, the most suspicious first: origin, content_hash, "
+        "given_label, label_quality, suggested_label, decision, label. With decisions filled in, "
+        "--corrections takes it.",
+    )
+    write_folder: str = _setting(
+        "",
+        "A new folder of copies CLASS/IMAGE, of a folder of images: those that are not suspected, "
+        "and those that were confirmed or corrected, under their right label. Suspects that nobody "
+        "decided on are left out, as by --write_clean, and so are images that are not usable.",
+    )
+    corrections: str = _setting(
+        "",
+        "For --write_labels and --write_folder: what was decided, as report.html gives it. "
+        "Default: the corrections that the run was given.",
+    )
 
     def check_together(self) -> None:
         """Checks what no field can know by itself."""
         if not self.run_dir:
             raise UsageError("run_dir is empty: name a directory that a run filled.")
+        if self.corrections and not (self.write_labels or self.write_folder):
+            raise UsageError(
+                f"corrections={self.corrections} is for write_labels and write_folder: give one."
+            )
         if self.threshold is not None and self.expected_noise is not None:
             raise UsageError(
                 f"threshold={self.threshold:g} and expected_noise={self.expected_noise:g} were "
@@ -92,9 +115,32 @@ def _audit(arguments: Sequence[str]) -> None:
     examples = tables.read_examples(Path(config.run_dir), len(run.class_names))
     ranking = quality.ranked(quality.with_quality(examples))
     suspected = quality.suspects(ranking, config.limit, config.expected_noise)
+    reviewed = None
+    if config.write_labels or config.write_folder:
+        reviewed = _reviewed(config, run, ranking, suspected)
     print("\n".join(_lines(config, run, ranking, suspected)))
     if config.write_clean:
         _write_kept(Path(config.write_clean), ranking, ~suspected)
+    if config.write_labels:
+        print(f"\n{cleaned.write_labels(Path(config.write_labels), reviewed)}")
+    if config.write_folder:
+        print(f"\n{cleaned.write_folder(Path(config.write_folder), reviewed, run.dataset)}")
+
+
+def _reviewed(
+    config: AuditConfig, run: RunResults, ranking: quality.Table, suspected: np.ndarray
+) -> Reviewed:
+    """Returns the examples with what was said of them, before anything is printed or written."""
+    if config.write_folder and run.noise_type != "none":
+        raise UsageError(
+            f"write_folder={config.write_folder}: the run made labels wrong itself "
+            f"(noise_type={run.noise_type}); the folder {run.dataset} is as it was."
+        )
+    own = Path(config.run_dir) / corrections.NAME
+    given = corrections.read(str(own)) if own.exists() else []
+    rows = corrections.read(config.corrections) if config.corrections else given
+    source = f"corrections={config.corrections or own}"
+    return Reviewed.of(run.class_names, ranking, suspected, given, rows, source)
 
 
 def _lines(

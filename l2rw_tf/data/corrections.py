@@ -12,7 +12,7 @@ import dataclasses
 import io
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -95,9 +95,10 @@ def read(path: str) -> list[Correction]:
         for row in rows:
             # A spreadsheet leaves empty cells out at the end of a line, or adds some.
             cells = [text_of(one.strip()) for one in row] + [""] * (len(header) - len(row))
-            if any(cells):
-                values = {column: cells[at[column]] if column in at else "" for column in COLUMNS}
-                values["decision"] = values["decision"].lower()
+            values = {column: cells[at[column]] if column in at else "" for column in COLUMNS}
+            values["decision"] = values["decision"].lower()
+            # Nobody looked at what has neither: a table of all labels is filled in here and there.
+            if values["decision"] or values["label"]:
                 found.append(Correction(**values, line=rows.line_num))
     except csv.Error as error:
         raise UsageError(f"{name}, line {rows.line_num}: {error}.") from error
@@ -190,6 +191,45 @@ def _check(
     return positions
 
 
+def decided(
+    rows: Sequence[Correction],
+    class_names: Sequence[str],
+    known: Mapping[str, tuple[str, str]],
+    source: str,
+) -> dict[str, tuple[str, str]]:
+    """Checks corrections against what is known of examples without looking at their inputs.
+
+    Args:
+        rows: The corrections.
+        class_names: A name for each class.
+        known: The content hash (or an empty text) and the given label of each example by origin.
+        source: What the rows come from, for the message.
+
+    Returns:
+        Decision and name of the right class (empty: none) by origin, without undecided ones.
+
+    Raises:
+        UsageError: Lists every row that does not fit.
+    """
+    names, problems = _Names(class_names), _Problems(rows)
+    found: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        content, given = known.get(row.origin, ("", ""))
+        if row.origin not in known:
+            problems.add(row, f"no training example comes from {row.origin or 'an empty origin'!r}")
+        elif row.content_hash and content and not _same_hash(row.content_hash, content):
+            problems.add(row, f"{row.origin} is not what was reviewed: its hash is {content}")
+        else:
+            problems.add(row, _fault(row, names))
+        label = {RIGHT: row.given_label or given, OTHER: row.label}.get(row.decision, "")
+        number = names.label(label)
+        verdict = (row.decision, "" if number is None else class_names[number])
+        if row.decision != UNDECIDED and found.setdefault(row.origin, verdict) != verdict:
+            problems.add(row, f"{row.origin} is {_verdict(row)} here, and another in a line before")
+    problems.raise_if_any(source, "nothing was written")
+    return found
+
+
 def counts(rows: Iterable[Correction]) -> dict[str, int]:
     """Returns how many examples were decided on, by decision; a row may be there twice."""
     found = dict.fromkeys(DECISIONS, 0)
@@ -217,7 +257,7 @@ class _Problems:
         if problem:
             self._found.setdefault(row.line, problem)
 
-    def raise_if_any(self, source: str) -> None:
+    def raise_if_any(self, source: str, outcome: str = "nothing was trained") -> None:
         if not self._found:
             return
         lines = [f"  line {line}: {problem}" for line, problem in sorted(self._found.items())]
@@ -225,7 +265,7 @@ class _Problems:
         hint = " None fits: are these corrections of another data set?" if all_of_them else ""
         raise UsageError(
             f"{source}: {len(self._found):,} of {self._number:,} rows do not fit the data, and "
-            f"nothing was trained.{hint} Mend the rows or leave them out:\n" + "\n".join(lines)
+            f"{outcome}.{hint} Mend the rows or leave them out:\n" + "\n".join(lines)
         )
 
 
