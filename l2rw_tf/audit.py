@@ -12,7 +12,7 @@ import numpy as np
 
 from l2rw_tf import quality
 from l2rw_tf.command_line import program, settings
-from l2rw_tf.data import corrections
+from l2rw_tf.data import corrections, trusted
 from l2rw_tf.data.origins import are_files, cell
 from l2rw_tf.errors import RunFailed, UsageError
 from l2rw_tf.runs import cleaned, results, tables
@@ -140,7 +140,10 @@ def _reviewed(
     given = corrections.read(str(own)) if own.exists() else []
     rows = corrections.read(config.corrections) if config.corrections else given
     source = f"corrections={config.corrections or own}"
-    return Reviewed.of(run.class_names, ranking, suspected, given, rows, source)
+    copy = Path(config.run_dir) / trusted.COPIES[0]
+    listed = trusted.read_list(str(copy)) if copy.exists() else []
+    names = [name for _, name in listed]
+    return Reviewed.of(run.class_names, ranking, suspected, given, rows, source, names)
 
 
 def _lines(

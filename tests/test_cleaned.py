@@ -112,9 +112,12 @@ def test_a_folder_of_copies_with_right_labels(run_dir, pets, tmp_path, capsys):
     decided = _decisions(
         tmp_path / "c.csv", "./train/=cat/a.png,other,dog", earlier, "./train/dog/A-2.png,unusable,"
     )
+    # The user knows this one; it was clean and not trained on.
+    Image.fromarray(np.full((2, 2), 9, np.uint8)).save(pets / "train" / "=cat" / "sure.png")
+    (run_dir / "trusted.txt").write_text("train/=cat/sure.png\n17\n", "utf-8")
     assert _audit(run_dir, decided, f"--write_folder={clean}") == 0
     printed = capsys.readouterr().out
-    assert "5 images of" in printed and "1 of them under a corrected label" in printed
+    assert "6 images of" in printed and "1 of them under a corrected label" in printed
     assert "1 suspected labels that nobody decided on, 1 images that are not usable" in printed
     assert _content(clean) == {
         "=cat/b.png": 1,
@@ -122,7 +125,9 @@ def test_a_folder_of_copies_with_right_labels(run_dir, pets, tmp_path, capsys):
         "dog/a.png": 3,
         "dog/a-2.png": 0,
         "dog/old.png": 3,
+        "=cat/sure.png": 9,
     }
+    (pets / "train" / "=cat" / "sure.png").unlink()
     (pets / "train" / "dog" / "old.png").unlink()
     assert _content(pets) == before
     for folder, words in (

@@ -11,11 +11,11 @@ import time
 import numpy as np
 import pytest
 
-from l2rw_tf import main, quality
+from l2rw_tf import audit, main, quality
 from l2rw_tf.data import corrections
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.report import page, pictures
-from tests import made_up, report_check
+from tests import made_up, moments, report_check
 
 NASTY = ("</script><img src=x onerror=alert(1)>", '=a "b", c', "'tis; 数字", "001")
 DIGITS = [
@@ -265,13 +265,17 @@ def test_corrections_by_hand_make_the_next_run_better(tmp_path, capsys):
     assert not second.exists()
 
     write([*rows, rows[3]])
-    assert _train(second, f"--corrections={file}")[0] == 0
+    # What a killed process would leave.
+    killed = tmp_path / "killed"
+    with moments.happening(second, "step", 15, lambda: shutil.copytree(second, killed)):
+        assert _train(second, f"--corrections={file}")[0] == 0
     assert "confirmed" in capsys.readouterr().out
     file.unlink()
     _check_second_run(first, second, rows)
-    # A killed run is resumed, and a run repeated, with the run's own copy.
-    (second / "results.json").unlink()
-    assert _train(second, "--resume")[0] == 0
+    # It is resumed, and a run repeated, with the run's own copy.
+    assert (killed / "checkpoints").exists() and not (killed / "results.json").exists()
+    assert _train(killed, "--resume")[0] == 0
+    assert _rows(killed / "examples.csv") == _rows(second / "examples.csv")
     assert main.main([f"--flagfile={second / 'config.cfg'}", f"--run_dir={tmp_path / 'c'}"]) == 0
     assert _rows(tmp_path / "c" / "examples.csv") == _rows(second / "examples.csv")
 
@@ -303,7 +307,7 @@ def test_a_review_in_the_browser_makes_the_next_run_better(tmp_path, browser):
 
 
 @pytest.mark.slow
-def test_a_run_keeps_the_list_of_trusted_examples(tmp_path, capsys):
+def test_the_loop_on_a_csv_with_a_list_of_trusted_examples(tmp_path, capsys):
     """A list that changes or goes after the run has begun changes nothing."""
     table = made_up.table_file(tmp_path / "rows.csv")
     listed = tmp_path / "right.list"
@@ -330,3 +334,24 @@ def test_a_run_keeps_the_list_of_trusted_examples(tmp_path, capsys):
     for one in (run, again):
         assert (one / "trusted.txt").read_text("utf-8").count("\n") == 29
         assert json.loads((one / "results.json").read_text("utf-8"))["trusted_accuracy"] == share
+    # The next round: a table of all labels, filled in here and there, is corrections.
+    labels, second = tmp_path / "labels.csv", tmp_path / "second"
+    assert audit.main([f"--run_dir={run}", f"--write_labels={labels}"]) == 0
+    header, *lines = labels.read_text("utf-8").splitlines()
+    lines[:2] = [lines[0].replace(",,", ",right,"), lines[1].replace(",,", ",unusable,")]
+    labels.write_text("\n".join([header, *lines]), "utf-8")
+    repeat = [f"--flagfile={run / 'config.cfg'}", f"--corrections={labels}"]
+    assert main.main([*repeat, f"--run_dir={second}"]) == 0
+    after = json.loads((second / "results.json").read_text("utf-8"))["examples"]
+    assert after == content["examples"] | {
+        "clean": content["examples"]["clean"] + 1,
+        "training": content["examples"]["training"] - 2,
+    }
+    # A line was inserted: what was reviewed is one line below now.
+    head, *rows = table.read_text("utf-8").splitlines()
+    table.write_text("\n".join([head, rows[5], *rows]), "utf-8")
+    capsys.readouterr()
+    assert main.main([*repeat, f"--run_dir={tmp_path / 'third'}"]) == 2
+    said = capsys.readouterr().err
+    assert "2 of 2 rows do not fit" in said and said.count("is not what was reviewed") == 2
+    assert said.count("has now") == 2 and not (tmp_path / "third").exists()

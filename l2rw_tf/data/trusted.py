@@ -147,8 +147,15 @@ def _unlike(path: str, what: str, source: Source) -> UsageError:
     )
 
 
-def _listed(path: str, train: Examples) -> np.ndarray:
-    """Returns the positions of the training examples that a text file lists, sorted."""
+def read_list(path: str) -> list[tuple[int, str]]:
+    """Returns what a text file lists: the number of each line that is not empty, and its text.
+
+    Args:
+        path: The file, UTF-8, a name as `origins.cell` writes it or an id per line.
+
+    Raises:
+        UsageError: If it cannot be read.
+    """
     try:
         with open(os.path.expanduser(path), encoding="utf-8-sig") as file:
             names = [line.strip() for line in file]
@@ -162,11 +169,16 @@ def _listed(path: str, train: Examples) -> np.ndarray:
             f"clean_data={path} is not text in UTF-8: it is a folder, a .csv or .npz file, or a "
             "text file that lists training examples, one per line."
         ) from error
+    return [(line, text_of(name)) for line, name in enumerate(names, 1) if name]
+
+
+def _listed(path: str, train: Examples) -> np.ndarray:
+    """Returns the positions of the training examples that a text file lists, sorted."""
     positions = {str(one): position for position, one in enumerate(train.ids.tolist())}
     if train.origins is not None:
         by_origin = {one: position for position, one in enumerate(train.origins.tolist())}
         positions |= {one.removeprefix("./"): at for one, at in by_origin.items()} | by_origin
-    lines = [(line, text_of(name)) for line, name in enumerate(names, 1) if name]
+    lines = read_list(path)
     unknown = [f"{name!r} (line {line})" for line, name in lines if name not in positions]
     if unknown:
         more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""

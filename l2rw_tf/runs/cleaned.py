@@ -40,6 +40,7 @@ class Reviewed:
         ranking: examples.csv by column, the most suspicious label first.
         suspected: Which of these labels are suspected, bool (n,).
         rows: What was said of labels, also of examples that were in no training any more.
+        listed: Origins of training examples that the run was told are right.
         decided: Decision and class by origin, of `rows` without the undecided ones.
     """
 
@@ -48,6 +49,7 @@ class Reviewed:
     suspected: np.ndarray
     rows: Sequence[Correction]
     decided: Mapping[str, tuple[str, str]]
+    listed: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -58,6 +60,7 @@ class Reviewed:
         own: Sequence[Correction],
         rows: Sequence[Correction],
         source: str,
+        listed: Sequence[str] = (),
     ) -> Reviewed:
         """Checks what was said against the examples of a run.
 
@@ -68,6 +71,7 @@ class Reviewed:
             own: The corrections that the run was given, which are right.
             rows: What is said now, mostly with those in it.
             source: Where `rows` come from, for the message.
+            listed: Origins of training examples that the run was told are right.
 
         Raises:
             UsageError: Lists every row that does not fit.
@@ -83,7 +87,7 @@ class Reviewed:
             )
         }
         decided = corrections.decided(rows, class_names, known, source)
-        return cls(class_names, ranking, suspected, rows, decided)
+        return cls(class_names, ranking, suspected, rows, decided, listed)
 
 
 def _origins(ranking: quality.Table) -> list[str]:
@@ -160,13 +164,20 @@ def write_folder(path: Path, reviewed: Reviewed, dataset: str) -> str:
     """
     source = Path(os.path.expanduser(dataset))
     _check_places(path, reviewed, source)
+    depth = _depth(reviewed)
     kept, numbers = _kept(reviewed)
+    kept |= {
+        f"./{one}": PurePosixPath(one).parts[depth]
+        for one in (listed.removeprefix("./") for listed in reviewed.listed)
+        # Those listed by their ids cannot be told from here.
+        if (source / one).is_file() and f"./{one}" not in reviewed.decided
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
     # mkdtemp's folders are for their owner alone.
     unfinished.chmod(0o777 & ~_umask())
     try:
-        for origin, target in _targets(kept, _depth(reviewed)):
+        for origin, target in _targets(kept, depth):
             (unfinished / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / origin, unfinished / target)
         os.replace(unfinished, path)
@@ -179,7 +190,7 @@ def write_folder(path: Path, reviewed: Reviewed, dataset: str) -> str:
         f"{len(kept):,} images of {dataset}, {numbers[OTHER]:,} of them under a corrected label: "
         f"{path}\nleft out: {numbers['suspected']:,} suspected labels that nobody decided on, "
         f"{numbers[UNUSABLE]:,} images that are not usable; and all that were held out of the "
-        "training (validation, test, trusted examples), whose labels were not judged"
+        "training (validation and test data), whose labels were not judged"
     )
 
 
@@ -202,7 +213,7 @@ def _check_places(path: Path, reviewed: Reviewed, source: Path) -> None:
             f"write_folder={path}: the folder {source} that the run was trained on is not here; "
             "start from the directory where the run was made."
         )
-    every = [*origins, *reviewed.decided]
+    every = [*origins, *reviewed.decided, *reviewed.listed]
     outside = [one for one in every if ".." in PurePosixPath(one).parts or one.startswith("/")]
     if outside:
         raise UsageError(f"write_folder={path}: {outside[0]} leads out of {source}.")
