@@ -211,6 +211,19 @@ def _train(run_dir, *flags):
     return code, json.loads((run_dir / "results.json").read_text("utf-8")) if code == 0 else None
 
 
+def _check_changes(first, second):
+    """Checks that the page says what has changed."""
+    content = [json.loads((run / "results.json").read_text("utf-8")) for run in (first, second)]
+    page = (second / "report.html").read_text("utf-8")
+    changes = page.partition("since the run that was reviewed")[2].partition("</table>")[0]
+    for run in content:
+        for figure in (run["test_accuracy"], run["wrong_label_share"]):
+            assert f"<td>{figure:.1%}</td>" in changes
+        for number in (run["examples"]["clean"], run["suspected_labels"]):
+            assert f"<td>{number:,}</td>" in changes
+    assert len(_rows(second / "examples.csv")) > content[1]["suspected_labels"]
+
+
 def _check_second_run(first, second, rows):
     """Checks that corrections, which tell the truth, became clean examples of a second run."""
     before, after = (
@@ -265,10 +278,14 @@ def test_corrections_by_hand_make_the_next_run_better(tmp_path, capsys):
     assert not second.exists()
 
     write([*rows, rows[3]])
+    assert _train(second, f"--corrections={file}", f"--reviewed_run={tmp_path}")[0] == 2
+    assert "reviewed_run: " in capsys.readouterr().err and not second.exists()
     # What a killed process would leave.
     killed = tmp_path / "killed"
     with moments.happening(second, "step", 15, lambda: shutil.copytree(second, killed)):
-        assert _train(second, f"--corrections={file}")[0] == 0
+        reviewed = f"--reviewed_run={first}"
+        assert _train(second, f"--corrections={file}", reviewed)[0] == 0
+    _check_changes(first, second)
     assert "confirmed" in capsys.readouterr().out
     file.unlink()
     _check_second_run(first, second, rows)
@@ -319,7 +336,7 @@ def test_the_loop_on_a_csv_with_a_list_of_trusted_examples(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "accuracy is measured on 6 held-out trusted examples" in printed
     content = json.loads((run / "results.json").read_text("utf-8"))
-    assert content["test_labels"] == "as given" and content["examples"]["held-out trusted"] == 6
+    assert content["test_labels"] == "trusted" and content["examples"]["test"] == 6
     share = content["trusted_accuracy"]
     assert f"{share:.1%} ± {content['trusted_accuracy_error']:.1%}" in printed
     rows = _rows(run / "metrics.csv")

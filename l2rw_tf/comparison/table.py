@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from l2rw_tf.comparison.plan import Cell, Plan
+from l2rw_tf.data.measuring import TRUE
 from l2rw_tf.runs import words
-from l2rw_tf.runs.results import TRUE, RunResults
+from l2rw_tf.runs.results import RunResults
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,10 @@ from l2rw_tf.errors import UsageError
 # Its labels are known to be right.
 EMBEDDED = "digits"
 
+# What the labels of the test data are: true, those of held-out trusted examples, which then are the
+# test data, or given ones that may be wrong.
+TRUE, TRUSTED, AS_GIVEN = "true", "trusted", "as given"
+
 
 def test_is_right(source: Source, settings: DataSettings) -> bool:
     """Whether somebody says that the test data have true labels.
@@ -100,23 +104,28 @@ def without_copies(parts: Splits, held_out: Examples) -> tuple[Splits, int]:
     return dataclasses.replace(parts, **rest, trusted_test=held_out), number
 
 
-def in_words(given: Examples | None, parts: Splits, is_right: bool, copies: int) -> str:
+def in_words(given: Examples | None, parts: Splits, test_labels: str, copies: int) -> str:
     """Says what accuracy is measured on.
 
     Args:
         given: The trusted examples that were given, without those held out.
         parts: The parts of the data.
-        is_right: What `test_is_right` says.
+        test_labels: What the labels of its test part are.
         copies: How many examples with the content of held-out ones were left out.
     """
-    if is_right:
+    if test_labels == TRUE:
         return f"accuracy is measured on {len(parts.test):,} test examples with true labels"
+    left_out = f"; {copies:,} other examples with their content are left out" if copies else ""
+    if test_labels == TRUSTED:
+        return (
+            f"accuracy is measured on {len(parts.test):,} held-out trusted examples: the data has "
+            f"no test data of its own{left_out}"
+        )
     labels = f"the labels of the {len(parts.test):,} test examples are as given and may be wrong"
     if parts.trusted_test is not None:
         return (
             f"accuracy is measured on {len(parts.trusted_test):,} held-out trusted examples: "
-            f"{labels} (--test_labels_are_right says that they are not)"
-            + (f"; {copies:,} other examples with their content are left out" if copies else "")
+            f"{labels} (--test_labels_are_right says that they are not){left_out}"
         )
     if given is None:
         why = "there are no trusted examples to hold out (--clean_data)"

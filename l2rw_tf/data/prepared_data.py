@@ -25,7 +25,7 @@ class PreparedData:
         preprocessing: Standardization by the training inputs.
         unavailable: Why the data set that was asked for was not read, or None where it was.
         clean_is_right: Whether it is known that the labels of the clean examples are right.
-        test_is_right: The same of the test examples.
+        test_labels: What those of the test examples are, as of `measuring`.
         measured_on: What accuracy is measured on, in words.
         corrections: What was said of the source's labels, all of it.
         corrected: How many labels this decided, by decision; empty without corrections.
@@ -36,7 +36,7 @@ class PreparedData:
     preprocessing: Preprocessing
     unavailable: str | None
     clean_is_right: bool = True
-    test_is_right: bool = True
+    test_labels: str = measuring.TRUE
     measured_on: str = ""
     corrections: tuple[Correction, ...] = ()
     corrected: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -74,11 +74,14 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
     source, unavailable = _load(settings)
     rows = corrections.read(settings.corrections) if settings.corrections else []
     reviewed = _reviewed(rows, source, settings) if settings.corrections else None
-    test_is_right, held_out, copies = measuring.test_is_right(source, settings), None, 0
-    if not test_is_right:
+    test_labels, held_out, copies = measuring.TRUE, None, 0
+    if not measuring.test_is_right(source, settings):
+        test_labels = measuring.AS_GIVEN
         # Of what was given before any review: reviewed suspects are harder than others.
         fraction, looked_at = settings.trusted_test_fraction, {row.origin for row in rows}
         source, held_out = measuring.hold_out(source, fraction, looked_at)
+        if held_out is not None and source.test is None:
+            test_labels, source = measuring.TRUSTED, dataclasses.replace(source, test=held_out)
     given = source.trusted
     if reviewed is not None and not _clean_is_right(source, settings) and len(reviewed.trusted):
         # Nothing but these is known to be right.
@@ -102,8 +105,8 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         corrections=tuple(rows),
         corrected=reviewed.counts if reviewed is not None else {},
         clean_is_right=_clean_is_right(source, settings),
-        test_is_right=test_is_right,
-        measured_on=measuring.in_words(given, parts, test_is_right, copies),
+        test_labels=test_labels,
+        measured_on=measuring.in_words(given, parts, test_labels, copies),
     )
 
 

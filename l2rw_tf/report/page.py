@@ -19,10 +19,11 @@ from l2rw_tf import quality
 from l2rw_tf.data import corrections
 from l2rw_tf.data.corrections import Correction
 from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.measuring import AS_GIVEN, TRUE, TRUSTED
 from l2rw_tf.methods import METHODS
 from l2rw_tf.report import pictures, review
 from l2rw_tf.runs import words
-from l2rw_tf.runs.results import HELD_OUT_TRUSTED, TRUE, RunResults, percent
+from l2rw_tf.runs.results import RunResults, percent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Report:
         feature_names: A name for each feature; empty for images.
         name: What the run is called.
         corrections: What was said of labels before it.
+        reviewed: The results of the run whose report these come from, if it is known.
     """
 
     results: RunResults
@@ -48,6 +50,7 @@ class Report:
     feature_names: Sequence[str]
     name: str = ""
     corrections: Sequence[Correction] = ()
+    reviewed: RunResults | None = None
 
     @property
     def titles(self) -> dict[str, str]:
@@ -114,13 +117,14 @@ def page(report: Report) -> str:
         measurements=_measurements(report),
         accuracy=words.accuracy,
         measured_on=words.measured_on(results, "rows" if report.feature_names else "images"),
-        test_is_right=results.test_labels == TRUE,
-        held_out_trusted=results.examples.get(HELD_OUT_TRUSTED),
+        measured="test" if results.test_labels == TRUE else "held-out trusted",
+        as_given=results.test_labels == AS_GIVEN,
         classes=_classes(report),
         review=_review(report),
         corrected=corrections.in_words(corrections.counts(report.corrections))
         if report.corrections
         else None,
+        changes=_changes(report) if report.reviewed else [],
         # It is this file's own, and the page's policy lets nothing else run.
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -215,20 +219,39 @@ def _measurements(report: Report) -> list[tuple[str, list[str]]]:
     if report.results.test_labels != TRUE:
         test = "Agreement with given test labels"
         rows.append(("Accuracy", [words.accuracy(training) for training in trainings]))
-    rows += [
-        (test, [percent(training.test_accuracy) for training in trainings]),
-        ("Test loss", [f"{training.test_loss:.4f}" for training in trainings]),
-    ]
+    if report.results.test_labels != TRUSTED:
+        rows.append((test, [percent(training.test_accuracy) for training in trainings]))
+    rows.append(("Test loss", [f"{training.test_loss:.4f}" for training in trainings]))
     if all(chosen):
         rows.append(("Epoch chosen by held-out labels", [str(choice.epoch) for choice in chosen]))
         if all(choice.trusted_accuracy is not None for choice in chosen):
             there = [percent(choice.trusted_accuracy) for choice in chosen]
             rows.append(("Accuracy there", there))
-        rows.append((f"{test} there", [percent(choice.test_accuracy) for choice in chosen]))
+        if report.results.test_labels != TRUSTED:
+            rows.append((f"{test} there", [percent(choice.test_accuracy) for choice in chosen]))
     return rows + [
         ("Training time", [f"{training.train_seconds:,.1f} s" for training in trainings]),
         ("One step", [f"{1000 * training.step_seconds:,.1f} ms" for training in trainings]),
     ]
+
+
+def _changes(report: Report) -> list[tuple[str, str, str]]:
+    """What has changed since the run that was reviewed: the name of a figure, before and now."""
+    runs = report.reviewed, report.results
+    kind = "rows" if report.feature_names else "images"
+    suspected = [report.reviewed.suspected_labels, int(report.suspected.sum())]
+    rows = [
+        ("Accuracy", *map(words.accuracy, runs)),
+        ("Training " + kind, *(f"{run.examples['training']:,}" for run in runs)),
+        ("Clean " + kind, *(f"{run.examples['clean']:,}" for run in runs)),
+        ("Suspected labels", *("–" if one is None else f"{one:,}" for one in suspected)),
+    ]
+    wrong = [run.wrong_label_share for run in runs]
+    if None not in wrong:
+        rows.append(("Wrong labels", *map(percent, wrong)))
+    if words.measured_on(runs[0]) != words.measured_on(runs[1]):
+        rows.append(("Accuracy is", *(words.measured_on(run, kind) for run in runs)))
+    return rows
 
 
 def _classes(report: Report) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from l2rw_tf import quality
 from l2rw_tf.data import corrections
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.report import page, pictures
+from l2rw_tf.runs import results as run_results
 from l2rw_tf.runs import tables
 from l2rw_tf.runs.results import RunResults
 from l2rw_tf.runs.run_directory import RunDirectory
@@ -32,6 +33,7 @@ def write(
         OSError: If a file cannot be written.
     """
     given = directory.path / corrections.NAME
+    reviewed = directory.path / run_results.REVIEWED
     try:
         with pictures.style():
             table = tables.read_examples(directory.path, len(results.class_names))
@@ -44,6 +46,9 @@ def write(
                 feature_names=feature_names,
                 name=directory.path.resolve().name,
                 corrections=corrections.read(str(given)) if given.exists() else (),
+                reviewed=run_results.read(directory.path, run_results.REVIEWED)
+                if reviewed.exists()
+                else None,
             )
             chart = page.accuracy_curves(report, heading=results.heading)
             directory.save_figure("accuracy.png", chart.figure)

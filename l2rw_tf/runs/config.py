@@ -27,7 +27,7 @@ _output = functools.partial(setting, group="Output", affects_result=False)
 DISTRIBUTIONS = NONE, MIRRORED, MULTI_WORKER = ("none", "mirrored", "multi_worker")
 
 # Where a run goes and whether it is a new one are no part of what it does.
-_OF_ONE_START = ("run_dir", "resume", "resume_learning_rate")
+_OF_ONE_START = ("run_dir", "resume", "resume_learning_rate", "reviewed_run")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -193,6 +193,11 @@ class RunConfig(
         "those whose decision helps most.",
         at_least=0,
     )
+    reviewed_run: str = _output(
+        "",
+        "The directory of the run whose report gave --corrections: report.html then says what has "
+        "changed since that run.",
+    )
     tensorboard: bool = _output(True, "Writes TensorBoard events.")
     progress: str = _output(
         "auto",
@@ -231,6 +236,10 @@ class RunConfig(
             raise UsageError(
                 f"clipnorm and dtype_policy=mixed_float16 cannot be used together with "
                 f"distribution={self.distribution}: use mixed_bfloat16."
+            )
+        if self.reviewed_run and not self.corrections:
+            raise UsageError(
+                f"reviewed_run={self.reviewed_run} needs corrections, what its report gave."
             )
         if self.resume and not self.run_dir:
             raise UsageError("resume needs run_dir, the directory of the run to resume.")

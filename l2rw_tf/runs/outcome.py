@@ -13,12 +13,19 @@ from sklearn.metrics import confusion_matrix
 
 from l2rw_tf import __version__, quality
 from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.measuring import TRUSTED
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.runs import results, saved_network, tables
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.epoch_record import Row
 from l2rw_tf.runs.example_table import class_logits, example_table
-from l2rw_tf.runs.results import ChosenEpoch, EpochResults, RunResults, TrainingResults
+from l2rw_tf.runs.results import (
+    HELD_OUT_TRUSTED,
+    ChosenEpoch,
+    EpochResults,
+    RunResults,
+    TrainingResults,
+)
 from l2rw_tf.runs.resume.journal import Journal
 from l2rw_tf.runs.run_directory import RunDirectory
 from l2rw_tf.runs.training import Training
@@ -63,7 +70,9 @@ def write(
         method: _results(journal, data, trained, heading) for method, trained in trainings.items()
     }
     plain = found["plain"] if config.with_plain else None
-    run_results = RunResults(**vars(found[config.method]), plain=plain)
+    suspected = int(quality.suspects(table).sum())
+    own_results = dataclasses.replace(found[config.method], suspected_labels=suspected)
+    run_results = RunResults(**vars(own_results), plain=plain)
     if report is not None:
         report(directory, run_results, data.splits.train, data.source.feature_names)
     # Last, so that a directory with results.json is a finished run.
@@ -85,7 +94,7 @@ def _results(
         seed=config.seed,
         test_accuracy=final["test_accuracy"],
         test_loss=final["test_loss"],
-        test_labels=results.TRUE if data.test_is_right else results.AS_GIVEN,
+        test_labels=data.test_labels,
         trusted_accuracy=trusted,
         trusted_accuracy_error=None
         if trusted is None
@@ -146,7 +155,7 @@ def sizes(data: PreparedData) -> dict[str, int]:
         "clean": data.splits.clean,
         "validation": data.splits.validation,
         "test": data.splits.test,
-        results.HELD_OUT_TRUSTED: data.splits.trusted_test,
+        HELD_OUT_TRUSTED: None if data.test_labels == TRUSTED else data.splits.trusted_test,
     }
     return {name: len(part) for name, part in parts.items() if part is not None}
 

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from l2rw_tf.data.measuring import AS_GIVEN, TRUE
 from l2rw_tf.errors import UsageError
 from l2rw_tf.runs.run_directory import RunDirectory, damaged
 
 NAME = "results.json"
-# What is known of the labels of the test data.
-TRUE, AS_GIVEN = "true", "as given"
+# A copy of the results of the run whose report gave this run's corrections.
+REVIEWED = "reviewed_run.json"
 # The part of the data, in `TrainingResults.examples`, that `trusted_accuracy` is on.
 HELD_OUT_TRUSTED = "held-out trusted"
 
@@ -55,10 +56,11 @@ class TrainingResults:
         requested_dataset: What --dataset asked for.
         method, seed, network, noise_type, noise_ratio, imbalance_type, imbalance_ratio: The flags.
         test_accuracy, test_loss: Of the network as it was saved; the loss is the cross-entropy.
-        test_labels: "true", or "as given" if they may be wrong: then `test_accuracy` is agreement
-            with them, and no accuracy.
+        test_labels: "true"; "trusted" if the test data are the held-out trusted examples; "as
+            given" if they may be wrong: then `test_accuracy` is agreement and no accuracy.
         trusted_accuracy, trusted_accuracy_error: On held-out trusted examples, with its standard
             error; None if there are none.
+        suspected_labels: Of the training examples, by label quality; of the run's own method.
         validation_accuracy: The same network's on the held-out labels, or None if there are none.
         last_epoch: The network when training ended.
         chosen_by_validation: The epoch that held-out labels choose, or None if there are none.
@@ -112,11 +114,12 @@ class TrainingResults:
     test_labels: str = TRUE
     trusted_accuracy: float | None = None
     trusted_accuracy_error: float | None = None
+    suspected_labels: int | None = None
 
     @property
     def accuracy(self) -> float | None:
         """On labels that are known to be right; None if there are none."""
-        return self.test_accuracy if self.test_labels == TRUE else self.trusted_accuracy
+        return self.trusted_accuracy if self.test_labels == AS_GIVEN else self.test_accuracy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,16 +150,17 @@ def write(directory: RunDirectory, results: RunResults) -> None:
     directory.write_json(NAME, content)
 
 
-def read(directory: Path | str) -> RunResults:
+def read(directory: Path | str, name: str = NAME) -> RunResults:
     """Reads results.json.
 
     Args:
         directory: The directory of a finished run.
+        name: Of the file, if it is a copy of another run's.
 
     Raises:
         UsageError: If it is none, or the file is damaged or of another version.
     """
-    path = Path(directory) / NAME
+    path = Path(directory) / name
     try:
         return _parsed(RunResults, json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from l2rw_tf.command_line import program, settings
 from l2rw_tf.data import corrections, prepared_data, trusted
+from l2rw_tf.data.measuring import TRUE
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
@@ -116,6 +117,7 @@ def _run(
         print(words.fallback_banner(config.dataset, data.source.name, data.unavailable))
     # In advance, so that a mistake leaves no directory behind.
     training.check(config, data)
+    _check_reviewed_run(config)
     if not worker.is_chief:
         return _train_beside_chief(config, data, directory)
     if directory is not None:
@@ -138,6 +140,18 @@ def _keep_copies(config: RunConfig, data: PreparedData, directory: RunDirectory)
         directory.write_bytes(name, content)
     if data.corrected and not (directory.path / corrections.NAME).exists():
         directory.write_text(corrections.NAME, corrections.as_csv(data.corrections))
+    if config.reviewed_run:
+        content = (Path(config.reviewed_run) / results.NAME).read_bytes()
+        directory.write_bytes(results.REVIEWED, content)
+
+
+def _check_reviewed_run(config: RunConfig) -> None:
+    """Refuses what holds no finished run."""
+    if config.reviewed_run:
+        try:
+            results.read(config.reviewed_run)
+        except UsageError as error:
+            raise UsageError(f"reviewed_run: {error}") from error
 
 
 def _with_copies(asked: AnySettings, directory: RunDirectory | None) -> AnySettings:
@@ -185,7 +199,7 @@ def _train(
     print(f"{heading}\n{sizes} examples; {outcome.device()}", flush=True)
     if data.corrected:
         print(f"corrections: {corrections.in_words(data.corrected)}", flush=True)
-    for note in [*data.source.notes, *([data.measured_on] if not data.test_is_right else [])]:
+    for note in [*data.source.notes, *([data.measured_on] if data.test_labels != TRUE else [])]:
         print(note, flush=True)
     _tell(journal)
     try:

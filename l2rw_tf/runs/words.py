@@ -5,9 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from l2rw_tf.data.measuring import AS_GIVEN, TRUE, TRUSTED
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import DataSettings
-from l2rw_tf.runs.results import HELD_OUT_TRUSTED, TRUE, RunResults, TrainingResults, percent
+from l2rw_tf.runs.results import HELD_OUT_TRUSTED, RunResults, TrainingResults, percent
 
 _WIDTH = 80
 
@@ -73,6 +74,9 @@ def measured_on(result: TrainingResults, kind: str = "examples") -> str:
     tests = f"{result.examples['test']:,} test {kind}"
     if result.test_labels == TRUE:
         return f"on {tests} with true labels."
+    if result.test_labels == TRUSTED:
+        number = result.examples["test"]
+        return f"on {number:,} held-out trusted {kind}, ± its standard error."
     as_given = (
         f"The labels of the {tests} are as given and may be wrong: agreement with them is no "
         "accuracy."
@@ -90,14 +94,18 @@ def closing_table(results: Sequence[TrainingResults], titles: Mapping[str, str])
         results: Of each training.
         titles: What each method is called.
     """
-    known = results[0].test_labels == TRUE
-    names = ("test accuracy",) if known else ("accuracy", "given test labels")
-    head = ("", *names, "test loss", "training", "one step")
+    labels = results[0].test_labels
+    names = {
+        TRUE: ["test accuracy"],
+        TRUSTED: ["accuracy"],
+        AS_GIVEN: ["accuracy", "given test labels"],
+    }
+    head = ("", *names[labels], "test loss", "training", "one step")
     rows = [
         (
             titles[result.method],
             accuracy(result),
-            *([] if known else [percent(result.test_accuracy)]),
+            *([percent(result.test_accuracy)] if labels == AS_GIVEN else []),
             f"{result.test_loss:.4f}",
             f"{result.train_seconds:.1f} s",
             f"{result.step_seconds * 1000:.1f} ms",
@@ -109,7 +117,7 @@ def closing_table(results: Sequence[TrainingResults], titles: Mapping[str, str])
     for first, *others in (head, *rows):
         cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("   ".join([f"{first:{widths[0]}}", *cells]).rstrip())
-    if not known:
+    if labels != TRUE:
         lines += ["", *textwrap.wrap(f"accuracy: {measured_on(results[0])}", _WIDTH)]
     return "\n".join(lines)
 

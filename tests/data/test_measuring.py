@@ -44,7 +44,7 @@ def test_a_part_of_each_class_is_held_out_of_everything(with_trusted, monkeypatc
     assert np.bincount(held.y, minlength=3).tolist() == [5, 2, 0]
     assert np.bincount(data.splits.clean.y).tolist() == [15, 7, 3]
     assert not _hashes(held) & _hashes(data.splits.clean)
-    assert not data.test_is_right and "7 held-out trusted examples" in data.measured_on
+    assert data.test_labels == "as given" and "7 held-out trusted examples" in data.measured_on
     # Copies of held-out examples are among those that are trained on, with a wrong label.
     train, validation = data.splits.train.ids[[0, 1]], data.splits.validation.ids[0]
     x = with_trusted.train.x.copy()
@@ -96,7 +96,7 @@ def test_the_same_content_under_two_names_stays_on_one_side(with_trusted, monkey
 )
 def test_true_test_labels_leave_the_trusted_examples_alone(said, with_trusted):
     data = _prepare(**said)
-    assert data.test_is_right and data.splits.trusted_test is None
+    assert data.test_labels == "true" and data.splits.trusted_test is None
     assert len(data.splits.clean) == sum(COUNTS)
     assert f"{len(with_trusted.test)} test examples with true labels" in data.measured_on
 
@@ -109,9 +109,14 @@ def test_too_few_to_hold_any_out(with_trusted, blobs, monkeypatch):
     assert "no trusted examples to hold out" in _prepare().measured_on
 
 
-def test_only_test_data_of_its_own_can_be_said_to_be_right(with_trusted, monkeypatch):
+def test_held_out_examples_are_the_test_data_if_there_is_none(with_trusted, monkeypatch):
     without = dataclasses.replace(with_trusted, test=None)
     monkeypatch.setattr(prepared_data.sources, "load", lambda dataset, **where: without)
+    # They are the test data then: a part of the others would cost examples and measure nothing.
+    data = _prepare()
+    assert data.test_labels == "trusted" and data.splits.test.y.tolist() == [0] * 5 + [1] * 2
+    assert len(data.splits.train) + len(data.splits.validation) == len(without.train)
+    assert data.measured_on.startswith("accuracy is measured on 7 held-out trusted examples")
     with pytest.raises(UsageError, match="test_labels_are_right .*test_fraction"):
         _prepare(test_labels_are_right=True)
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from l2rw_tf import quality
+from l2rw_tf.data.corrections import Correction
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.report import page as report
 from l2rw_tf.report import pictures
@@ -310,6 +311,25 @@ def test_labels_that_may_be_wrong_measure_no_accuracy(usual, trusted):
     else:
         assert "75.0% ± 9.0% of the held-out trusted images right, 75.0% ± 9.0% with" in words
         assert "reweighted, trusted: 25.0% after the first epoch" in _alt(page, "Accuracy over")
+
+
+def test_held_out_trusted_examples_as_test_data(usual):
+    changes = {"test_labels": "trusted", "test_accuracy": 0.75, "trusted_accuracy": 0.75}
+    run = dataclasses.replace(
+        usual,
+        results=_results(NASTY, trusted_accuracy_error=0.09, **changes),
+        metrics=[row | {"trusted_accuracy": 0.25 * row["epoch"]} for row in _metrics()],
+        reviewed=_results(NASTY, suspected_labels=1234),
+        corrections=[Correction("./gone.png", "", NASTY[0], "right", NASTY[0])],
+    )
+    page = _page(run)
+    _check_page(run, page)
+    words = Parsed(page).words
+    assert "75.0% ± 9.0% of the held-out trusted images right" in words
+    assert "on 30 held-out trusted images, ± its standard error." in words
+    assert "greement" not in words and "Confusion on the held-out trusted images" in words
+    assert "Suspected labels1,23412" in words
+    assert "Accuracy ison 30 test images with true labels.on 30 held-out trusted" in words
 
 
 def test_names_of_classes_are_letters_in_the_pictures(page):

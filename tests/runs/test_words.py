@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from l2rw_tf.data.settings import DataSettings
-from l2rw_tf.runs import words
+from l2rw_tf.runs import results, words
 from tests import made_up
 
 
@@ -15,15 +15,42 @@ def test_the_banner_names_both_data_sets_and_the_reason():
 
 
 def test_the_closing_table_is_aligned():
-    results = [
+    trainings = [
         made_up.run_results(method=method, test_accuracy=accuracy)
         for method, accuracy in (("plain", 0.6), ("l2rw", 0.96944))
     ]
-    table = words.closing_table(results, {"plain": "plain", "l2rw": "reweighted"})
+    table = words.closing_table(trainings, {"plain": "plain", "l2rw": "reweighted"})
     lines = table.splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[1].split() == ["plain", "60.0%", "1.2500", "12.3", "s", "12.3", "ms"]
     assert lines[2].startswith("reweighted") and "96.9%" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "accuracy", "columns", "said"),
+    [
+        ("trusted", 0.6, ["accuracy"], "accuracy: on 30 held-out trusted examples, ±"),
+        ("as given", 0.6, ["accuracy", "given", "test", "labels"], "on 8 held-out trusted"),
+        ("as given", None, ["accuracy", "given", "test", "labels"], "accuracy: not known, since"),
+    ],
+)
+def test_the_closing_table_says_what_accuracy_is_on(labels, accuracy, columns, said):
+    result = made_up.run_results(
+        test_labels=labels,
+        trusted_accuracy=accuracy,
+        trusted_accuracy_error=accuracy and results.standard_error(accuracy, 8),
+        examples={"test": 30, "held-out trusted": 8},
+    )
+    head, row, _, *note = words.closing_table([result], {"l2rw": "reweighted"}).splitlines()
+    assert head.split()[: len(columns)] == columns and said in " ".join(note)
+    assert ("60.0% ± 17.4%" in row) is (accuracy is not None)
+    assert ("agreement with them is no accuracy" in " ".join(note)) is (labels == "as given")
+
+
+def test_the_standard_error_is_binomial_and_never_nothing():
+    assert results.standard_error(0.8, 10_000) == pytest.approx(0.004, rel=1e-3)
+    # All of four right: as if it had been five of six.
+    assert results.standard_error(1.0, 4) == pytest.approx((5 / 36 / 4) ** 0.5)
 
 
 @pytest.mark.parametrize(
