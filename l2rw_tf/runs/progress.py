@@ -83,9 +83,9 @@ class Progress(keras.callbacks.Callback):
         ]
         if "val_accuracy" in row:
             parts.append(f"held-out {percent(row['val_accuracy']):>6}")
-        if "trusted_accuracy" in row:
-            parts.append(f"trusted {percent(row['trusted_accuracy']):>6}")
-        parts.append(f"test {percent(row['test_accuracy']):>6}")
+        # Beside it, agreement with test labels that may be wrong is none of the two.
+        measured = "trusted" if "trusted_accuracy" in row else "test"
+        parts.append(f"{measured} {percent(row[f'{measured}_accuracy']):>6}")
         parts.append(f"{row['seconds']:5.1f} s")
         return "  ".join(parts)
 
