@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from l2rw_tf.data import prepared_data
+from l2rw_tf.data import prepared_data, trusted
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import UsageError
 from tests.data.test_folder import paint
@@ -196,3 +196,18 @@ def test_corrections_may_confirm_what_is_listed_and_no_more(pets, tmp_path):
     lines = str(refused.value).splitlines()
     assert "3 of 3 rows" in lines[0] and len(lines) == 4
     assert "clean_data lists it as right" in lines[1] and "clean_data lists it" in lines[3]
+
+
+def test_files_are_copied_into_a_run_and_nothing_else(tmp_path):
+    for name, copy in (
+        ("right.txt", "trusted.txt"),
+        ("right", "trusted.txt"),
+        ("cifar10:test", "trusted.txt"),
+        ("rows.CSV", "trusted.csv"),
+        ("a.npz", "trusted.npz"),
+    ):
+        assert trusted.own_copy(str(tmp_path / name)) is None
+        (tmp_path / name).touch()
+        assert trusted.own_copy(str(tmp_path / name)) == copy
+    for name in ("", "cifar10:test", str(tmp_path)):
+        assert trusted.own_copy(name) is None
