@@ -44,6 +44,7 @@ def write(
                 feature_names=feature_names,
                 name=directory.path.resolve().name,
                 corrections=corrections.read(str(given)) if given.exists() else (),
+                clean_examples=tables.read_clean_examples(directory.path, len(results.class_names)),
             )
             chart = page.accuracy_curves(report, heading=results.heading)
             directory.save_figure("accuracy.png", chart.figure)
