@@ -122,6 +122,28 @@ def wrong_labels(table: Table) -> np.ndarray | None:
     return table["given_label"] != table["true_label"] if "true_label" in table else None
 
 
+def doubtful(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Finds trusted examples whose label is probably wrong, by confident learning.
+
+    The network is confident of a class where it gives the class at least the probability that it
+    gives, on average, to the trusted examples of that class (Northcutt et al. 2021, arXiv
+    1911.00068). An example is doubtful if the class that the network is most confident of is
+    another than its label: it disagrees with the network, and with the other trusted examples.
+
+    Args:
+        probabilities: What a network that was not trained on the examples says, (n, classes).
+        labels: Their labels, integers (n,).
+
+    Returns:
+        Whether a label is doubtful, bool, shape (n,).
+    """
+    thresholds = np.full(probabilities.shape[1], np.inf)
+    for label in np.unique(labels):
+        thresholds[label] = probabilities[labels == label, label].mean()
+    confident = np.where(probabilities >= thresholds, probabilities, 0)
+    return confident.any(axis=1) & (confident.argmax(axis=1) != labels)
+
+
 @dataclasses.dataclass(frozen=True)
 class Detection:
     """How well a ranking finds the labels that are really wrong.

@@ -105,3 +105,29 @@ def test_nothing_is_measured_without_truth_or_without_wrong_labels():
     assert audit.detection(right) is None
     del examples["true_label"]
     assert audit.detection(examples) is None
+
+
+def test_doubtful_labels_by_hand():
+    """Thresholds: (0.9 + 0.7 + 0.2) / 3 = 0.6 for class 0, (0.8 + 0.6) / 2 = 0.7 for class 1."""
+    ones = np.array([0.1, 0.3, 0.8, 0.8, 0.6])
+    labels = np.array([0, 0, 0, 1, 1])
+    found = audit.doubtful(np.stack([1 - ones, ones], axis=1), labels)
+    assert found.tolist() == [False, False, True, False, False]
+    # Surer of another class than of the label, but less than of that class's own: it is hard.
+    ones[2] = 0.65
+    assert not audit.doubtful(np.stack([1 - ones, ones], axis=1), labels).any()
+
+
+def test_a_class_without_trusted_examples_is_never_held_against_a_label():
+    probabilities = np.array([[0.1, 0.0, 0.9], [0.2, 0.8, 0.0], [0.6, 0.1, 0.3]])
+    assert not audit.doubtful(probabilities, np.array([0, 1, 0])).any()
+
+
+def test_doubtful_labels_are_the_wrong_ones_among_well_separated_classes():
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 5, 200)
+    labels = np.where(np.arange(200) < 20, (true + 1) % 5, true)
+    probabilities = rng.dirichlet(np.ones(5), 200) * 0.2
+    probabilities[np.arange(200), true] += 0.8
+    found = audit.doubtful(probabilities, labels)
+    assert not found[20:].any() and found[:20].sum() >= 10

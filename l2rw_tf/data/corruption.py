@@ -11,9 +11,13 @@ from l2rw_tf.data.randomness import Stream, permutation, permutation_and_integer
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import UsageError
 
-Part = Literal["train", "validation"]
+Part = Literal["train", "clean", "validation"]
 
-_LABEL_STREAMS = {"train": Stream.TRAIN_LABELS, "validation": Stream.VALIDATION_LABELS}
+_LABEL_STREAMS = {
+    "train": Stream.TRAIN_LABELS,
+    "clean": Stream.CLEAN_LABELS,
+    "validation": Stream.VALIDATION_LABELS,
+}
 _IMBALANCE_STREAMS = {"train": Stream.TRAIN_IMBALANCE, "validation": Stream.VALIDATION_IMBALANCE}
 
 

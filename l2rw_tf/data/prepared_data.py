@@ -91,6 +91,7 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
     parts = dataclasses.replace(
         parts,
         train=_spoil(parts.train, "train", source, settings, seed),
+        clean=_spoil_clean(parts.clean, source, settings, seed),
         validation=_spoil(parts.validation, "validation", source, settings, seed),
     )
     if reviewed is not None:
@@ -220,3 +221,13 @@ def _spoil(
             raise
         raise UsageError(f"held-out examples (validation_fraction): {error}") from error
     return corruption.corrupt(examples, settings, source.num_classes, seed, part)
+
+
+def _spoil_clean(clean: Examples, source: Source, settings: DataSettings, seed: int) -> Examples:
+    """Makes labels of clean examples wrong, as asked for."""
+    if not settings.clean_noise_ratio:
+        return clean
+    uniform = dataclasses.replace(
+        settings, noise_type="uniform", noise_ratio=settings.clean_noise_ratio, flip_may_keep=False
+    )
+    return corruption.corrupt(clean, uniform, source.num_classes, seed, "clean")

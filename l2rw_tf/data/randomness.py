@@ -27,6 +27,7 @@ class Stream(enum.IntEnum):
     CLEAN_CLASSES = 9
     BALANCED_BATCHES = 10
     RANDOM_WEIGHTS = 11
+    CLEAN_LABELS = 12
 
 
 def _bits(seed: int, stream: Stream) -> np.random.PCG64:

@@ -106,6 +106,13 @@ class DataSettings(Settings):
     flip_may_keep: bool = _labels(
         False, "Lets uniform noise draw the true class too, as the paper's published code does."
     )
+    clean_noise_ratio: float = _labels(
+        0.0,
+        "The fraction of the clean examples whose label is changed to any other class, to see what "
+        "errors among the trusted examples do.",
+        at_least=0,
+        at_most=1,
+    )
 
     labels_are_right: bool = _labels(
         False,

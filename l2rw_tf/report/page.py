@@ -21,7 +21,7 @@ from l2rw_tf.data.corrections import Correction
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.measuring import AS_GIVEN, TRUE, TRUSTED
 from l2rw_tf.methods import METHODS
-from l2rw_tf.report import pictures, review
+from l2rw_tf.report import pictures, review, weight_pictures
 from l2rw_tf.runs import words
 from l2rw_tf.runs.results import RunResults, percent
 
@@ -40,6 +40,7 @@ class Report:
         name: What the run is called.
         corrections: What was said of labels before it.
         reviewed: The results of the run whose report these come from, if it is known.
+        clean_examples: clean_examples.csv by column, the doubtful ones first, each (n,).
     """
 
     results: RunResults
@@ -51,6 +52,7 @@ class Report:
     name: str = ""
     corrections: Sequence[Correction] = ()
     reviewed: RunResults | None = None
+    clean_examples: quality.Table = dataclasses.field(default_factory=dict)
 
     @property
     def titles(self) -> dict[str, str]:
@@ -121,6 +123,7 @@ def page(report: Report) -> str:
         as_given=results.test_labels == AS_GIVEN,
         classes=_classes(report),
         review=_review(report),
+        doubtful=_doubtful(report),
         corrected=corrections.in_words(corrections.counts(report.corrections))
         if report.corrections
         else None,
@@ -169,7 +172,7 @@ def accuracy_curves(report: Report, heading: str = "") -> pictures.Chart:
 def _pictures(report: Report) -> dict[str, Any]:
     """The pictures by name; None stands for one that this run has nothing for."""
     examples, wrong, names = report.examples, report.wrong, report.results.class_names
-    found: dict[str, Any] = dict.fromkeys(("weights", "batch", "ranking"))
+    found: dict[str, Any] = dict.fromkeys(("weights", "losses", "batch", "ranking"))
     found |= {
         "accuracy": accuracy_curves(report),
         "suspects": pictures.suspects_by_class(
@@ -189,13 +192,17 @@ def _pictures(report: Report) -> dict[str, Any]:
         # The last batch of an epoch may be smaller: in plain training the mean weight over all
         # visits is one over the mean size.
         mean_batch = len(seen) / math.ceil(len(seen) / report.batch_size)
-        found["weights"] = pictures.weight_distribution(
-            examples["mean_weight"][seen] * mean_batch, None if wrong is None else wrong[seen]
-        )
+        weights = examples["mean_weight"][seen] * mean_batch
+        wrong_seen = None if wrong is None else wrong[seen]
+        found["weights"] = weight_pictures.weight_distribution(weights, wrong_seen)
+        if len(weights):
+            found["losses"] = weight_pictures.weight_against_loss(
+                weights, examples["mean_loss"][seen], wrong_seen
+            )
     own = report.curves[report.results.method]
     rows = [row for row in own if "effective_batch_size" in row]
     if rows:
-        found["batch"] = pictures.effective_batch_size(rows, report.batch_size)
+        found["batch"] = weight_pictures.effective_batch_size(rows, report.batch_size)
     if detection := quality.detection(examples):
         found["ranking"] = pictures.precision_recall(
             examples["label_quality"], wrong, report.suspected, detection
@@ -271,4 +278,19 @@ def _classes(report: Report) -> list[dict[str, Any]]:
             ],
         }
         for label, name in enumerate(report.results.class_names)
+    ]
+
+
+def _doubtful(report: Report) -> list[dict[str, str]]:
+    """A row per clean example whose label is doubtful."""
+    clean, names = report.clean_examples, report.results.class_names
+    return [
+        {
+            "origin": clean["origin"][row],
+            "label": names[clean["given_label"][row]],
+            "suggested": names[clean["suggested_label"][row]],
+            "given_probability": percent(clean["given_probability"][row]),
+            "suggested_probability": percent(clean["suggested_probability"][row]),
+        }
+        for row in np.flatnonzero(clean.get("doubtful", []))
     ]

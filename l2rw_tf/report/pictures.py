@@ -25,9 +25,9 @@ from l2rw_tf.quality import Detection
 from l2rw_tf.runs.results import percent
 
 # Of the palette by Okabe and Ito.
-_BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
-_METHOD_STYLES = {"l2rw": (_BLUE, "o"), "plain": (_ORANGE, "s")}
-_OTHER_STYLE = (_GREEN, "^")
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+_METHOD_STYLES = {"l2rw": (BLUE, "o"), "plain": (ORANGE, "s")}
+_OTHER_STYLE = (GREEN, "^")
 
 _WIDTH = 4.7  # Inches: half of the page on a wide screen, all of it on a narrow one.
 _MOST_CLASSES_WITH_NUMBERS = 12
@@ -98,7 +98,7 @@ def accuracy_curves(
         held_out: What stands for the test data; "trusted" for held-out trusted examples.
     """
     column = "trusted_accuracy" if held_out == "trusted" else "test_accuracy"
-    figure, (axes,) = _figure(height=3.4 + 0.4 * bool(heading))
+    figure, (axes,) = new_figure(height=3.4 + 0.4 * bool(heading))
     figure.suptitle(textwrap.fill(heading, 60), fontsize=10)
     sentences = []
     for method, rows in curves.items():
@@ -124,78 +124,13 @@ def accuracy_curves(
             )
     if wrong_label_share:
         right = 1 - wrong_label_share
-        _reference_line(axes, right, f"right labels: {percent(right)}")
+        reference_line(axes, right, f"right labels: {percent(right)}")
         sentences.append(f"Of the training labels {percent(right)} are right.")
-    _epochs_below(axes)
+    epochs_below(axes)
     axes.set(ylim=(0, 1.02), ylabel="accuracy")
     axes.yaxis.set_major_formatter("{x:.0%}")
     figure.legend(loc="outside lower center", ncols=2)
     return Chart(figure, "Accuracy over the epochs. " + " ".join(sentences))
-
-
-def weight_distribution(weights: np.ndarray, wrong: np.ndarray | None) -> Chart:
-    """Draws how the examples' mean weights are distributed, as figure 4 of Ren et al. 2018 does.
-
-    Args:
-        weights: Mean weight of each example, in units of the weight that all have in plain
-            training, (n,).
-        wrong: Whether its label is wrong, bool (n,), or None if nobody knows.
-    """
-    groups = [("labels", weights, {"facecolor": _BLUE, "edgecolor": "white"})]
-    if wrong is not None:
-        hatched = {"facecolor": "none", "edgecolor": _ORANGE, "hatch": "///"}
-        groups = [
-            ("right labels", weights[~wrong], groups[0][2]),
-            ("wrong labels", weights[wrong], hatched),
-        ]
-    last = max(float(np.quantile(weights, 0.99)), 2.0) if len(weights) else 2.0
-    edges = np.linspace(0, last, 31)
-    figure, panels = _figure(height=1.3 + 1.2 * len(groups), rows=len(groups))
-    sentences = []
-    for axes, (name, values, colours) in zip(panels, groups, strict=True):
-        title = f"{len(values):,} {name}"
-        if len(values):
-            without = f"{percent(np.mean(values < 0.05))} below 0.05"
-            sentences.append(
-                f"{title}: mean weight {values.mean():.2f}, median {np.median(values):.2f}, "
-                f"{without}."
-            )
-            title += f": mean {values.mean():.2f}, {without}"
-            fractions = np.full(len(values), 1 / len(values))
-            axes.hist(np.minimum(values, last), edges, weights=fractions, linewidth=0.7, **colours)
-        axes.set_title(title, loc="left", fontsize=10)
-        axes.set_xlim(0, last)
-        axes.axvline(1, color="0.35", linewidth=1, linestyle="--")
-        axes.yaxis.set_major_formatter("{x:.0%}")
-        axes.set_ylabel("fraction")
-    panels[-1].set_xlabel("mean weight (1: as in plain training)")
-    return Chart(figure, "Distribution of the example weights. " + " ".join(sentences))
-
-
-def effective_batch_size(rows: Sequence[Mapping[str, Any]], batch_size: int) -> Chart:
-    """Draws how many examples of a batch carry the weight, per epoch.
-
-    Args:
-        rows: The rows of metrics.csv that have it.
-        batch_size: Examples in a batch.
-    """
-    epochs = [row["epoch"] for row in rows]
-    sizes = [row["effective_batch_size"] for row in rows]
-    figure, (axes,) = _figure(height=3.4)
-    marker = "o" if len(rows) == 1 else None
-    axes.plot(epochs, sizes, color=_BLUE, marker=marker, label="effective batch size")
-    _reference_line(axes, batch_size, f"batch size: {batch_size}")
-    axes.set_ylim(0, 1.1 * batch_size)
-    _epochs_below(axes)
-    axes.set_ylabel("examples")
-    figure.legend(loc="outside lower center", ncols=2)
-    lowest = int(np.argmin(sizes))
-    return Chart(
-        figure,
-        f"Effective batch size over the epochs, of batches of {batch_size}: {sizes[0]:.1f} in the "
-        f"first epoch, {sizes[lowest]:.1f} at the lowest (epoch {epochs[lowest]}), {sizes[-1]:.1f} "
-        "at the end.",
-    )
 
 
 def suspects_by_class(
@@ -211,9 +146,9 @@ def suspects_by_class(
     """
     shown = np.sort(np.argsort(-suspected, kind="stable")[:_MOST_BARS])
     places = np.arange(len(shown))
-    figure, (axes,) = _figure(height=1.3 + 0.24 * len(shown))
+    figure, (axes,) = new_figure(height=1.3 + 0.24 * len(shown))
     axes.barh(places, given[shown], color="0.9", edgecolor="0.55", label="labels given")
-    hatched = {"color": "none", "edgecolor": _BLUE, "hatch": "////", "linewidth": 1.2}
+    hatched = {"color": "none", "edgecolor": BLUE, "hatch": "////", "linewidth": 1.2}
     axes.barh(places, suspected[shown], label="suspected", **hatched)
     if wrong is not None:
         axes.plot(wrong[shown], places, label="really wrong", **_DIAMONDS)
@@ -245,11 +180,11 @@ def precision_recall(
     precision, recall, _ = precision_recall_curve(wrong, -quality)
     # A curve of 60,000 points is megabytes of SVG; 400 look the same.
     some = np.unique(np.linspace(0, len(recall) - 1, 400).round().astype(int))
-    figure, (axes,) = _figure(height=3.4)
+    figure, (axes,) = new_figure(height=3.4)
     summary = f"average precision {found.average_precision:.3f}, AUROC {found.auroc:.3f}"
-    axes.plot(recall[some], precision[some], color=_BLUE, label=summary)
+    axes.plot(recall[some], precision[some], color=BLUE, label=summary)
     by_chance = np.mean(wrong)
-    _reference_line(axes, by_chance, f"by chance: {percent(by_chance)}")
+    reference_line(axes, by_chance, f"by chance: {percent(by_chance)}")
     words = ""
     if suspected.any():
         both = np.sum(suspected & wrong)
@@ -279,7 +214,7 @@ def confusion_matrix(matrix: np.ndarray, title: str, class_names: Sequence[str])
     classes = len(class_names)
     totals = matrix.sum(axis=1)
     fractions = matrix / np.maximum(totals, 1)[:, None]
-    figure, (axes,) = _figure(height=4.0)
+    figure, (axes,) = new_figure(height=4.0)
     names = _short(class_names, range(classes)) if classes <= _MOST_CLASSES_WITH_NAMES else None
     shown = ConfusionMatrixDisplay(fractions, display_labels=names).plot(
         ax=axes,
@@ -317,7 +252,7 @@ def confusion_matrix(matrix: np.ndarray, title: str, class_names: Sequence[str])
 
 
 _DIAMONDS = {
-    "color": _ORANGE,
+    "color": ORANGE,
     "linestyle": "none",
     "marker": "D",
     "markeredgecolor": "white",
@@ -325,17 +260,19 @@ _DIAMONDS = {
 }
 
 
-def _figure(height: float, rows: int = 1) -> tuple[Figure, np.ndarray]:
+def new_figure(height: float, rows: int = 1) -> tuple[Figure, np.ndarray]:
     """Returns a figure and its axes, below each other with one x axis."""
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     return figure, figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
 
 
-def _reference_line(axes: Axes, y: float, label: str) -> None:
+def reference_line(axes: Axes, y: float, label: str) -> None:
+    """Draws a dashed line across, with its name in the legend."""
     axes.axhline(y, color="0.35", linewidth=1, linestyle="--", label=label)
 
 
-def _epochs_below(axes: Axes) -> None:
+def epochs_below(axes: Axes) -> None:
+    """Makes the x axis one of epochs."""
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 

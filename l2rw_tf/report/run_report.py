@@ -49,6 +49,7 @@ def write(
                 reviewed=run_results.read(directory.path, run_results.REVIEWED)
                 if reviewed.exists()
                 else None,
+                clean_examples=tables.read_clean_examples(directory.path, len(results.class_names)),
             )
             chart = page.accuracy_curves(report, heading=results.heading)
             directory.save_figure("accuracy.png", chart.figure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from l2rw_tf import quality
 from l2rw_tf.data import pipeline
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.origins import content_hash
@@ -39,11 +40,34 @@ def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray
             if name in trained.example_record
         }
     probabilities = class_probabilities(trained.network, train, data.preprocessing)
-    rows = np.arange(len(train))
-    suggested = probabilities.argmax(axis=1)
-    return table | {
+    return table | _predictions(probabilities, train.y)
+
+
+def clean_example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray]:
+    """Returns the same of the clean examples, without a record, and which ones are doubtful.
+
+    Args:
+        data: What was trained on.
+        trained: A finished training.
+
+    Returns:
+        `id`, `origin`, `given_label`, `true_label` (if it is known), `suggested_label`,
+        `given_probability`, `suggested_probability` and `doubtful` (0 or 1); each (n,).
+    """
+    clean = data.splits.clean
+    table = {"id": clean.ids, "origin": clean.origins, "given_label": clean.y}
+    if clean.true_y is not None:
+        table["true_label"] = clean.true_y
+    probabilities = class_probabilities(trained.network, clean, data.preprocessing)
+    doubtful = quality.doubtful(probabilities, clean.y)
+    return table | _predictions(probabilities, clean.y) | {"doubtful": doubtful}
+
+
+def _predictions(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    rows, suggested = np.arange(len(labels)), probabilities.argmax(axis=1)
+    return {
         "suggested_label": suggested,
-        "given_probability": probabilities[rows, train.y],
+        "given_probability": probabilities[rows, labels],
         "suggested_probability": probabilities[rows, suggested],
     }
 

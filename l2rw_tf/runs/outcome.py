@@ -18,7 +18,7 @@ from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.runs import results, saved_network, tables
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.epoch_record import Row
-from l2rw_tf.runs.example_table import class_logits, example_table
+from l2rw_tf.runs.example_table import class_logits, clean_example_table, example_table
 from l2rw_tf.runs.results import (
     HELD_OUT_TRUSTED,
     ChosenEpoch,
@@ -66,6 +66,7 @@ def write(
     saved_network.save(directory, own.network, data.preprocessing, data.source)
     table = quality.with_quality(example_table(data, own))
     tables.write_examples(directory, quality.ranked(table))
+    tables.write_clean_examples(directory, clean_example_table(data, own))
     found = {
         method: _results(journal, data, trained, heading) for method, trained in trainings.items()
     }

@@ -58,6 +58,17 @@ EXAMPLES = {
     "label_quality": np.float64,
     "content_hash": np.str_,
 }
+# A row per clean example, the doubtful ones first.
+CLEAN_EXAMPLES = {
+    **{
+        name: EXAMPLES[name]
+        for name in (
+            *("id", "origin", "given_label", "true_label", "suggested_label"),
+            *("given_probability", "suggested_probability"),
+        )
+    },
+    "doubtful": np.int64,
+}
 # Every run has these.
 _EXAMPLES_OF_ALL = ("id", "given_label", "suggested_label", "given_probability")
 
@@ -95,9 +106,27 @@ def write_examples(directory: RunDirectory, table: Mapping[str, np.ndarray]) -> 
         directory: The run's directory.
         table: Some of the columns of `EXAMPLES`, each (n,); NaN is an empty cell.
     """
-    columns = sorted(table, key=list(EXAMPLES).index)
-    cells = [_cells(np.asarray(table[name], EXAMPLES[name])) for name in columns]
-    directory.write_table("examples.csv", columns, zip(*cells, strict=True))
+    _write(directory, "examples.csv", table, EXAMPLES)
+
+
+def write_clean_examples(directory: RunDirectory, table: Mapping[str, np.ndarray]) -> None:
+    """Writes clean_examples.csv, doubtful labels first.
+
+    Args:
+        directory: The run's directory.
+        table: Some of the columns of `CLEAN_EXAMPLES`, each (n,).
+    """
+    order = np.lexsort((table["given_probability"], ~table["doubtful"]))
+    table = {name: column[order] for name, column in table.items()}
+    _write(directory, "clean_examples.csv", table, CLEAN_EXAMPLES)
+
+
+def _write(
+    directory: RunDirectory, file: str, table: Mapping[str, np.ndarray], kinds: Mapping[str, Any]
+) -> None:
+    columns = sorted(table, key=list(kinds).index)
+    cells = [_cells(np.asarray(table[name], kinds[name])) for name in columns]
+    directory.write_table(file, columns, zip(*cells, strict=True))
 
 
 def _cells(values: np.ndarray) -> np.ndarray:
@@ -124,11 +153,22 @@ def read_examples(directory: Path, num_classes: int) -> dict[str, np.ndarray]:
     Raises:
         UsageError: If the file is damaged, with the line, or was written by another version.
     """
-    path = directory / "examples.csv"
-    columns = _read(path, EXAMPLES, _EXAMPLES_OF_ALL)
+    return _read_examples(directory / "examples.csv", EXAMPLES, _EXAMPLES_OF_ALL, num_classes)
+
+
+def read_clean_examples(directory: Path, num_classes: int) -> dict[str, np.ndarray]:
+    """Reads clean_examples.csv; see `read_examples`."""
+    path, needed = directory / "clean_examples.csv", (*_EXAMPLES_OF_ALL, "doubtful")
+    return _read_examples(path, CLEAN_EXAMPLES, needed, num_classes)
+
+
+def _read_examples(
+    path: Path, kinds: Mapping[str, Any], needed: Sequence[str], num_classes: int
+) -> dict[str, np.ndarray]:
+    columns = _read(path, kinds, needed)
     if "origin" in columns:
         columns["origin"] = [text_of(one) for one in columns["origin"]]
-    table = {name: np.array(values, EXAMPLES[name]) for name, values in columns.items()}
+    table = {name: np.array(values, kinds[name]) for name, values in columns.items()}
     for name in ("given_label", "suggested_label", "true_label"):
         labels = table.get(name, np.array([], np.int64))
         if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from l2rw_tf.data import corruption
 from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.prepared_data import prepare
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import UsageError
 from tests.data.conftest import labelled
@@ -97,6 +98,17 @@ def test_labels_are_those_of_the_seed_and_the_part():
     np.testing.assert_array_equal(one, noisy(1000, "uniform", 0.4, seed=1).y)
     assert (one != noisy(1000, "uniform", 0.4, seed=2).y).any()
     assert (one != noisy(1000, "uniform", 0.4, seed=1, part="validation").y).any()
+
+
+def test_clean_examples_are_made_wrong_only_if_asked_for():
+    settings = {"dataset": "digits", "noise_type": "background", "noise_ratio": 0.4}
+    usual = prepare(DataSettings(**settings), seed=0).splits
+    spoiled = prepare(DataSettings(**settings, clean_noise_ratio=0.1), seed=0).splits
+    assert usual.clean.true_y is None
+    np.testing.assert_array_equal(spoiled.clean.true_y, usual.clean.y)
+    assert (spoiled.clean.y != usual.clean.y).sum() == 10 == round(0.1 * len(usual.clean))
+    np.testing.assert_array_equal(spoiled.train.y, usual.train.y)
+    np.testing.assert_array_equal(spoiled.validation.y, usual.validation.y)
 
 
 def test_more_noise_keeps_the_wrong_labels_of_less():

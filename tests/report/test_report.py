@@ -125,10 +125,19 @@ def usual():
                 "given_probability": score,
                 "label_quality": score,
                 "mean_weight": np.where(given == true, 0.03, 0.0004),
+                "mean_loss": np.where(given == true, 0.5, 2.5),
             }
         ),
         training=Examples(inputs, given, true, ids),
         feature_names=(),
+        clean_examples={
+            "origin": np.array(["./clean/<b>1</b>.png", "./clean/2.png"]),
+            "given_label": np.array([1, 2]),
+            "suggested_label": np.array([0, 2]),
+            "given_probability": np.array([0.015, 0.9]),
+            "suggested_probability": np.array([0.9, 0.9]),
+            "doubtful": np.array([1, 0]),
+        },
     )
 
 

@@ -50,6 +50,7 @@ def test_a_run_fills_its_directory(finished, blobs):
     files = _files(directory)
     assert [name for name in files if "tfevents" not in name] == [
         "classes.json",
+        "clean_examples.csv",
         "config.cfg",
         "examples.csv",
         "figures/accuracy.png",

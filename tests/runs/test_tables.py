@@ -44,6 +44,22 @@ def test_examples_come_back_from_the_file(tmp_path):
         np.testing.assert_array_equal(column, table[name])
 
 
+def test_clean_examples_come_back_doubtful_ones_first(tmp_path):
+    table = {
+        "id": np.arange(3),
+        "origin": np.array(["./clean/=1.png", "./clean/2.png", "./clean/3.png"]),
+        "given_label": np.array([0, 1, 1]),
+        "suggested_label": np.array([0, 0, 0]),
+        "given_probability": np.array([0.9, 0.3, 0.01], np.float32),
+        "suggested_probability": np.array([0.9, 0.7, 0.9], np.float32),
+        "doubtful": np.array([False, False, True]),
+    }
+    tables.write_clean_examples(RunDirectory(tmp_path), table)
+    found = tables.read_clean_examples(tmp_path, num_classes=2)
+    assert found["id"].tolist() == [2, 1, 0] and found["doubtful"].tolist() == [1, 0, 0]
+    assert set(found) == set(table) and found["origin"][2] == "./clean/=1.png"
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
