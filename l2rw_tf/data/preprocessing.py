@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal
 
 import keras
@@ -15,6 +16,7 @@ from l2rw_tf.errors import UsageError
 
 # Deviations from 2^-20 to 2^20 are taken as they are: their squares, and 1e-7, are far away.
 _USUAL_EXPONENT = 20
+_PIXELS_AT_ONCE = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +99,10 @@ def _histograms(images: np.ndarray | StoredImages) -> np.ndarray:
     The figures that follow from it are exact, and it takes the images a few at a time.
     """
     counts = np.zeros((images.shape[-1], 256), np.int64)
-    for first in range(0, len(images), 1024):
-        some = images[first : first + 1024]
+    # NumPy counts in a copy of eight bytes per value.
+    block = max(1, _PIXELS_AT_ONCE // math.prod(images.shape[1:3]))
+    for first in range(0, len(images), block):
+        some = images[first : first + block]
         for channel in range(len(counts)):
             counts[channel] += np.bincount(some[..., channel].ravel(), minlength=256)
     return counts

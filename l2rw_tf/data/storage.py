@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import resource
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -62,13 +63,33 @@ class StoredImages:
 
 
 def memory_size() -> int:
-    """Returns the bytes of memory there are, of the machine or of the container around it."""
+    """Returns the bytes of memory there are, of the machine or of what limits this process."""
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+    for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        allowed, _ = resource.getrlimit(limit)
+        size = size if allowed == resource.RLIM_INFINITY else min(size, allowed)
+    for limit in _limits_of_groups():
         with contextlib.suppress(OSError):
-            text = pathlib.Path(limit).read_text().strip()
+            text = limit.read_text().strip()
             size = min(size, int(text)) if text.isdigit() else size
     return size
+
+
+def _limits_of_groups() -> Iterator[pathlib.Path]:
+    """Yields the files that limit the memory of the control groups of this process."""
+    groups = [":memory:/", "::/"]
+    with contextlib.suppress(OSError):
+        groups += pathlib.Path("/proc/self/cgroup").read_text().splitlines()
+    for group in groups:
+        _, kinds, path = group.split(":", 2)
+        v1 = "memory" in kinds.split(",")
+        if v1 or not kinds:
+            root = pathlib.Path("/sys/fs/cgroup/memory" if v1 else "/sys/fs/cgroup")
+            inner = root / path.strip("/")
+            # Groups lie in one another, and each may have a limit of its own.
+            for place in (inner, *inner.parents):
+                if place.is_relative_to(root):
+                    yield place / ("memory.limit_in_bytes" if v1 else "memory.max")
 
 
 def can_write(directory: pathlib.Path) -> bool:
