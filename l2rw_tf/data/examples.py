@@ -88,6 +88,7 @@ class Source:
         feature_names: A name for each feature of a table; empty for images.
         trusted: Examples beside the training part whose labels are right; None if nobody gave any.
         notes: Sentences about the reading that the user should see.
+        left_out: The files that could not be read and were left out, with the reasons.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Source:
     feature_names: tuple[str, ...] = ()
     trusted: Examples | None = None
     notes: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
     @property
     def num_classes(self) -> int:

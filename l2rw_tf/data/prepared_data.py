@@ -6,8 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from l2rw_tf.data import corrections, corruption, sources, splits, trusted
+from l2rw_tf.data import corrections, corruption, duplicates, sources, splits, trusted
 from l2rw_tf.data.corrections import Applied, Correction
+from l2rw_tf.data.duplicates import Duplicates
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.preprocessing import Preprocessing
 from l2rw_tf.data.settings import DataSettings
@@ -30,6 +31,7 @@ class PreparedData:
         clean_is_right: Whether it is known that the labels of the clean examples are right.
         corrections: What was said of the source's labels, all of it.
         corrected: How many labels this decided, by decision; empty without corrections.
+        duplicates: Pictures that are in several classes, or in parts that should share none.
     """
 
     source: Source
@@ -39,6 +41,7 @@ class PreparedData:
     clean_is_right: bool = True
     corrections: tuple[Correction, ...] = ()
     corrected: dict[str, int] = dataclasses.field(default_factory=dict)
+    duplicates: Duplicates = Duplicates()
 
     @property
     def wrong_label_share(self) -> float | None:
@@ -78,6 +81,7 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         source = dataclasses.replace(source, trusted=reviewed.trusted.in_memory())
         reviewed = dataclasses.replace(reviewed, trusted=reviewed.trusted.take([]))
     parts = splits.split(source, settings, seed)
+    twice = _duplicates(parts, source, settings)
     parts = dataclasses.replace(
         parts,
         train=_spoil(parts.train, "train", source, settings, seed),
@@ -93,7 +97,18 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         corrections=tuple(rows),
         corrected=reviewed.counts if reviewed is not None else {},
         clean_is_right=_clean_is_right(source, settings),
+        duplicates=twice,
     )
+
+
+def _duplicates(parts: splits.Splits, source: Source, settings: DataSettings) -> Duplicates:
+    """Looks for pictures that are there twice; rows of a table often are alike."""
+    if source.kind != "image":
+        return Duplicates()
+    of_part = {"training": parts.train, "validation": parts.validation, "test": parts.test}
+    if not settings.clean_in_train:
+        of_part["clean"] = parts.clean
+    return duplicates.find(of_part, source.class_names)
 
 
 def _clean_is_right(source: Source, settings: DataSettings) -> bool:
