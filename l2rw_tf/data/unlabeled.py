@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from l2rw_tf.data import csv_files, image_files, images
+from l2rw_tf.data.cells import Cells
 from l2rw_tf.errors import UsageError
 
 
@@ -68,8 +69,8 @@ def rows(path: str, feature_names: Sequence[str]) -> tuple[np.ndarray, list[int]
         feature_names: The columns wanted, in the order wanted.
 
     Returns:
-        float32 (n, features); for each row the line of the file that it begins in, counted from 1;
-        and the names of the columns that were passed over.
+        float32 (n, features), NaN where a number is missing; for each row the line of the file that
+        it begins in, counted from 1; and the names of the columns that were passed over.
 
     Raises:
         UsageError: A column is missing, or a cell is no number.
@@ -77,11 +78,14 @@ def rows(path: str, feature_names: Sequence[str]) -> tuple[np.ndarray, list[int]
     csv_rows = csv_files.numbered_rows(path)
     _, header = next(csv_rows)
     positions = _positions(path, header, feature_names)
-    found, numbers = [], []
+    found, numbers, cells = [], [], Cells(path)
     for line, row in csv_rows:
-        place = f"{path}, line {line}"
-        found.append([csv_files.number(row[at], place, header[at]) for at in positions])
+        found.append([cells.number(row[at], line, header[at]) for at in positions])
         numbers.append(line)
+    if cells.wrong:
+        raise cells.error("The network was trained on numbers there.")
+    for note in cells.notes:
+        print(note)
     others = [name for at, name in enumerate(header) if at not in positions]
     return np.asarray(found, np.float32), numbers, others
 
