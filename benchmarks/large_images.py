@@ -23,10 +23,8 @@ _IMAGES, _CLASSES, _SIZE = 20_000, 10, 224
 _FLAGS = (
     "--noise_type=uniform",
     "--noise_ratio=0.2",
-    "--network=keras.applications:MobileNetV2",
-    "--network_weights=none",
-    "--batch_size=16",
-    "--meta_variables=head",
+    "--network=lenet",
+    "--batch_size=32",
     "--max_steps=5",
     "--progress=none",
     "--notensorboard",
