@@ -31,6 +31,13 @@ class PredictConfig(settings.Settings):
 
     run_dir: str = settings.setting("", "The directory that a run filled.", group="Predictions")
     output: str = settings.setting("", "A new CSV file.", group="Predictions")
+    bad_files: str = settings.setting(
+        "stop",
+        "What is done with files that cannot be read as images: all of them are listed, and "
+        "nothing is written (stop), or they are left out (skip).",
+        choices=("stop", "skip"),
+        group="Predictions",
+    )
 
     def check_together(self) -> None:
         """Checks what no field can know by itself."""
@@ -66,7 +73,7 @@ def _predict(arguments: Sequence[str]) -> None:
     # It imports TensorFlow.
     from l2rw_tf.runs import prediction
 
-    prediction.predict(config.run_dir, inputs, config.output)
+    prediction.predict(config.run_dir, inputs, config.output, config.bad_files)
 
 
 if __name__ == "__main__":

@@ -162,7 +162,10 @@ def bad(table_run, image_run, tmp_path, monkeypatch):
         (["--run_dir=images", "--output=o.csv", "empty"], ["empty holds no images"]),
         (["--run_dir=images", "--output=o.csv", "notes.txt"], ["notes.txt", "not an image"]),
         (["--run_dir=images", "--output=o.csv", "gone"], ["gone: there is no such"]),
-        (["--run_dir=images", "--output=o.csv", "damaged"], ["bright/03.png", "dark/04.png"]),
+        (
+            ["--run_dir=images", "--output=o.csv", "damaged/dark"],
+            ["dark/04.png cannot be read as an image", "--bad_files=skip"],
+        ),
         (["--run_dir=table", "--outputs=o.csv", "there.csv"], ["--outputs", "--output"]),
     ],
     ids=" ".join,
@@ -174,6 +177,19 @@ def test_what_cannot_be_used_is_one_line(bad, arguments, parts, capsys):
     for part in parts:
         assert part in complaint
     assert not (bad / "o.csv").exists()
+
+
+def test_all_damaged_images_are_listed_or_left_out(bad, capsys):
+    flags = ["--run_dir=images", "--output=o.csv"]
+    assert predict.main([*flags, "damaged"]) == 2
+    complaint = capsys.readouterr().err
+    assert "2 files of damaged" in complaint and not (bad / "o.csv").exists()
+    assert "bright/03.png: " in complaint and "dark/04.png: " in complaint
+    assert predict.main([*flags, "damaged", "--bad_files=skip"]) == 0
+    with (bad / "o.csv").open(encoding="utf-8", newline="") as file:
+        origins = [row["origin"] for row in csv.DictReader(file)]
+    assert len(origins) == 118 and "damaged/dark/04.png" not in origins
+    assert "2 files of damaged left out: ./bright/03.png" in capsys.readouterr().out
 
 
 def test_help_says_what_goes_in_and_out(capsys):

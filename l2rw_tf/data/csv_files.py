@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import dataclasses
-import math
 import os
 import pathlib
 import re
@@ -13,9 +13,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from l2rw_tf.data import labels
+from l2rw_tf.data.cells import Cells
 from l2rw_tf.data.examples import Source
-from l2rw_tf.data.rows import LARGEST, Rows, source_of
+from l2rw_tf.data.rows import Rows, source_of
 from l2rw_tf.errors import UsageError
+
+_SAVE_AS = "save it as CSV in UTF-8"
 
 
 def load_csv(
@@ -27,9 +30,10 @@ def load_csv(
     """Reads a CSV file: a line of column names, then a row for each example.
 
     Args:
-        path: The file, UTF-8, cells separated by commas, semicolons or tabs. Every column but those
-            of the labels holds finite numbers. A first column without a name that numbers the rows
-            is an index, and passed over.
+        path: The file, UTF-8 or UTF-16, cells separated by commas, semicolons or tabs. Every column
+            but those of the labels holds finite numbers; a cell that is empty or says that its
+            number is missing gives NaN. A first column without a name that numbers the rows is an
+            index, and passed over.
         label_column: The column of the labels, whole numbers or names of classes; by default
             `label`.
         true_label_column: The column of the true labels, if there is one.
@@ -56,7 +60,7 @@ def csv_rows(
     rows = numbered_rows(path)
     _, header = next(rows)
     columns = _columns(path, header, label_column, true_label_column, ignore_columns)
-    x, labels_of = [], {at: [] for at in columns.labels}
+    x, labels_of, cells = [], {at: [] for at in columns.labels}, Cells(path)
     index, origins, name = [], [], pathlib.PurePath(path).name
     for line, row in rows:
         place = f"{path}, line {line}"
@@ -66,19 +70,26 @@ def csv_rows(
                 said = f": the cell holds {label!r}" if label else ""
                 raise UsageError(f"{place}: the label (column {header[at]!r}) is missing{said}.")
             labels_of[at].append(label)
-        x.append([number(row[at], place, header[at]) for at in columns.features])
+        x.append([cells.number(row[at], line, header[at]) for at in columns.features])
         if columns.index is not None:
             index.append(row[columns.index].strip())
         origins.append(f"./{name}:{line}")
+    if cells.wrong:
+        out = ",".join([*ignore_columns, *cells.wrong])
+        raise cells.error(
+            "Write numbers there (of a category, a column of 0 and 1 for each of its values), or "
+            f"leave it out: --ignore_columns={out}"
+        )
+    x, names = np.asarray(x, np.float32), tuple(header[at] for at in columns.features)
     given, *true = (np.asarray(values) for values in labels_of.values())
     return Rows(
-        x=np.asarray(x, np.float32),
+        x=x,
         labels=given,
         true_labels=true[0] if true else None,
         where=f"{path}: the column {header[columns.labels[0]]!r}",
-        feature_names=tuple(header[at] for at in columns.features),
+        feature_names=names,
         origins=origins,
-        notes=_notes_on_index(path, index),
+        notes=(*_notes_on_index(path, index), *cells.notes, *_notes_on_counting(path, x, names)),
     )
 
 
@@ -96,8 +107,10 @@ def numbered_rows(path: str) -> Iterator[tuple[int, list[str]]]:
     """
     line, found = 1, 0
     try:
-        with open(os.path.expanduser(path), newline="", encoding="utf-8-sig") as lines:
+        with open(os.path.expanduser(path), newline="", encoding=_encoding(path)) as lines:
             first = lines.readline()
+            if "\0" in first:
+                raise UsageError(f"{path} is not text in UTF-8, nor marked as UTF-16; {_SAVE_AS}.")
             if not first.strip():
                 raise UsageError(
                     f"{path} is empty; a line of column names and rows of numbers are needed."
@@ -125,9 +138,20 @@ def numbered_rows(path: str) -> Iterator[tuple[int, list[str]]]:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not text in UTF-8: {error.reason}; save it as CSV.") from error
+        raise UsageError(
+            f"{path} is not text in UTF-8: it holds the byte 0x{error.object[error.start]:02x}, as "
+            f"Latin-1 and Windows-1252 do; {_SAVE_AS}."
+        ) from error
     if not found:
         raise UsageError(f"{path} has a line of column names, but no rows.")
+
+
+def _encoding(path: str) -> str:
+    """Returns UTF-16 if the file says so, as spreadsheets' "Unicode text" does."""
+    with open(os.path.expanduser(path), "rb") as file:
+        return (
+            "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,16 +213,11 @@ def _position(path: str, columns: Sequence[str], flag: str, name: str) -> int:
     return columns.index(name)
 
 
-def number(cell: str, place: str, column: str) -> float:
-    """Returns the number in a cell; float32 must hold it."""
-    text = cell.strip()
-    try:
-        # Python reads 1_000 as a number; nobody who writes a table means that.
-        value = float("" if "_" in text else text)
-    except ValueError:
-        came = f"got {text[:50]!r}" if text else "the cell is empty"
-        raise UsageError(f"{place}: column {column!r} must hold a number, {came}.") from None
-    if not abs(value) <= LARGEST:
-        finite = "a finite number" if not math.isfinite(value) else "a number that fits float32"
-        raise UsageError(f"{place}: column {column!r} must hold {finite}, got {text[:50]!r}.")
-    return value
+def _notes_on_counting(path: str, x: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Warns of features that number the rows: of rows in the order of their classes they tell."""
+    counting = len(x) > 2 and (np.diff(x, axis=0) == 1).all(axis=0)
+    return [
+        f"{path}: column {str(name)!r} numbers the rows and is an input all the same; "
+        f"if it is an index, leave it out by --ignore_columns={name}"
+        for name in np.asarray(names)[counting]
+    ]

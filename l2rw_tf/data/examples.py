@@ -89,6 +89,7 @@ class Source:
         trusted: Examples beside the training part whose labels are right; None if nobody gave any.
         trusted_origins: Of those that were listed among the training examples, and left these.
         notes: Sentences about the reading that the user should see.
+        left_out: The files that could not be read and were left out, with the reasons.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Source:
     trusted: Examples | None = None
     trusted_origins: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
     @property
     def num_classes(self) -> int:

@@ -45,14 +45,14 @@ def read(
         dataset: The folder. Its sub-folders are the classes, FOLDER/CLASS/IMAGE; or, as for TFDS's
             folder builder, the splits, FOLDER/train/CLASS/IMAGE and FOLDER/test/CLASS/IMAGE
             (without test, validation or val is taken for it), and FOLDER/clean/CLASS/IMAGE, whose
-            labels are right. Other files, and names that begin with a dot, are passed over; images
-            may lie deeper in a class's folder.
+            labels are right. Other files, names that begin with a dot and copies of
+            files beside them are passed over; images may lie deeper in a class's folder.
         image_size: Height and width that all images are scaled to; None leaves them as they are,
             and then they must be of one size.
         label_column: Refused, as the next one: the names of the folders are the labels.
         true_label_column: Refused.
         bad_files: `"stop"`: files that are no images are an error that lists them; `"skip"`: they
-            are left out, and a note lists them.
+            are left out.
         **others: Not looked at.
 
     Returns:
@@ -78,6 +78,7 @@ def read(
     class_names = tuple(files["train"])
     for part, of_part in files.items():
         _check_known(places[part], of_part, class_names)
+    copies = [copy for of_part in files.values() for copy in _take_copies(of_part, bad)]
     everything = [
         file for part in files.values() for of_class in part.values() for file in of_class
     ]
@@ -85,7 +86,7 @@ def read(
     parts = {
         part: _read(of_part, class_names, shape, image_size, bad) for part, of_part in files.items()
     }
-    notes = bad.settle(skip=bad_files == "skip")
+    notes = [*_note_on_copies(copies), *bad.settle(skip=bad_files == "skip")]
     parts = {part: _without(examples, bad) for part, examples in parts.items()}
     if "clean" in parts:
         notes.append(f"trusted examples: the {len(parts['clean']):,} of {places['clean']}")
@@ -100,12 +101,13 @@ def read(
         kind="image",
         trusted=parts["clean"].in_memory() if "clean" in parts else None,
         notes=tuple(notes),
+        left_out=bad.reasons,
     )
 
 
 def load_like(
     path: str, source: Source, image_size: int | None, bad_files: str = "stop"
-) -> tuple[Examples, list[str]]:
+) -> tuple[Examples, list[str], tuple[tuple[str, str], ...]]:
     """Reads a folder of CLASS/IMAGE beside a data set, as its images are.
 
     Args:
@@ -115,7 +117,7 @@ def load_like(
         bad_files: As of `read`.
 
     Returns:
-        The examples, and notes on files that were left out.
+        The examples, notes on files that were left out, and these with the reasons.
 
     Raises:
         UsageError: A class that the data set has not, or as of `read`.
@@ -124,6 +126,7 @@ def load_like(
     bad = Bad(folder)
     files = _files_of_classes(folder, bad, at_least=1)
     _check_known(folder, files, source.class_names)
+    copies = _take_copies(files, bad)
     everything = [file for of_class in files.values() for file in of_class]
     shape = image_files.common_shape(everything, image_size, bad)
     if shape[:2] != source.input_shape[:2]:
@@ -131,8 +134,24 @@ def load_like(
             f"the images of {source.name} and {path}", source.input_shape[:2], shape[:2]
         )
     read_in = _read(files, source.class_names, source.input_shape, image_size, bad)
-    notes = bad.settle(skip=bad_files == "skip")
-    return _without(read_in, bad).in_memory(), notes
+    notes = [*_note_on_copies(copies), *bad.settle(skip=bad_files == "skip")]
+    left_out = tuple((f"{path}/{name.removeprefix('./')}", why) for name, why in bad.reasons)
+    return _without(read_in, bad).in_memory(), notes, left_out
+
+
+def _take_copies(files: dict[str, list[pathlib.Path]], bad: Bad) -> list[str]:
+    """Takes the copies of files beside them out of each class; returns their origins."""
+    taken = []
+    for name, of_class in files.items():
+        copies = set(image_files.copies_among([file for file in of_class if file not in bad]))
+        files[name] = [file for file in of_class if file not in copies]
+        taken += [bad.origin(file) for file in sorted(copies)]
+    return taken
+
+
+def _note_on_copies(copies: Sequence[str]) -> list[str]:
+    of = "a copy of a file beside it" if len(copies) == 1 else "copies of files beside them"
+    return [f"{image_files.some_of(copies)}: {of}, passed over"] if copies else []
 
 
 def _places(folder: pathlib.Path, bad: Bad) -> dict[str, pathlib.Path]:

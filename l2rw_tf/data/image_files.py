@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import pathlib
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,7 +24,12 @@ _OF_PROGRAMS = ("__MACOSX", "@eaDir")
 # The orientations of EXIF under which height and width change places.
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
+LEFT_OUT = "left_out.csv"
 _LISTED = 100
+_NAMED = 3
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# What follows the name of a file in that of its copy: "cat copy.jpg", "cat (1).jpg", "cat-1.jpg".
+_AFTER_NAME = re.compile(r"[ _(-]")
 
 
 class Bad:
@@ -55,7 +63,10 @@ class Bad:
         from PIL import UnidentifiedImageError
 
         try:
-            yield
+            with warnings.catch_warnings():
+                # Pillow's, of what it can read all the same: large images, odd metadata.
+                warnings.simplefilter("ignore")
+                yield
         except UnidentifiedImageError:
             empty = file.stat().st_size == 0
             self.files[file] = "the file is empty" if empty else "it is not an image"
@@ -65,8 +76,13 @@ class Bad:
             lines = str(error).splitlines()
             self.files[file] = (lines[0] if lines else type(error).__name__).rstrip(".")
 
+    @property
+    def reasons(self) -> tuple[tuple[str, str], ...]:
+        """The origin of each file, as it can be printed, and why it cannot be used."""
+        return tuple((shown(self.origin(file)), why) for file, why in sorted(self.files.items()))
+
     def settle(self, skip: bool) -> list[str]:
-        """Refuses bad files, all of them together, or says which are left out.
+        """Refuses bad files, all of them together, or says that they are left out.
 
         Args:
             skip: Leaves them out.
@@ -79,14 +95,18 @@ class Bad:
         """
         if not self.files:
             return []
-        files = sorted(self.files.items())
         if skip:
-            names = [f"{shown(self.origin(file))} ({why})" for file, why in files]
-            return [f"left out, since they cannot be read: {'; '.join(names)}"]
+            names = [f"{name} ({why})" for name, why in self.reasons]
+            return [
+                f"{len(names):,} file{'' if len(names) == 1 else 's'} of {self.folder} left out: "
+                f"{some_of(names)} ({LEFT_OUT})"
+            ]
+        files = sorted(self.files.items())
         if len(self.files) == 1:
             ((file, why),) = files
             raise UsageError(
-                f"{shown(file)} cannot be read as an image: {why}; repair or remove the file."
+                f"{shown(file)} cannot be read as an image: {why}; repair or remove the file, or "
+                "leave it out by --bad_files=skip."
             )
         lines = [f"  {shown(file)}: {why}" for file, why in files]
         more = [f"  and {len(lines) - _LISTED:,} more"] if len(lines) > _LISTED else []
@@ -113,12 +133,19 @@ def unusable_name(name: str) -> str:
         name.encode()
     except UnicodeEncodeError:
         return "its name is not text in UTF-8"
-    return ""
+    return "its name holds control characters" if _CONTROL.search(name) else ""
 
 
 def shown(path: pathlib.Path | str) -> str:
-    """Returns a path as it can be printed, whatever its bytes are."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Returns a path as it can be printed in a line, whatever its bytes are."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Returns names in words, the first three of them."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def images_in(folder: pathlib.Path, bad: Bad) -> list[pathlib.Path]:
@@ -157,6 +184,24 @@ def images_in(folder: pathlib.Path, bad: Bad) -> list[pathlib.Path]:
                 continue
             files.append(file)
     return sorted(files)
+
+
+def copies_among(files: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+    """Returns the copies that lie beside what they are copies of.
+
+    A copy has the bytes of a file in the same folder, whose name is the beginning of its own.
+
+    Args:
+        files: The files of some folders.
+    """
+    there, copies = set(files), []
+    for file in files:
+        ends = [found.start() for found in _AFTER_NAME.finditer(file.stem)]
+        names = {file.stem[:end].rstrip(" _(-") for end in ends} - {""}
+        originals = [file.with_name(f"{name}{file.suffix}") for name in names]
+        if any(one in there and filecmp.cmp(one, file, shallow=False) for one in originals):
+            copies.append(file)
+    return copies
 
 
 def _leads_outside(path: pathlib.Path, folder: pathlib.Path) -> bool:

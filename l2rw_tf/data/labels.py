@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +14,8 @@ from l2rw_tf.errors import UsageError
 _MISSING = frozenset(
     "nan +nan -nan na n/a <na> null #n/a #na #null! -1.#ind 1.#ind -1.#qnan 1.#qnan".split()
 ) | {"", "#n/a n/a"}
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def is_missing(label: str) -> bool:
@@ -54,9 +58,20 @@ def match(values: np.ndarray, class_names: Sequence[str], where: str) -> np.ndar
 
 def _number(name: str) -> float | None:
     try:
-        return float(name)
+        # Python reads 1_0 as a number, and infinity; as names of classes they are themselves.
+        number = float("" if "_" in name else name)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
+
+
+def unusable(name: str) -> str:
+    """Returns why a name cannot be written into text files; empty if it can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "it is not text in UTF-8"
+    return "it holds control characters" if _CONTROL.search(name) else ""
 
 
 def encode(values: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -64,7 +79,7 @@ def encode(values: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]
 
     Args:
         values: Labels (n,), whole numbers or strings. Strings that all are numbers are put in the
-            order of the numbers, and `1` and `1.0` are one class.
+            order of the numbers; `1` and `1.0` are one class.
         where: The file and column, for messages.
 
     Returns:
@@ -75,14 +90,18 @@ def encode(values: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]
     """
     names, y = np.unique(values, return_inverse=True)
     if names.dtype.kind == "U":
-        numbers = [_number(str(name)) for name in names]
-        if None not in numbers:
-            # Of one number's spellings the shortest is its name: it is the first in this order.
-            by_length = np.argsort(np.char.str_len(names), kind="stable")
-            _, first, number = np.unique(
-                np.asarray(numbers)[by_length], return_index=True, return_inverse=True
-            )
-            y, names = number[np.argsort(by_length)][y], names[by_length][first]
+        numbers = {str(name): _number(str(name)) for name in names}
+        keys = {name: name if number is None else number for name, number in numbers.items()}
+        # Of one number's spellings the shortest is its name.
+        spelling = {keys[name]: name for name in sorted(keys, key=len, reverse=True)}
+        all_numbers = None not in numbers.values()
+        in_order = sorted(spelling, key=None if all_numbers else spelling.get)
+        label_of = {key: label for label, key in enumerate(in_order)}
+        y = np.array([label_of[key] for key in keys.values()])[y]
+        names = np.array([spelling[key] for key in in_order])
+        for name in names.tolist():
+            if why := unusable(name):
+                raise UsageError(f"{where} holds the label {name!r}: {why}.")
     if len(names) < 2:
         raise UsageError(
             f"{where} holds only the class {str(names[0])!r}; at least 2 classes are needed."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,10 @@ from l2rw_tf.errors import UsageError
 
 Augmentation = Literal["none", "crop", "crop_flip"]
 Sampling = Literal["shuffled", "balanced"]
+
+# Evaluation keeps a batch's activations in memory: of larger images it takes fewer at a time.
+_LARGEST_EVALUATION_BATCH = 500
+_EVALUATED_AT_ONCE = 500 * 64 * 64 * 3
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
@@ -135,15 +140,26 @@ def _balanced(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.
     return tf.data.Dataset.range(start_step, tf.int64.max).map(draw)
 
 
+def evaluation_batch_size(input_shape: Sequence[int]) -> int:
+    """Returns how many examples are evaluated at a time: 500, but of large images fewer.
+
+    Args:
+        input_shape: Of one example.
+    """
+    fitting = _EVALUATED_AT_ONCE // math.prod(input_shape)
+    return max(1, min(_LARGEST_EVALUATION_BATCH, fitting))
+
+
 def evaluation_batches(
-    examples: Examples, preprocessing: Preprocessing, *, batch_size: int
+    examples: Examples, preprocessing: Preprocessing, *, batch_size: int | None = None
 ) -> tf.data.Dataset:
     """Returns all examples once, in their order, in batches.
 
     Args:
         examples: The examples.
         preprocessing: Standardization.
-        batch_size: Examples in a batch; the last may be smaller.
+        batch_size: Examples in a batch, the last of which may be smaller; None:
+            `evaluation_batch_size`.
 
     Returns:
         A finite data set of (x, y): x float32 (batch, ...), y int64 (batch,).
@@ -153,6 +169,8 @@ def evaluation_batches(
     """
     _check(examples, "none")
     n = len(examples)
+    if batch_size is None:
+        batch_size = evaluation_batch_size(examples.x.shape[1:])
     read = _reader(examples.x)
     with tf.device("CPU:0"):
         y = tf.constant(examples.y)

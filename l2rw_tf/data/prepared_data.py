@@ -6,8 +6,17 @@ import dataclasses
 
 import numpy as np
 
-from l2rw_tf.data import corrections, corruption, measuring, sources, splits, trusted
+from l2rw_tf.data import (
+    corrections,
+    corruption,
+    duplicates,
+    measuring,
+    sources,
+    splits,
+    trusted,
+)
 from l2rw_tf.data.corrections import Applied, Correction
+from l2rw_tf.data.duplicates import Duplicates
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.preprocessing import Preprocessing
 from l2rw_tf.data.settings import DataSettings
@@ -29,6 +38,7 @@ class PreparedData:
         measured_on: What accuracy is measured on, in words.
         corrections: What was said of the source's labels, all of it.
         corrected: How many labels this decided, by decision; empty without corrections.
+        duplicates: Pictures that are in several classes, or in parts that should share none.
     """
 
     source: Source
@@ -40,6 +50,7 @@ class PreparedData:
     measured_on: str = ""
     corrections: tuple[Correction, ...] = ()
     corrected: dict[str, int] = dataclasses.field(default_factory=dict)
+    duplicates: Duplicates = Duplicates()
 
     @property
     def wrong_label_share(self) -> float | None:
@@ -88,6 +99,7 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         source = dataclasses.replace(source, trusted=reviewed.trusted.in_memory())
         reviewed = dataclasses.replace(reviewed, trusted=reviewed.trusted.take([]))
     parts = splits.split(source, settings, seed)
+    twice = _duplicates(parts, source, settings)
     parts = dataclasses.replace(
         parts,
         train=_spoil(parts.train, "train", source, settings, seed),
@@ -108,7 +120,18 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         clean_is_right=_clean_is_right(source, settings),
         test_labels=test_labels,
         measured_on=measuring.in_words(given, parts, test_labels, copies),
+        duplicates=twice,
     )
+
+
+def _duplicates(parts: splits.Splits, source: Source, settings: DataSettings) -> Duplicates:
+    """Looks for pictures that are there twice; rows of a table often are alike."""
+    if source.kind != "image":
+        return Duplicates()
+    of_part = {"training": parts.train, "validation": parts.validation, "test": parts.test}
+    if not settings.clean_in_train:
+        of_part["clean"] = parts.clean
+    return duplicates.find(of_part, source.class_names)
 
 
 def _clean_is_right(source: Source, settings: DataSettings) -> bool:

@@ -1,8 +1,9 @@
-"""Standardization by the figures of the training set."""
+"""Standardization by the figures of the training set, and what stands for missing features."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal
 
 import keras
@@ -15,6 +16,7 @@ from l2rw_tf.errors import UsageError
 
 # Deviations from 2^-20 to 2^20 are taken as they are: their squares, and 1e-7, are far away.
 _USUAL_EXPONENT = 20
+_PIXELS_AT_ONCE = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +26,13 @@ class Preprocessing:
     Attributes:
         mean: float32, (channels,) for images, (features,) for tables.
         standard_deviation: float32, of the same shape; 1 where the training set does not vary.
+        fill: float32 (features,), what stands for features that are NaN, the mean of the others;
+            None for images.
     """
 
     mean: np.ndarray
     standard_deviation: np.ndarray
+    fill: np.ndarray | None = None
 
     @classmethod
     def fit(cls, train: Examples, kind: Literal["image", "table"]) -> Preprocessing:
@@ -48,17 +53,25 @@ class Preprocessing:
             mean = share @ values
             deviation = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
         else:
-            mean = train.x.mean(axis=0, dtype=np.float64)
-            deviation = train.x.std(axis=0, dtype=np.float64)
+            known = train.x
+            if np.isnan(known).any():
+                known = np.ma.masked_invalid(known)
+            mean = np.ma.filled(known.mean(axis=0, dtype=np.float64), 0)
+            deviation = np.ma.filled(known.std(axis=0, dtype=np.float64), 0)
         # Rounding leaves a constant column of large numbers with a tiny deviation, not with 0; and
         # TensorFlow takes numbers below the smallest normal one for 0.
         constant = deviation <= np.maximum(1e-7 * np.abs(mean), np.finfo(np.float32).tiny)
         deviation = np.where(constant, 1.0, deviation)
-        return cls(mean.astype(np.float32), deviation.astype(np.float32))
+        mean = mean.astype(np.float32)
+        return cls(mean, deviation.astype(np.float32), fill=mean if kind == "table" else None)
 
     def left_out(self) -> Preprocessing:
-        """Returns what leaves inputs as they are, but for their dtype."""
-        return Preprocessing(np.zeros_like(self.mean), np.ones_like(self.standard_deviation))
+        """Returns what leaves inputs as they are, but for their dtype and what is missing."""
+        return dataclasses.replace(
+            self,
+            mean=np.zeros_like(self.mean),
+            standard_deviation=np.ones_like(self.standard_deviation),
+        )
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Returns standardized inputs.
@@ -69,10 +82,25 @@ class Preprocessing:
         Returns:
             float32, of the same shape.
         """
-        return (tf.cast(x, tf.float32) - self.mean) / self.standard_deviation
+        x = tf.cast(x, tf.float32)
+        if self.fill is not None:
+            x = tf.where(tf.math.is_nan(x), self.fill, x)
+        return (x - self.mean) / self.standard_deviation
 
-    def layers(self) -> list[keras.Layer]:
-        """Returns Keras layers that do the same; they have no variables, and any Keras loads them.
+    def in_keras(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """Does the same by Keras's operations and layers without variables; any Keras loads them.
+
+        Args:
+            x: The inputs of a functional model.
+        """
+        if self.fill is not None:
+            x = keras.ops.where(keras.ops.isnan(x), self.fill, x)
+        for layer in self._layers():
+            x = layer(x)
+        return x
+
+    def _layers(self) -> list[keras.Layer]:
+        """Returns layers that standardize.
 
         Keras's Normalization takes the variance, whose root is exactly the deviation, but replaces
         deviations below 1e-7; so figures of unusual size are brought near 1 first, by powers of 2,
@@ -97,8 +125,10 @@ def _histograms(images: np.ndarray | StoredImages) -> np.ndarray:
     The figures that follow from it are exact, and it takes the images a few at a time.
     """
     counts = np.zeros((images.shape[-1], 256), np.int64)
-    for first in range(0, len(images), 1024):
-        some = images[first : first + 1024]
+    # NumPy counts in a copy of eight bytes per value.
+    block = max(1, _PIXELS_AT_ONCE // math.prod(images.shape[1:3]))
+    for first in range(0, len(images), block):
+        some = images[first : first + block]
         for channel in range(len(counts)):
             counts[channel] += np.bincount(some[..., channel].ravel(), minlength=256)
     return counts

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import resource
 import tempfile
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
 
 import numpy as np
 
@@ -15,6 +16,16 @@ from l2rw_tf.errors import UsageError
 
 # A run holds the images of a source, its own selection of them and TensorFlow's copy of that.
 _COPIES = 4
+
+
+class _OpenFile:
+    """A file that is closed with the last view of it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.descriptor = os.dup(file.fileno())
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
 
 
 class StoredImages:
@@ -29,16 +40,17 @@ class StoredImages:
     dtype = np.dtype(np.uint8)
     ndim = 4
 
-    def __init__(self, images: np.memmap, positions: np.ndarray) -> None:
+    def __init__(self, file: _OpenFile, shape: tuple[int, int, int], positions: np.ndarray) -> None:
         """Makes a view of some images of a file.
 
         Args:
-            images: All images of the file.
+            file: The bytes of all its images, one after the other.
+            shape: (height, width, channels) of each.
             positions: (n,) int64, which of them stand here.
         """
-        self._images = images
+        self._file = file
         self._positions = positions
-        self.shape = (len(positions), *images.shape[1:])
+        self.shape = (len(positions), *shape)
 
     def __len__(self) -> int:
         """Returns the number of images."""
@@ -46,7 +58,14 @@ class StoredImages:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         """Reads images: one, a slice or an array of positions, as NumPy indexes the first axis."""
-        return np.asarray(self._images[self._positions[index]])
+        # A mapped file would do, but all that was read of it counts as memory of the process.
+        positions = self._positions[index]
+        images = np.empty((*positions.shape, *self.shape[1:]), np.uint8)
+        for image, position in zip(
+            images.reshape(-1, *self.shape[1:]), positions.flat, strict=True
+        ):
+            os.preadv(self._file.descriptor, [image.data], int(position) * image.nbytes)
+        return images
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Reads all images into memory."""
@@ -58,17 +77,37 @@ class StoredImages:
         Args:
             positions: (m,) int64.
         """
-        return StoredImages(self._images, self._positions[positions])
+        return StoredImages(self._file, self.shape[1:], self._positions[positions])
 
 
 def memory_size() -> int:
-    """Returns the bytes of memory there are, of the machine or of the container around it."""
+    """Returns the bytes of memory there are, of the machine or of what limits this process."""
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+    for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        allowed, _ = resource.getrlimit(limit)
+        size = size if allowed == resource.RLIM_INFINITY else min(size, allowed)
+    for limit in _limits_of_groups():
         with contextlib.suppress(OSError):
-            text = pathlib.Path(limit).read_text().strip()
+            text = limit.read_text().strip()
             size = min(size, int(text)) if text.isdigit() else size
     return size
+
+
+def _limits_of_groups() -> Iterator[pathlib.Path]:
+    """Yields the files that limit the memory of the control groups of this process."""
+    groups = [":memory:/", "::/"]
+    with contextlib.suppress(OSError):
+        groups += pathlib.Path("/proc/self/cgroup").read_text().splitlines()
+    for group in groups:
+        _, kinds, path = group.split(":", 2)
+        v1 = "memory" in kinds.split(",")
+        if v1 or not kinds:
+            root = pathlib.Path("/sys/fs/cgroup/memory" if v1 else "/sys/fs/cgroup")
+            inner = root / path.strip("/")
+            # Groups lie in one another, and each may have a limit of its own.
+            for place in (inner, *inner.parents):
+                if place.is_relative_to(root):
+                    yield place / ("memory.limit_in_bytes" if v1 else "memory.max")
 
 
 def can_write(directory: pathlib.Path) -> bool:
@@ -119,11 +158,11 @@ def keep(
             for batch in batches:
                 file.write(np.ascontiguousarray(batch, np.uint8).data)
             file.flush()
-            images = np.memmap(file, np.uint8, mode="r", shape=shape)
+            kept = _OpenFile(file)
     except OSError as error:
         raise UsageError(
             f"the images, decoded, take {size / 2**30:.1f} GiB, more than fits in memory, and they "
             f"cannot be kept in {directory}: {error.strerror}; make room there, or scale the "
             "images down with image_size."
         ) from error
-    return StoredImages(images, np.arange(len(images)))
+    return StoredImages(kept, shape[1:], np.arange(shape[0]))

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.command_line.settings import suggestion
-from l2rw_tf.data import images, storage
+from l2rw_tf.data import images, storage, tfds_labels
 from l2rw_tf.data.examples import Examples, Source, examples_from
 from l2rw_tf.errors import DataUnavailable, UsageError
 
@@ -53,7 +53,8 @@ def read(
             ~/tensorflow_datasets.
         image_size: Height and width that all images are scaled to; None leaves them as they are,
             and then they must be of one size.
-        label_column: The feature that holds the labels; empty: the one that there is.
+        label_column: The feature that holds the labels, class labels or whole numbers; empty: the
+            one of class labels that there is.
         true_label_column: The feature that holds the true ones, if there is one.
         only_split: A split that is read as the training part, without a test part; empty: `train`,
             with `test` or `validation` as the test part.
@@ -74,7 +75,7 @@ def read(
     with _quiet():
         builder = _builder(dataset, directory)
         prepared = builder.is_prepared()
-    features = _features(dataset, builder, label_column, true_label_column)
+    features = tfds_labels.features(dataset, builder, label_column, true_label_column)
     if not prepared:
         if dataset == "digits" and not storage.can_write(directory):
             with tempfile.TemporaryDirectory(prefix="l2rw_digits_") as temporary:
@@ -135,56 +136,6 @@ def _builder(name: str, directory: pathlib.Path) -> Any:
         raise UsageError(
             f"dataset {name!r} in {directory} cannot be used: {_first_line(error)}."
         ) from error
-
-
-def _features(name: str, builder: Any, label_column: str, true_label_column: str) -> list[str]:
-    """Returns the names of the features that hold the image, its label and, if named, its true one.
-
-    Raises:
-        UsageError: There are none, or it is not clear which.
-    """
-    import tensorflow_datasets as tfds
-
-    features = builder.info.features
-    by_key = features if isinstance(features, tfds.features.FeaturesDict) else {}
-    images_there, labels_there = (
-        [key for key, feature in by_key.items() if isinstance(feature, kind)]
-        for kind in (tfds.features.Image, tfds.features.ClassLabel)
-    )
-    keys = [key for key in builder.info.supervised_keys or () if isinstance(key, str)]
-    image = next((key for key in (*keys, "image", *images_there) if key in images_there), "")
-    if not image or not labels_there:
-        raise UsageError(
-            f"dataset {name!r} of TensorFlow Datasets is not for image classification: an image "
-            f"and a class label are needed, it has {', '.join(features)}."
-        )
-    labels_in_words = ", ".join(labels_there)
-    for flag, column in (("label_column", label_column), ("true_label_column", true_label_column)):
-        if column and column not in labels_there:
-            raise UsageError(
-                f"{flag}={column}: dataset {name!r} has no such feature with class labels; there "
-                f"{'is' if len(labels_there) == 1 else 'are'} {labels_in_words}."
-            )
-    # Labels of other classes (CIFAR-100's coarse ones) are another task, not another opinion.
-    usual = next((key for key in keys if key in labels_there), "")
-    alike = [key for key in labels_there if usual and features[key].names == features[usual].names]
-    if not label_column and len(labels_there) > 1 and alike != [usual]:
-        raise UsageError(
-            f"dataset {name!r} has {len(labels_there)} features with labels, {labels_in_words}: "
-            "name one by label_column (and by true_label_column the one with the true labels, if "
-            "there is one)."
-        )
-    label = label_column or usual or labels_there[0]
-    if not true_label_column:
-        return [image, label]
-    if true_label_column == label:
-        raise UsageError(f"label_column and true_label_column both name the feature {label!r}.")
-    if features[true_label_column].names != features[label].names:
-        raise UsageError(
-            f"true_label_column={true_label_column}: its classes are not those of {label!r} in "
-            f"dataset {name!r}."
-        )
-    return [image, label, true_label_column]
 
 
 def _prepare(name: str, directory: pathlib.Path) -> None:
@@ -271,7 +222,7 @@ def _read(
     first = only_split or "train"
     if first not in splits:
         raise UsageError(f"dataset {name!r} has no split {first!r}, only {', '.join(splits)}.")
-    image, label, *_ = features
+    image, *labels_of = features
     dtype = np.dtype(builder.info.features[image].np_dtype)
     if dtype != np.uint8:
         raise UsageError(f"dataset {name!r} has {dtype} images; only uint8 images can be used.")
@@ -281,9 +232,9 @@ def _read(
         # Data sets of competitions come with a test part whose labels are -1: not known.
         if test is None and split in splits and not only_split:
             examples = _read_split(name, builder, split, features, image_size)
-            test = examples if examples.y.min() >= 0 else None
-    names = tuple(builder.info.features[label].names)
-    return Source(name=name, train=train, test=test, class_names=names, kind="image")
+            test = examples if examples.y.min() >= min(0, train.y.min()) else None
+    source = Source(name=name, train=train, test=test, class_names=(), kind="image")
+    return tfds_labels.with_classes(source, builder, labels_of, few=bool(only_split))
 
 
 def _read_split(
@@ -308,7 +259,7 @@ def _read_split(
     columns: list[list[int]] = [[] for _ in features[1:]]
 
     def decoded() -> Iterator[np.ndarray]:
-        for pixels, *labels in dataset.as_numpy_iterator():
+        for pixels, *values_of in dataset.as_numpy_iterator():
             if image_size is not None:
                 pixels = np.stack([images.scaled(one, image_size) for one in pixels])
             elif pixels.shape[1:] != shape:
@@ -317,7 +268,7 @@ def _read_split(
                     shape[:2],
                     pixels.shape[1:3],
                 )
-            for column, values in zip(columns, labels, strict=True):
+            for column, values in zip(columns, values_of, strict=True):
                 column.extend(values.tolist())
             yield pixels
 

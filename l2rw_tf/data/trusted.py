@@ -59,7 +59,8 @@ def add(source: Source, settings: DataSettings) -> Source:
         return source
     path, split = os.path.expanduser(given), _SPLIT.fullmatch(given)
     if os.path.isdir(path):
-        trusted, notes = _of_folder(given, source, settings)
+        trusted, notes, left_out = _of_folder(given, source, settings)
+        source = dataclasses.replace(source, left_out=source.left_out + left_out)
     elif given.lower().endswith((".csv", ".npz")):
         trusted, notes = _of_file(given, source, settings)
     elif split and not os.path.exists(path):
@@ -78,7 +79,9 @@ def add(source: Source, settings: DataSettings) -> Source:
     return dataclasses.replace(source, trusted=trusted, notes=(*kept, *notes))
 
 
-def _of_folder(path: str, source: Source, settings: DataSettings) -> tuple[Examples, Sequence[str]]:
+def _of_folder(
+    path: str, source: Source, settings: DataSettings
+) -> tuple[Examples, Sequence[str], tuple[tuple[str, str], ...]]:
     if source.kind != "image":
         raise UsageError(f"clean_data={path} is a folder of images, but {source.name} is a table.")
     return folder.load_like(path, source, settings.image_size, settings.bad_files)

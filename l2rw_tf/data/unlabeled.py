@@ -4,68 +4,61 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from l2rw_tf.data import csv_files, images
-from l2rw_tf.data.image_files import SUFFIXES
+from l2rw_tf.data import csv_files, image_files, images
+from l2rw_tf.data.cells import Cells
 from l2rw_tf.errors import UsageError
 
 
-def image_files(path: str) -> list[pathlib.Path]:
-    """Returns the image files that a path stands for, in the order of their names.
+def images_of(
+    paths: Sequence[str], shape: tuple[int, int, int], bad_files: str, batch_size: int
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Reads the images that paths stand for, as the reader of folders does.
 
     Args:
-        path: A folder, whose images may lie at any depth and where names that begin with a dot are
-            passed over; or one file.
+        paths: Folders, whose images may lie at any depth, and files.
+        shape: (height, width, channels) to bring them to.
+        bad_files: `"stop"` or `"skip"`, as of `folder.read`.
+        batch_size: How many images are read at a time.
+
+    Yields:
+        Files, in the order of their names in each folder, and their images, uint8
+        (some, height, width, channels).
 
     Raises:
-        UsageError: There is nothing of that name, or a folder holds no images.
+        UsageError: There is nothing of a name, a folder holds no images, or, after the last image,
+            files that cannot be read.
     """
+    found = [_files_of(path) for path in paths]
+    for files, bad in found:
+        for first in range(0, len(files), batch_size):
+            good, x = [], []
+            for file in files[first : first + batch_size]:
+                if file not in bad:
+                    with bad.noting(file), image_files.opened(file) as image:
+                        x.append(images.as_array(image, shape[-1], shape[:2]))
+                        good.append(str(file))
+            if x:
+                yield good, np.stack(x)
+    for _, bad in found:
+        for note in bad.settle(skip=bad_files == "skip"):
+            print(note)
+
+
+def _files_of(path: str) -> tuple[list[pathlib.Path], image_files.Bad]:
     place = pathlib.Path(os.path.expanduser(path))
     if place.is_file():
-        return [place]
+        return [place], image_files.Bad(place.parent)
     if not place.is_dir():
         raise UsageError(f"{path}: there is no such folder or file.")
-    files = []
-    for parent, folders, names in os.walk(place):
-        folders[:] = [name for name in folders if name[0] != "."]
-        files += [
-            pathlib.Path(parent, name)
-            for name in names
-            if name[0] != "." and name.lower().endswith(SUFFIXES)
-        ]
+    bad = image_files.Bad(place)
+    files = image_files.images_in(place, bad)
     if not files:
-        raise UsageError(f"{path} holds no images ({', '.join(SUFFIXES)}).")
-    return sorted(files)
-
-
-def image(file: pathlib.Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """Reads an image, as the reader of folders does.
-
-    Args:
-        file: The file.
-        shape: (height, width, channels) to bring it to.
-
-    Returns:
-        uint8 (height, width, channels).
-
-    Raises:
-        UsageError: It is no image, or a damaged one.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    height, width, channels = shape
-    try:
-        with Image.open(file) as opened:
-            return images.as_array(opened, channels, (height, width))
-    except UnidentifiedImageError as error:
-        why = "it is not an image" if file.stat().st_size else "the file is empty"
-        raise UsageError(f"{file} cannot be read: {why}.") from error
-    except Exception as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise UsageError(f"{file} cannot be read as an image: {lines[0].rstrip('.')}.") from error
+        raise UsageError(f"{path} holds no images ({', '.join(image_files.SUFFIXES)}).")
+    return files, bad
 
 
 def rows(path: str, feature_names: Sequence[str]) -> tuple[np.ndarray, list[int], list[str]]:
@@ -76,8 +69,8 @@ def rows(path: str, feature_names: Sequence[str]) -> tuple[np.ndarray, list[int]
         feature_names: The columns wanted, in the order wanted.
 
     Returns:
-        float32 (n, features); for each row the line of the file that it begins in, counted from 1;
-        and the names of the columns that were passed over.
+        float32 (n, features), NaN where a number is missing; for each row the line of the file that
+        it begins in, counted from 1; and the names of the columns that were passed over.
 
     Raises:
         UsageError: A column is missing, or a cell is no number.
@@ -85,11 +78,14 @@ def rows(path: str, feature_names: Sequence[str]) -> tuple[np.ndarray, list[int]
     csv_rows = csv_files.numbered_rows(path)
     _, header = next(csv_rows)
     positions = _positions(path, header, feature_names)
-    found, numbers = [], []
+    found, numbers, cells = [], [], Cells(path)
     for line, row in csv_rows:
-        place = f"{path}, line {line}"
-        found.append([csv_files.number(row[at], place, header[at]) for at in positions])
+        found.append([cells.number(row[at], line, header[at]) for at in positions])
         numbers.append(line)
+    if cells.wrong:
+        raise cells.error("The network was trained on numbers there.")
+    for note in cells.notes:
+        print(note)
     others = [name for at, name in enumerate(header) if at not in positions]
     return np.asarray(found, np.float32), numbers, others
 

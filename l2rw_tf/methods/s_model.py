@@ -126,7 +126,7 @@ def confusion_start(
 def _from_confusion(
     network: keras.Model, settings: MethodSettings, data: PreparedData
 ) -> keras.Model:
-    batches = pipeline.evaluation_batches(data.splits.train, data.preprocessing, batch_size=500)
+    batches = pipeline.evaluation_batches(data.splits.train, data.preprocessing)
     return adapted(network, confusion_start(network, batches))
 
 

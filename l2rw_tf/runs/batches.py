@@ -16,7 +16,6 @@ from l2rw_tf.reweighting.feeding.batches import EXAMPLES, IDS
 
 # Clean batches have a stream of random numbers of their own beside the training batches'.
 _CLEAN_SEED_OFFSET = 2**32
-_SMALLEST_EVALUATION_BATCH = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Batches:
 
     def evaluation(self, examples: Examples) -> tf.data.Dataset:
         """Returns all examples once, in their order."""
-        size = max(self.batch_size, _SMALLEST_EVALUATION_BATCH)
+        size = max(self.batch_size, pipeline.evaluation_batch_size(examples.x.shape[1:]))
         return pipeline.evaluation_batches(examples, self.data.preprocessing, batch_size=size)
 
     def _clean(self, batch_size: int, start_step: int) -> tf.data.Dataset:

@@ -84,5 +84,5 @@ def class_logits(
     network: keras.Model, examples: Examples, preprocessing: Preprocessing
 ) -> np.ndarray:
     """Returns the outputs of a network for all examples, in their order, (n, classes)."""
-    batches = pipeline.evaluation_batches(examples, preprocessing, batch_size=500)
+    batches = pipeline.evaluation_batches(examples, preprocessing)
     return network.predict(batches.map(lambda x, y: x), verbose=0)

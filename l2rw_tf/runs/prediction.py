@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from l2rw_tf.data import unlabeled
+from l2rw_tf.data import pipeline, unlabeled
 from l2rw_tf.data.origins import cell
 from l2rw_tf.errors import RunFailed, UsageError
 from l2rw_tf.runs import results
@@ -18,21 +18,20 @@ from l2rw_tf.runs.run_directory import damaged
 from l2rw_tf.runs.saved_network import CLASSES, MODEL
 
 _COLUMNS = ("origin", "class", "probability")
-_BATCH = 250
-# A message names so many damaged files.
-_NAMED = 10
 
 # Where inputs come from, and the inputs, (n, ...).
 Batch = tuple[Sequence[str], np.ndarray]
 
 
-def predict(run_dir: str, inputs: Sequence[str], output: str) -> None:
+def predict(run_dir: str, inputs: Sequence[str], output: str, bad_files: str = "stop") -> None:
     """Classifies inputs and writes a CSV file: origin, class, probability.
 
     Args:
         run_dir: The directory of a finished run.
         inputs: For a run on images folders and image files, for a run on a table CSV files.
         output: The file to write, which must not exist.
+        bad_files: What is done with files that are no images: `"stop"` lists them and writes
+            nothing, `"skip"` leaves them out.
 
     Raises:
         UsageError: If the run, an input or the name of the output cannot be used.
@@ -42,7 +41,7 @@ def predict(run_dir: str, inputs: Sequence[str], output: str) -> None:
     run = results.read(run_dir)
     model, class_names = _model(Path(run_dir), run.network)
     if len(model.input_shape) == 4:
-        batches = _batches_of_images(inputs, model.input_shape[1:])
+        batches = _batches_of_images(inputs, model.input_shape[1:], bad_files)
     else:
         batches = _batches_of_tables(inputs, run.feature_names)
     origins, labels, probabilities = [], [], []
@@ -51,6 +50,8 @@ def predict(run_dir: str, inputs: Sequence[str], output: str) -> None:
         origins += names
         labels += found.argmax(axis=1).tolist()
         probabilities += found.max(axis=1).astype(str).tolist()
+    if not origins:
+        raise UsageError(f"{', '.join(inputs)}: there is no image that can be read.")
     classes = [cell(class_names[label]) for label in labels]
     rows = zip(map(cell, origins), classes, probabilities, strict=True)
     _write(Path(output), rows)
@@ -99,29 +100,16 @@ def _model(directory: Path, network: str) -> tuple[keras.Model, list[str]]:
     return model, class_names
 
 
-def _batches_of_images(inputs: Sequence[str], shape: tuple[int, int, int]) -> Iterator[Batch]:
+def _batches_of_images(
+    inputs: Sequence[str], shape: tuple[int, int, int], bad_files: str
+) -> Iterator[Batch]:
     for path in inputs:
         if path.lower().endswith((".csv", ".npz")):
             raise UsageError(
                 f"{path} is no image, and the run was trained on images: give a folder of images "
                 "or image files."
             )
-    files = [file for path in inputs for file in unlabeled.image_files(path)]
-    bad = []
-    for first in range(0, len(files), _BATCH):
-        some = files[first : first + _BATCH]
-        x = []
-        for file in some:
-            try:
-                x.append(unlabeled.image(file, shape))
-            except UsageError as error:
-                bad.append(str(error))
-        # All damaged files are found before the message.
-        if not bad:
-            yield [str(file) for file in some], np.stack(x)
-    if bad:
-        more = f" ({len(bad) - _NAMED} more such files)" if len(bad) > _NAMED else ""
-        raise UsageError(" ".join(bad[:_NAMED]) + more)
+    yield from unlabeled.images_of(inputs, shape, bad_files, pipeline.evaluation_batch_size(shape))
 
 
 def _batches_of_tables(inputs: Sequence[str], feature_names: Sequence[str]) -> Iterator[Batch]:

@@ -16,8 +16,9 @@ import keras
 import tensorflow as tf
 
 from l2rw_tf.command_line import program, settings
-from l2rw_tf.data import corrections, prepared_data, trusted
+from l2rw_tf.data import corrections, duplicates, image_files, prepared_data, trusted
 from l2rw_tf.data.measuring import TRUE
+from l2rw_tf.data.origins import cell
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
@@ -199,8 +200,7 @@ def _train(
     print(f"{heading}\n{sizes} examples; {outcome.device()}", flush=True)
     if data.corrected:
         print(f"corrections: {corrections.in_words(data.corrected)}", flush=True)
-    for note in [*data.source.notes, *([data.measured_on] if data.test_labels != TRUE else [])]:
-        print(note, flush=True)
+    _say_of_data(data, directory)
     _tell(journal)
     try:
         trainings = _trainings(journal, data, directory)
@@ -216,6 +216,20 @@ def _train(
         raise TrainingDiverged(
             f"{error} {_how_to_resume(directory, checkpoints, smaller)}", error.step
         ) from error
+
+
+def _say_of_data(data: PreparedData, directory: RunDirectory) -> None:
+    """Prints what was met in the data, and lists in the directory what has many names."""
+    lists = {
+        image_files.LEFT_OUT: (("file", "reason"), data.source.left_out),
+        duplicates.NAME: (duplicates.COLUMNS, data.duplicates.rows),
+    }
+    for name, (columns, rows) in lists.items():
+        if rows:
+            directory.write_table(name, columns, (map(cell, row) for row in rows))
+    measured = [data.measured_on] if data.test_labels != TRUE else []
+    for note in (*data.source.notes, *data.duplicates.notes, *measured):
+        print(note, flush=True)
 
 
 def _config_text(journal: Journal, data: PreparedData, directory: RunDirectory) -> str:

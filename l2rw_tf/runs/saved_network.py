@@ -64,8 +64,8 @@ def on_raw_inputs(
 ) -> keras.Model:
     """Returns a model that takes inputs as they are in the data set.
 
-    It consists of Keras's own layers around the network, which stays one layer of it (the last but
-    one) and shares its variables; it has no others.
+    It consists of Keras's own operations and layers around the network, which stays one layer of it
+    (the last but one) and shares its variables; it has no others.
 
     Args:
         network: From standardized inputs to logits.
@@ -78,8 +78,6 @@ def on_raw_inputs(
     """
     dtype = "uint8" if source.kind == "image" else "float32"
     inputs = keras.Input(source.input_shape, dtype=dtype)
-    x = inputs
-    for layer in preprocessing.layers():
-        x = layer(x)
-    probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(network(x))
+    logits = network(preprocessing.in_keras(inputs))
+    probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
     return keras.Model(inputs, probabilities, name=f"{network.name}_on_raw_inputs")

@@ -84,7 +84,7 @@ def test_a_broken_image_is_named(pets, content):
         folder.read(str(pets), image_size=8)
     message = str(caught.value)
     assert message.startswith(f"{broken} cannot be read as an image: ")
-    assert "\n" not in message and message.endswith("repair or remove the file.")
+    assert "\n" not in message and message.endswith("--bad_files=skip.")
 
 
 def test_folders_that_hold_no_classes_are_named(tmp_path):
@@ -169,7 +169,11 @@ def test_all_bad_files_are_listed_together_or_left_out(pets, tmp_path_factory):
     assert source.train.ids.tolist() == list(range(5))
     assert source.train.origins[3:].tolist() == ["./dog/0.png", "./dog/2.png"]
     assert source.train.x[3:, 0, 0, 0].tolist() == [100, 102]
-    assert all(f"./{name} (" in source.notes[0] for name in (*names, "cat/float.tif"))
+    assert {name for name, _ in source.left_out} == {
+        f"./{name}" for name in (*names, "cat/float.tif")
+    }
+    assert dict(source.left_out)["./dog/1.png"] == "the file is empty"
+    assert "6 files of" in source.notes[0] and "and 3 more (left_out.csv)" in source.notes[0]
     for number in (0, 2):
         (pets / "dog" / f"{number}.png").write_bytes(b"")
     with pytest.raises(UsageError, match="dog holds no image that can be read"):
@@ -185,6 +189,36 @@ def test_names_that_are_not_utf_8_are_refused(pets):
     os.rename(os.fsencode(pets / "dog" / "1.png"), os.fsencode(pets / "dog") + b"/caf\xe9.png")
     with pytest.raises(UsageError, match=r"caf\\xe9\.png cannot be read .* UTF-8"):
         folder.read(str(pets))
+
+
+def test_names_with_control_characters_are_refused_in_one_line(pets):
+    paint(pets / "dog" / "two\nlines.png")
+    with pytest.raises(UsageError, match=r"dog/two\\nlines\.png .* control characters") as caught:
+        folder.read(str(pets))
+    assert "\n" not in str(caught.value)
+    (pets / "cow\x07").mkdir()
+    with pytest.raises(UsageError, match=r"cow\\x07: its name holds control characters"):
+        folder.read(str(pets))
+
+
+def test_copies_beside_their_file_are_passed_over(pets):
+    content = (pets / "dog" / "0.png").read_bytes()
+    for name in ("0 copy.png", "0 copy 2.png", "0 (1).png", "0-Kopie.png"):
+        (pets / "dog" / name).write_bytes(content)
+    # Another picture, another folder and another name are no copies.
+    (pets / "dog" / "1 (1).png").write_bytes(content)
+    (pets / "dog" / "00.png").write_bytes(content)
+    (pets / "cat" / "0 copy.png").write_bytes(content)
+    source = folder.read(str(pets))
+    names = [origin for origin in source.train.origins if not origin.startswith("./cat/deeper")]
+    assert names == [
+        *("./cat/0 copy.png", "./dog/0.png", "./dog/00.png", "./dog/1 (1).png"),
+        *("./dog/1.png", "./dog/2.png"),
+    ]
+    assert source.notes == (
+        "./dog/0 (1).png, ./dog/0 copy 2.png, ./dog/0 copy.png and 1 more: copies of files beside "
+        "them, passed over",
+    )
 
 
 def test_links_to_folders_are_refused(pets, tmp_path_factory):

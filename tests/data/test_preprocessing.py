@@ -3,6 +3,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import StandardScaler
 
 from l2rw_tf.data.examples import examples_from
@@ -42,6 +43,31 @@ def test_a_constant_feature_becomes_zero(value):
     assert np.isfinite(result).all() and result[:, 1].std() > 0.9
 
 
+def test_a_missing_feature_is_the_mean_of_the_others_as_scikit_learn_imputes(tmp_path):
+    rows = (RANDOM.normal(size=(60, 4)) * [1, 1e6, 1e-6, 3] + [0, 1e7, 0, 1]).astype(np.float32)
+    rows[RANDOM.random(rows.shape) < 0.2] = np.nan
+    # One that nobody knows of any.
+    rows[:, 3] = np.nan
+    preprocessing = Preprocessing.fit(examples_from(rows, np.zeros(60)), "table")
+    filled = SimpleImputer().fit_transform(rows[:, :3].astype(np.float64))
+    assert preprocessing.mean.tolist()[3] == 0 and preprocessing.standard_deviation.tolist()[3] == 1
+    found = preprocessing(rows).numpy()
+    np.testing.assert_array_equal(found[:, 3], 0)
+    known = ~np.isnan(rows[:, :3])
+    np.testing.assert_array_equal(found[:, :3][~known], 0)
+    deviation = np.nanstd(rows[:, :3].astype(np.float64), axis=0)
+    expected = (filled - filled.mean(axis=0)) / deviation
+    np.testing.assert_allclose(found[:, :3], expected, atol=1e-4)
+    inputs = keras.Input((4,), dtype="float32")
+    keras.Model(inputs, preprocessing.in_keras(inputs)).save(tmp_path / "model.keras")
+    model = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(model(rows), found)
+    # A network that does its own standardization gets the mean.
+    raw = preprocessing.left_out()(rows).numpy()
+    np.testing.assert_array_equal(raw[:, :3][known], rows[:, :3][known])
+    np.testing.assert_allclose(raw[:, :3], filled, rtol=1e-6)
+
+
 def test_a_constant_channel_becomes_zero():
     images = np.full((3, 2, 2, 1), 77, np.uint8)
     preprocessing = Preprocessing.fit(examples_from(images, np.zeros(3)), "image")
@@ -73,10 +99,10 @@ def test_its_layers_do_the_same_in_any_precision(rows):
     preprocessing = Preprocessing.fit(examples_from(rows, np.zeros(len(rows))), "table")
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        layers = preprocessing.layers()
+        inputs = keras.Input(rows.shape[1:], dtype="float32")
+        model = keras.Model(inputs, preprocessing.in_keras(inputs))
     finally:
         keras.config.set_dtype_policy("float32")
-    model = keras.Sequential([keras.Input(rows.shape[1:]), *layers])
     np.testing.assert_array_equal(model(rows), preprocessing(rows))
     assert model.count_params() == 0
 
@@ -84,5 +110,6 @@ def test_its_layers_do_the_same_in_any_precision(rows):
 def test_its_layers_take_bytes():
     images = RANDOM.integers(0, 256, (10, 6, 5, 3), np.uint8)
     preprocessing = Preprocessing.fit(examples_from(images, np.zeros(10)), "image")
-    model = keras.Sequential([keras.Input((6, 5, 3), dtype="uint8"), *preprocessing.layers()])
+    inputs = keras.Input((6, 5, 3), dtype="uint8")
+    model = keras.Model(inputs, preprocessing.in_keras(inputs))
     np.testing.assert_array_equal(model(images), preprocessing(images))

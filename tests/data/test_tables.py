@@ -79,9 +79,10 @@ def test_labels_are_whole_numbers_in_their_order_or_names(tmp_path, labels, name
         ("label,label,a\n", "line 1: 2 columns have the name 'label'"),
         ("label\nx\n", "no column but that of the labels"),
         ("a,label\n1,x\ntwo,y\n", r"line 3: column 'a' must hold a number, got 'two'"),
-        ("a,label\n1,x\n,y\n", "line 3: column 'a' must hold a number, the cell is empty"),
         ("a,label\n1,x\n\n1_0,y\n", "line 4: column 'a' must hold a number, got '1_0'"),
-        ("a,label\n1,x\nnan,y\n", "line 3: column 'a' must hold a finite number, got 'nan'"),
+        ('a,label\n1,x\n"1,5",y\n', "line 3: column 'a' must .* '1,5' .write a point"),
+        ("a\0b,label\n1,x\n", "nor marked as UTF-16; save it as CSV in UTF-8"),
+        ("a,label\n1,x\x07\n2,y\n3,y\n4,x\x07", r"the label .x\\x07.: it holds control"),
         ("a,label\n-inf,x\n", "line 2: column 'a' must hold a finite number, got '-inf'"),
         ("a,label\n1e39,x\n", "line 2: column 'a' must hold a number that fits float32"),
         ("a,label\n1,x\n2\n", "line 3: 1 cells, but the first line names 2 columns"),
@@ -102,7 +103,7 @@ def test_a_broken_csv_file_is_named_with_its_line(tmp_path, text, message):
 def test_a_csv_file_that_is_missing_or_no_text_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"nowhere\.csv cannot be read: No such file"):
         load_csv(str(tmp_path / "nowhere.csv"))
-    with pytest.raises(UsageError, match=r"data\.csv is not text in UTF-8"):
+    with pytest.raises(UsageError, match=r"data\.csv is not text in UTF-8: .* 0xfc, as Latin-1"):
         load_csv(write(tmp_path, "a,label\nü,ü\n", encoding="latin-1"))
 
 
@@ -244,12 +245,62 @@ def test_a_label_that_says_that_it_is_missing(tmp_path, missing):
         load_npz(save(tmp_path, x=X, y=np.array(["x", "y", missing, "x"])))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_read_if_it_is_marked(tmp_path, encoding):
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    path = write(tmp_path, mark + "größe\tlabel\n1\tx\n2\ty\n3\tx\n4\ty\n", encoding=encoding)
+    source = load_csv(path)
+    assert source.feature_names == ("größe",) and source.train.x.tolist() == [[1], [2], [3], [4]]
+    assert source.train.origins[1] == "./data.csv:3"
+
+
+def test_columns_of_text_and_dates_are_refused_together_with_the_way_out(tmp_path):
+    rows = "".join(f"{i},red,2026-01-{i:02},{i}.5,{i % 2}\n" for i in range(1, 9))
+    path = write(tmp_path, "n,colour,day,size,label\n" + rows.replace("5.5", "big"))
+    with pytest.raises(UsageError) as caught:
+        load_csv(path)
+    assert str(caught.value) == (
+        f"{path}, line 2: column 'colour' must hold a number, got 'red', and 7 more such cells; "
+        "line 2: column 'day' must hold a number, got '2026-01-01', and 7 more such cells; "
+        "line 6: column 'size' must hold a number, got 'big'. Write numbers there (of a category, "
+        "a column of 0 and 1 for each of its values), or leave it out: "
+        "--ignore_columns=colour,day,size"
+    )
+    assert load_csv(path, ignore_columns=["colour", "day", "size"]).feature_names == ("n",)
+    with pytest.raises(UsageError, match=r"--ignore_columns=day,\{n\},colour,size$"):
+        load_csv(
+            write(tmp_path, (tmp_path / "data.csv").read_text().replace("n,", "{n},", 1)),
+            ignore_columns=["day", "{n}"],
+        )
+
+
+def test_missing_numbers_are_left_open_and_said(tmp_path):
+    path = write(tmp_path, "a,b,c,label\n1,,5,x\nNA,2,7,y\n3, nan ,1,x\n4,5,?,y\n")
+    source = load_csv(path)
+    nan = np.nan
+    np.testing.assert_array_equal(
+        source.train.x, [[1, nan, 5], [nan, 2, 7], [3, nan, 1], [4, 5, nan]]
+    )
+    (note,) = source.notes
+    assert "4 cells without a number (column 'b', 'a', 'c')" in note and "mean" in note
+
+
+def test_a_column_that_numbers_the_rows_is_pointed_out(tmp_path):
+    path = write(tmp_path, "id,a,label\n7,1,x\n8,3,y\n9,2,x\n10,9,y\n")
+    assert "'id' numbers the rows" in load_csv(path).notes[0]
+    assert load_csv(path, ignore_columns=["id"]).notes == ()
+
+
 def test_one_number_in_two_spellings_is_one_class(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("a,label\n1,1.0\n2,1\n3,10\n4,9\n5,9.0\n6,10\n")
     source = load_csv(path)
     assert source.class_names == ("1", "9", "10")
     assert source.train.y.tolist() == [0, 0, 2, 1, 1, 2]
+    path.write_text("a,label\n1,1.0\n2,1\n3,no\n4,1_0\n5,10\n6,1_0\n7,no\n8,10.0\n")
+    source = load_csv(path)
+    assert source.class_names == ("1", "10", "1_0", "no")
+    assert source.train.y.tolist() == [0, 0, 3, 2, 1, 2, 3, 1]
 
 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0"])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from l2rw_tf.data import (
     splits,
     storage,
     tfds_images,
+    tfds_labels,
 )
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import DataUnavailable, UsageError
@@ -406,3 +408,58 @@ def test_of_several_labels_one_is_named(tmp_path, second_opinion):
     assert not source.train.y.any() and sorted(source.train.true_y) == [0, 0, 1, 1, 2, 2]
     assert load(tmp_path, label_column="kind").train.true_y is None
     assert source.train.origins[:2].tolist() == ["index 0", "index 1"]
+
+
+@pytest.fixture
+def whole_numbers(monkeypatch):
+    """Gives the made images whole numbers beside their label."""
+    generate = MadeImages._generate_examples
+
+    def info(self):
+        features = {
+            "picture": tfds.features.Image(shape=self.shape),
+            "kind": tfds.features.ClassLabel(names=CLASSES),
+            "number": np.int64,
+            "seen": tfds.features.Tensor(shape=(), dtype=np.int32),
+            "weight": np.float32,
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def examples(self, labels):
+        for key, example in generate(self, labels):
+            number, seen = (3, 7)[example["kind"] % 2], (example["kind"] + 1) % 3
+            yield key, {**example, "number": number, "seen": seen, "weight": 0.5}
+
+    monkeypatch.setattr(MadeImages, "_info", info)
+    monkeypatch.setattr(MadeImages, "_generate_examples", examples)
+
+
+def test_whole_numbers_that_are_named_are_labels(tmp_path, whole_numbers):
+    source = load(tmp_path, label_column="number", image_size=8)
+    assert source.class_names == ("3", "7") and source.input_shape == (8, 8, 3)
+    by_kind = load(tmp_path)
+    assert by_kind.class_names == ("a", "b", "c")
+    for part, kinds in ((source.train, by_kind.train), (source.test, by_kind.test)):
+        np.testing.assert_array_equal(part.y, kinds.y % 2)
+    # Beside named classes numbers are their positions.
+    source = load(tmp_path, label_column="seen", true_label_column="kind")
+    assert source.class_names == ("a", "b", "c")
+    np.testing.assert_array_equal(source.train.y, (by_kind.train.y + 1) % 3)
+    np.testing.assert_array_equal(source.train.true_y, by_kind.train.y)
+    with pytest.raises(UsageError, match="'number' holds 3, but .* classes 0 to 2"):
+        load(tmp_path, label_column="number", true_label_column="kind")
+    with pytest.raises(UsageError, match="label_column=weight.* there are kind, number, seen"):
+        load(tmp_path, label_column="weight")
+
+
+def test_whole_numbers_are_no_labels_unless_somebody_says_so():
+    there = {
+        "image": tfds.features.Image(shape=(4, 5, 3)),
+        "a": np.int64,
+        "b": tfds.features.Text(),
+    }
+    info = types.SimpleNamespace(features=tfds.features.FeaturesDict(there), supervised_keys=None)
+    builder = types.SimpleNamespace(info=info)
+    with pytest.raises(UsageError, match="no feature of class labels: .* label_column, one of a"):
+        tfds_labels.features("made", builder, "", "")
+    assert tfds_labels.features("made", builder, "a", "") == ["image", "a"]

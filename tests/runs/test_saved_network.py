@@ -14,6 +14,7 @@ from l2rw_tf import main
 from l2rw_tf.data import prepared_data
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.runs import config, results
+from tests.data.test_tfds_images import MadeImages
 from tests.made_up import folder_of_images, table_file
 
 FLAGS = (
@@ -46,13 +47,26 @@ print(sum(one == other for one, other in zip(predicted, raw["names"], strict=Tru
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("kind", ["digits", "table", "folder"])
-def test_raw_inputs_are_classified_as_the_results_say(kind, tmp_path):
+@pytest.mark.parametrize("kind", ["digits", "table", "folder", "npz", "tfds"])
+def test_raw_inputs_are_classified_as_the_results_say(kind, tmp_path, monkeypatch):
     flags = ["--dataset=digits", "--network=mlp"]
     if kind == "table":
-        flags = [f"--dataset={table_file(tmp_path / 'table.csv')}"]
+        file = table_file(tmp_path / "table.csv")
+        lines = file.read_text("utf-8").splitlines()
+        # Some numbers are missing; rows go in with NaN there.
+        lines[1::7] = [",".join(["", *line.split(",")[1:]]) for line in lines[1::7]]
+        file.write_text("\n".join(lines), encoding="utf-8")
+        flags = [f"--dataset={file}"]
     if kind == "folder":
         flags = [f"--dataset={folder_of_images(tmp_path / 'images')}", "--network=resnet8"]
+    if kind == "npz":
+        y = np.arange(150) % 3
+        x = np.random.default_rng(0).integers(0, 150, (150, 9, 7), np.uint8) + 50 * y[:, None, None]
+        np.savez(tmp_path / "images.npz", x=x.astype(np.uint8), y=y)
+        flags = [f"--dataset={tmp_path / 'images.npz'}", "--network=lenet"]
+    if kind == "tfds":
+        monkeypatch.setattr(MadeImages, "labels", {"train": [0, 1, 2] * 30, "test": [2, 0, 1] * 9})
+        flags = ["--dataset=made_images", f"--data_dir={tmp_path}", "--network=mlp"]
     run_dir = tmp_path / "run"
     assert main.main([*flags, *FLAGS, f"--run_dir={run_dir}"]) == 0
 

@@ -1,0 +1,84 @@
+"""Numbers in the cells of a CSV file: which are missing, and which are none."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import math
+import re
+
+from l2rw_tf.data import labels
+from l2rw_tf.data.rows import LARGEST
+from l2rw_tf.errors import UsageError
+
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+_NAMED = 5
+
+
+class Cells:
+    """Reads the cells of numbers of a CSV file, and remembers what is missing or no number.
+
+    Attributes:
+        path: The file.
+        wrong: How many cells hold what is no number, by the name of their column.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Starts with none."""
+        self.path = path
+        self._missing: collections.Counter[str] = collections.Counter()
+        self.wrong: collections.Counter[str] = collections.Counter()
+        self._first_wrong: dict[str, str] = {}
+
+    def number(self, cell: str, line: int, column: str) -> float:
+        """Returns the number in a cell, NaN if there is none; float32 must hold it.
+
+        Args:
+            cell: The cell.
+            line: Its line.
+            column: The name of its column.
+        """
+        text = cell.strip()
+        if labels.is_missing(text) or text == "?":
+            self._missing[column] += 1
+            return math.nan
+        try:
+            # Python reads 1_000 as a number; nobody who writes a table means that.
+            value = float("" if "_" in text else text)
+            what = "a finite number" if math.isinf(value) else "a number that fits float32"
+        except ValueError:
+            value, what = math.inf, "a number"
+        if abs(value) <= LARGEST:
+            return value
+        self.wrong[column] += 1
+        hint = " (write a point, not a comma)" if _DECIMAL_COMMA.fullmatch(text) else ""
+        self._first_wrong.setdefault(
+            column, f"line {line}: column {column!r} must hold {what}, got {text[:50]!r}{hint}"
+        )
+        return math.nan
+
+    def error(self, way_out: str) -> UsageError:
+        """Returns the error of the cells that hold no number, of each column the first.
+
+        Args:
+            way_out: What to do.
+        """
+        faults = []
+        for column, fault in itertools.islice(self._first_wrong.items(), _NAMED):
+            more = self.wrong[column] - 1
+            faults.append(fault + (f", and {more:,} more such cells" if more else ""))
+        if len(self.wrong) > _NAMED:
+            faults.append(f"{len(self.wrong) - _NAMED:,} more such columns")
+        return UsageError(f"{self.path}, {'; '.join(faults)}. {way_out}")
+
+    @property
+    def notes(self) -> list[str]:
+        """Says what is missing."""
+        if not self._missing:
+            return []
+        number, columns = self._missing.total(), list(map(repr, self._missing))
+        more = f" and {len(columns) - _NAMED:,} more" if len(columns) > _NAMED else ""
+        return [
+            f"{self.path}: {number:,} cell{'' if number == 1 else 's'} without a number (column "
+            f"{', '.join(columns[:_NAMED])}{more}): the mean of the training data stands there"
+        ]

@@ -1,0 +1,69 @@
+"""The same picture twice: in several classes, or in training and in trusted or test data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.image_files import some_of
+from l2rw_tf.data.origins import content_hash
+
+NAME = "duplicates.csv"
+COLUMNS = ("content_hash", "part", "class", "origin")
+# What the others are measured by, or clean by, must not be trained on.
+_APART = ("clean", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Duplicates:
+    """Pictures that are there more than once where they should not be.
+
+    Attributes:
+        rows: For each place of such a picture the cells of `COLUMNS`, those of one together.
+        notes: Sentences for the user.
+    """
+
+    rows: tuple[tuple[str, str, str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def find(parts: Mapping[str, Examples], class_names: Sequence[str]) -> Duplicates:
+    """Finds them by content; nothing is left out.
+
+    Args:
+        parts: Images with the labels of their source, by the name of the part: training, clean,
+            validation, test.
+        class_names: A name for each class.
+    """
+    hashes = np.concatenate([content_hash(examples) for examples in parts.values()])
+    part = np.repeat(list(parts), [len(examples) for examples in parts.values()])
+    y = np.concatenate([examples.y for examples in parts.values()])
+    origins = np.concatenate([examples.origins for examples in parts.values()])
+    names, group, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    in_classes, in_parts, rows = [], [], []
+    by_group = np.split(np.argsort(group, kind="stable"), np.cumsum(counts)[:-1])
+    for one in np.flatnonzero(counts > 1):
+        at = by_group[one]
+        apart = np.isin(part[at], _APART)
+        if len(set(y[at])) > 1:
+            in_classes.append(" = ".join(origins[at][:2]))
+        if apart.any() and not apart.all():
+            in_parts.append(" = ".join([origins[at][~apart][0], origins[at][apart][0]]))
+        elif len(set(y[at])) == 1:
+            continue
+        rows += [(str(names[one]), str(part[i]), class_names[y[i]], str(origins[i])) for i in at]
+    notes = []
+    if in_classes:
+        notes.append(f"the same picture in several classes: {_pictures(in_classes)}")
+    if in_parts:
+        notes.append(
+            f"the same picture in training data and in test or clean data: {_pictures(in_parts)}"
+        )
+    return Duplicates(tuple(rows), tuple(notes))
+
+
+def _pictures(pairs: Sequence[str]) -> str:
+    return f"{len(pairs):,} picture{'' if len(pairs) == 1 else 's'} ({some_of(pairs)}; {NAME})"
