@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.noise_maps import noise_map
 from l2rw_tf.data.randomness import Stream, permutation, permutation_and_integers
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import UsageError
@@ -26,11 +27,14 @@ def corrupt(
 ) -> Examples:
     """Replaces the labels of exactly round(noise_ratio * n) of n examples, chosen at random.
 
+    Asymmetric noise counts and chooses of the examples of the classes in its map alone.
+
     Args:
         examples: Examples whose given labels are taken for true.
         settings: `noise_type`: `"uniform"`: to every other class with the same chance (UniformFlip
             of Ren et al. 2018); `"background"`: to one class (BackgroundFlip), which a chosen label
-            may be already; `"pair"`: from class c to c + 1, from the last to the first.
+            may be already; `"pair"`: from class c to c + 1, from the last to the first;
+            `"asymmetric"`: to the class that the class is taken for, by `noise_map`.
             `flip_may_keep` lets `"uniform"` draw from all C classes, the true one too, so that
             noise_ratio (C-1)/C of the labels are wrong.
         num_classes: Number of classes.
@@ -41,7 +45,7 @@ def corrupt(
         The same examples, `y` as corrupted and `true_y` as it was.
 
     Raises:
-        UsageError: There is no such background class.
+        UsageError: There is no such background class, or no such map.
     """
     noise_type, background = settings.noise_type, settings.background_class
     if noise_type == "background" and background >= num_classes:
@@ -52,12 +56,17 @@ def corrupt(
         return examples
     draws = num_classes if settings.flip_may_keep else num_classes - 1
     order, draw = permutation_and_integers(len(examples), draws, seed, _LABEL_STREAMS[part])
-    chosen = order[: round(settings.noise_ratio * len(examples))]
     y = examples.y.copy()
+    if noise_type == "asymmetric":
+        taken_for = noise_map(settings.noise_map, settings.dataset, num_classes)
+        order = order[taken_for[y[order]] != y[order]]
+    chosen = order[: round(settings.noise_ratio * len(order))]
     if noise_type == "background":
         y[chosen] = background
     elif noise_type == "pair":
         y[chosen] = (y[chosen] + 1) % num_classes
+    elif noise_type == "asymmetric":
+        y[chosen] = taken_for[y[chosen]]
     elif settings.flip_may_keep:
         y[chosen] = draw[chosen]
     else:

@@ -93,12 +93,22 @@ class DataSettings(Settings):
     noise_type: str = _labels(
         "none",
         "How labels of the training and validation data are made wrong: to any other class "
-        "(uniform), to one class (background), to the next class (pair), or not at all (none: data "
-        "whose labels are wrong already).",
-        choices=("none", "uniform", "background", "pair"),
+        "(uniform), to one class (background), to the next class (pair), to the class that theirs "
+        "is taken for (asymmetric, by --noise_map), or not at all (none: data whose labels are "
+        "wrong already).",
+        choices=("none", "uniform", "background", "pair", "asymmetric"),
     )
     noise_ratio: float = _labels(
-        0.0, "The fraction of labels that --noise_type chooses.", at_least=0, at_most=1
+        0.0,
+        "The fraction of labels that --noise_type chooses; of asymmetric noise, of the labels of "
+        "the classes in its map.",
+        at_least=0,
+        at_most=1,
+    )
+    noise_map: tuple[str, ...] = _labels(
+        (),
+        "What classes are taken for by asymmetric noise, such as 9:1,2:0 (9 for 1, 2 for 0). "
+        "Empty: the usual map of cifar10 or cifar100.",
     )
     background_class: int = _labels(
         0, "The class that background noise turns labels into.", at_least=0
@@ -197,8 +207,8 @@ class DataSettings(Settings):
             )
         if self.noise_type == "none" and self.noise_ratio > 0:
             raise UsageError(
-                f"noise_ratio={self.noise_ratio:g} needs a noise_type: uniform, background or "
-                "pair, got none."
+                f"noise_ratio={self.noise_ratio:g} needs a noise_type: uniform, background, pair "
+                "or asymmetric, got none."
             )
         if self.labels_are_right and self.true_label_column:
             raise UsageError(

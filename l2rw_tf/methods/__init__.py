@@ -61,6 +61,29 @@ METHODS = {
         "classes weighted by their true size over that of the labels given, which an oracle knows",
     ),
     "clean_only": Entry("clean only", "ordinary training on the clean data alone"),
+    "plain_with_clean": Entry(
+        "plain + clean", "ordinary training on the training and the clean data together"
+    ),
+    "forward": Entry(
+        "forward correction",
+        "the loss of what labels are given, by a matrix that a plainly trained network shows "
+        "(Patrini et al. 2017)",
+    ),
+    "forward_true": Entry(
+        "forward correction (oracle)",
+        "the same by the true matrix, which an oracle knows",
+        "forward",
+    ),
+    "glc": Entry(
+        "gold loss correction",
+        "the same by a matrix from the clean data, which is trained on too (Hendrycks et al. 2018)",
+        "gold_loss_correction",
+    ),
+    "elr": Entry(
+        "early-learning regularization",
+        "predictions are kept near what they were early in training (Liu et al. 2020)",
+        "early_learning",
+    ),
     "gce": Entry(
         "generalized cross-entropy",
         "a loss between cross-entropy and absolute error (Zhang and Sabuncu 2018)",

@@ -39,7 +39,10 @@ class Method:
         sample_weights: Makes, from the run's seed and the data, the function that weights the
             examples of a batch; or None.
         sampling: How `training_batches` draws examples.
-        part: Which part of the data is trained on: "train" or "clean".
+        part: Which part of the data is trained on: "train", "clean", or "both": the training
+            examples and, after them, the clean ones.
+        marks_rows: Whether `fit` is given, where sample weights stand, which examples a batch has:
+            their positions in that part, (batch,) int64.
         uses_clean_data: Whether `fit` is given the clean data beside the training data.
         first: The method that trains the network in the first half of the epochs, or None.
     """
@@ -49,6 +52,7 @@ class Method:
     sample_weights: Callable[[int, PreparedData], SampleWeights] | None = None
     sampling: str = "shuffled"
     part: str = "train"
+    marks_rows: bool = False
     uses_clean_data: bool = False
     first: str | None = None
 

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.data import pipeline
-from l2rw_tf.data.examples import Examples, Source
+from l2rw_tf.data.examples import Examples, Source, examples_from
 from l2rw_tf.data.prepared_data import PreparedData
+from l2rw_tf.data.storage import StoredImages
 from l2rw_tf.errors import UsageError
 from l2rw_tf.methods.method import Method
 from l2rw_tf.reweighting.feeding.batches import EXAMPLES, IDS
@@ -44,19 +45,19 @@ class Batches:
             start_step: The step of the first batch.
 
         Returns:
-            (x, y); (x, y, sample weight) if the method weights examples; or, if it keeps a record
-            of them, such pairs beside the rows that they have in it.
+            (x, y); (x, y, sample weight) if the method weights examples; (x, y, rows) if it marks
+            them; or, if it keeps a record of them, such pairs beside the rows that they have in it.
         """
         if method.part == "clean":
             return self._clean(self.batch_size, start_step)
         batches = pipeline.training_batches(
-            self.data.splits.train,
+            self._both() if method.part == "both" else self.data.splits.train,
             self.data.preprocessing,
             batch_size=self.batch_size,
             seed=self.seed,
             start_step=start_step,
             augment=self.augment,
-            with_rows=method.uses_clean_data,
+            with_rows=method.uses_clean_data or method.marks_rows,
             sampling=method.sampling,
         )
         if method.uses_clean_data:
@@ -75,6 +76,15 @@ class Batches:
         """Returns all examples once, in their order."""
         size = max(self.batch_size, pipeline.evaluation_batch_size(examples.x.shape[1:]))
         return pipeline.evaluation_batches(examples, self.data.preprocessing, batch_size=size)
+
+    def _both(self) -> Examples:
+        train, clean = self.data.splits.train, self.data.splits.clean
+        if isinstance(train.x, StoredImages):
+            raise UsageError(
+                "a method that trains on the clean examples too needs images that fit in memory: "
+                "lower image_size."
+            )
+        return examples_from(np.concatenate([train.x, clean.x]), np.concatenate([train.y, clean.y]))
 
     def _clean(self, batch_size: int, start_step: int) -> tf.data.Dataset:
         clean = self.data.splits.clean

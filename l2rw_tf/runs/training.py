@@ -90,7 +90,7 @@ def _check_clean(config: RunConfig, data: PreparedData) -> None:
     """Refuses to take labels for right of which nobody says so."""
     method = methods.get(config.method)
     needs = f"method={config.method}"
-    if not method.uses_clean_data and method.part != "clean":
+    if not method.uses_clean_data and method.part == "train":
         if not config.finetune_steps:
             return
         needs = f"finetune_steps={config.finetune_steps}"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2rw_tf.data import corruption
+from l2rw_tf.data import corruption, noise_maps
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.prepared_data import prepare
 from l2rw_tf.data.settings import DataSettings
@@ -73,6 +73,42 @@ def test_background_chooses_of_all_labels():
     assert abs(wrong.sum() - 18_000) < 200
     everything = noisy(200, "background", 1.0, background_class=7)
     assert (everything.y == 7).all()
+
+
+def test_asymmetric_noise_follows_the_map():
+    examples = noisy(1000, "asymmetric", 0.8, noise_map=("9:1", "3:5", "5:3"))
+    counts = np.zeros((CLASSES, CLASSES), int)
+    np.add.at(counts, (examples.true_y, examples.y), 1)
+    # 80 % of the 300 examples of the three classes, and no other.
+    assert counts[9, 1] + counts[3, 5] + counts[5, 3] == 240
+    assert counts[9, 9] + counts[3, 3] + counts[5, 5] == 60
+    assert counts.sum() - np.trace(counts) == 240
+
+
+@pytest.mark.parametrize(
+    ("dataset", "classes", "flips"),
+    [
+        # Truck, bird, deer, cat and dog.
+        ("cifar10", 10, {9: 1, 2: 0, 4: 7, 3: 5, 5: 3, 8: 8}),
+        # Beaver to dolphin, whale to beaver, bed to chair, woman to baby.
+        ("cifar100", 100, {4: 30, 95: 4, 5: 20, 98: 2}),
+    ],
+)
+def test_the_usual_maps_of_cifar(dataset, classes, flips):
+    found = noise_maps.noise_map((), dataset, classes)
+    assert {source: found[source] for source in flips} == flips
+    if dataset == "cifar100":
+        # Cycles of five: each class is taken for another one, and after five for itself.
+        assert sorted(found) == list(range(100)) and (found != np.arange(100)).all()
+        assert (found[found[found[found[found]]]] == np.arange(100)).all()
+
+
+@pytest.mark.parametrize("pairs", [("9",), ("9:x",), ("1:10",), ("1:2:3",)])
+def test_no_map_is_one_clear_line(pairs):
+    with pytest.raises(UsageError, match="noise_map must be pairs"):
+        noise_maps.noise_map(pairs, "digits", 10)
+    with pytest.raises(UsageError, match="needs a noise_map"):
+        noise_maps.noise_map((), "digits", 10)
 
 
 def test_pair_flips_to_the_next_class():

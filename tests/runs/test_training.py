@@ -199,8 +199,19 @@ def test_a_network_that_does_not_fit_the_data_is_refused(blobs):
         ("l2rw", {"steps_per_execution": 3, "dtype_policy": "mixed_float16"}, (9,)),
         # In each phase, and between the two last.
         ("s_model_conf", {"early_stopping": True, "finetune_steps": 4}, (4, 7, 18, 20)),
+        # A matrix from the network of the first phase, targets of the examples, a network beside.
+        ("glc", {"epochs": 2}, (4, 8)),
+        ("elr", {"epochs": 2}, (8,)),
+        ("l2rw", {"epochs": 2, "weighting": "meta_weight_net"}, (8,)),
     ],
-    ids=["dropout, adam, history", "steps in groups and loss scaling", "three phases"],
+    ids=[
+        "dropout, adam, history",
+        "steps in groups and loss scaling",
+        "three phases",
+        "glc",
+        "elr",
+        "meta_weight_net",
+    ],
 )
 def test_a_training_goes_on_from_any_checkpoint(blobs, method, settings, steps):
     settings = dataclasses.replace(SETTINGS, checkpoint_minutes=1e-9, **settings)

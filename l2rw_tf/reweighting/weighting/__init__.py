@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # What each does, for `--help`; neither TensorFlow nor Keras is needed to know it.
 WEIGHTINGS = {
     "paper": "by this batch's meta-gradient alone",
+    "meta_weight_net": "by a small network of the loss, which u teaches (Shu et al. 2019)",
     "history": "by what all visits to an example have shown (experimental)",
 }
 

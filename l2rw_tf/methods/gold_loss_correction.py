@@ -1,0 +1,44 @@
+"""Gold loss correction: how labels become wrong is read off the clean examples.
+
+Hendrycks, Mazeika, Wilson and Gimpel, "Using trusted data to train deep networks on labels
+corrupted by severe noise", NeurIPS 2018, arXiv 1802.05300. A network is trained plainly on the
+labels given; what it says of the clean examples of class i, on average, is row i of the transition
+matrix. Then all examples are trained on, the clean ones by the cross-entropy, the others by forward
+correction with that matrix. The paper begins the second training anew; here the network is trained
+on after half of the epochs.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from l2rw_tf.data.prepared_data import PreparedData
+from l2rw_tf.methods.forward import CorrectedModel, probabilities_of
+from l2rw_tf.methods.method import Method
+from l2rw_tf.methods.settings import MethodSettings
+
+
+def gold_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Estimates T_ij as the mean of p(given = j) over the clean examples of class i.
+
+    Args:
+        probabilities: Of the given label by class, for clean examples, (n, classes).
+        labels: Their labels (n,).
+
+    Returns:
+        (classes, classes); of a class without clean examples the row of the identity.
+    """
+    found = np.eye(probabilities.shape[1])
+    for label in np.unique(labels):
+        found[label] = probabilities[labels == label].mean(axis=0)
+    return found
+
+
+def _model(network: keras.Model, settings: MethodSettings, data: PreparedData) -> CorrectedModel:
+    clean = data.splits.clean
+    found = gold_matrix(probabilities_of(network, clean, data), clean.y)
+    return CorrectedModel(network, found, num_noisy=len(data.splits.train))
+
+
+glc = Method(model=_model, first="plain", part="both", marks_rows=True)

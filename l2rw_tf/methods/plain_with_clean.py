@@ -1,0 +1,10 @@
+"""Ordinary training on the training and the clean examples together.
+
+What the clean data is worth without any method: the first thing to compare with.
+"""
+
+from __future__ import annotations
+
+from l2rw_tf.methods.method import Method
+
+plain_with_clean = Method(part="both")

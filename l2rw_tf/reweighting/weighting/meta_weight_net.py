@@ -1,0 +1,119 @@
+"""Meta-Weight-Net: a small network gives each loss a weight, and the meta-gradient teaches it.
+
+Shu, Xie, Yi, Zhao, Zhou, Xu and Meng, "Meta-Weight-Net: learning an explicit mapping for sample
+weighting", NeurIPS 2019, arXiv 1902.07379.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from l2rw_tf.reweighting.replicas import sum_over_replicas
+from l2rw_tf.reweighting.weighting.weighting import Visit, Weighting
+from l2rw_tf.reweighting.weights import normalize
+
+# Those of Shu et al.
+_UNITS, _LEARNING_RATE = 100, 1e-3
+# Adam's own.
+_DECAYS, _EPSILON = (0.9, 0.999), 1e-7
+
+
+@keras.saving.register_keras_serializable(package="l2rw_tf")
+class MetaWeightNet(Weighting):
+    """w_i = s_i V(ℓ_i; φ) / Σ_k s_k V(ℓ_k; φ), with V a network of one hidden layer.
+
+    φ follows the gradient of the clean loss after the look-ahead step by these weights,
+    −α Σ_i ∂w_i/∂φ ⟨∇ℓ_i, ∇L^v(θ̂)⟩ (equation 7 of Shu et al.), by Adam, before the weights of the
+    step are taken. Here the clean gradient is that at θ, v, where theirs is at θ̂, after the step:
+    the inner product is u_i, and both agree to the first order of α. Weight decay on φ is left out,
+    and α, which scales all of the gradient and which Adam divides out.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Begins with nearly equal weights.
+
+        Args:
+            **kwargs: `name`, as of any `keras.Layer`.
+        """
+        super().__init__(**kwargs)
+        random = np.random.default_rng(0)
+        start = {
+            "hidden_kernel": random.uniform(-1, 1, (1, _UNITS)),
+            "hidden_bias": random.uniform(-1, 1, (_UNITS,)),
+            "output_kernel": random.uniform(-1, 1, (_UNITS, 1)) / np.sqrt(_UNITS),
+            "output_bias": np.zeros((1,)),
+        }
+        with self._scope():
+            self.phi = [self._variable(name, value) for name, value in start.items()]
+            self.moments = [
+                [self._variable(f"{name}_moment{order}", np.zeros_like(value)) for order in (1, 2)]
+                for name, value in start.items()
+            ]
+            self.updates = self._variable("updates", np.zeros(()))
+
+    def _variable(self, name: str, value: np.ndarray) -> keras.Variable:
+        return keras.Variable(value, dtype="float32", trainable=False, name=name)
+
+    def value(self, losses: tf.Tensor) -> tf.Tensor:
+        """Returns V(ℓ; φ) of each loss, (n,) float32, between 0 and 1."""
+        return _value(losses, [variable.value for variable in self.phi])
+
+    def weigh(self, visit: Visit) -> tf.Tensor:
+        """Teaches V by this batch, and returns the weights, (n,), as `Weighting.weigh` says."""
+        losses = tf.stop_gradient(visit.losses)
+        ones = tf.ones_like(losses, tf.float32)
+        s = ones if visit.sample_weight is None else tf.cast(visit.sample_weight, tf.float32)
+        u = tf.cast(visit.u, tf.float32)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            phi = [tf.convert_to_tensor(variable.value) for variable in self.phi]
+            tape.watch(phi)
+            values = _value(losses, phi)
+        # Of Σ_i u_i w_i the derivative by V_i is s_i (u_i − Σ_k w_k u_k) / Σ_k s_k V_k.
+        total, aligned = sum_over_replicas(
+            [tf.reduce_sum(s * values), tf.reduce_sum(s * values * u)]
+        )
+        mean = tf.math.divide_no_nan(aligned, total)
+        slope = -tf.math.divide_no_nan(s * (u - mean), total)
+        gradients = sum_over_replicas(tape.gradient(values, phi, output_gradients=slope))
+        self._adam(gradients)
+        return normalize(tf.cast(self.value(losses), visit.u.dtype), visit.sample_weight)
+
+    def _adam(self, gradients: list[tf.Tensor]) -> None:
+        self.updates.assign_add(1.0)
+        first_decay, second_decay = _DECAYS
+        corrected = tf.sqrt(1 - second_decay**self.updates.value) / (
+            1 - first_decay**self.updates.value
+        )
+        for phi, (first, second), gradient in zip(self.phi, self.moments, gradients, strict=True):
+            first.assign(first_decay * first.value + (1 - first_decay) * gradient)
+            second.assign(second_decay * second.value + (1 - second_decay) * gradient**2)
+            step = _LEARNING_RATE * corrected * first.value
+            phi.assign_sub(step / (tf.sqrt(second.value) + _EPSILON))
+
+    def save_own_variables(self, store: Any) -> None:
+        """Puts φ and Adam's state where Keras saves them."""
+        for variable in self._variables():
+            store[variable.name] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Takes what was saved; a file of another weighting leaves everything as it is."""
+        for variable in self._variables():
+            if variable.name in store.keys():
+                variable.assign(store[variable.name])
+
+    def _variables(self) -> list[keras.Variable]:
+        return [*self.phi, *(one for pair in self.moments for one in pair), self.updates]
+
+
+def _value(losses: tf.Tensor, phi: list[tf.Tensor]) -> tf.Tensor:
+    hidden_kernel, hidden_bias, kernel, bias = phi
+    column = tf.cast(losses, tf.float32)[:, None]
+    hidden = tf.nn.relu(column @ hidden_kernel + hidden_bias)
+    return tf.sigmoid(hidden @ kernel + bias)[:, 0]
+
+
+WEIGHTING = MetaWeightNet
