@@ -34,7 +34,13 @@ from tests import report_check
 
 NUM_TRAINING, CLEAN_PER_CLASS, NUM_TEST = 15_000, 20, 5_000
 NOISY = "random_label1"
-FLAGS = ("--image_size=16", "--tensorboard=false", "--progress=lines", "--with_plain")
+FLAGS = (
+    "--test_labels_are_right",
+    "--image_size=16",
+    "--tensorboard=false",
+    "--progress=lines",
+    "--with_plain",
+)
 ROUNDS = ("first", "suspects", "random")
 CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 DECISIONS = "JSON.parse(document.getElementById('review-data').textContent)"
