@@ -17,6 +17,7 @@ An upgrade of Keras is this file's work. The names, why each is needed, and what
   issue 72388).
 - `_loss_tracker`, `_compile_loss`: the logged `loss`, and that of each output.
 - `_get_metrics_result_or_logs`: what `train_on_batch` returns.
+- `_use_cached_eval_dataset`: whether `fit` is what evaluates.
 - `_initial_epoch`: where `BackupAndRestore` resumes.
 - `_flatten_layers`: layers at any depth, for their precision.
 - `_keras_history`, `_inbound_nodes`: the graph of a functional model, for `meta_variables="head"`.
@@ -59,10 +60,6 @@ class DistributedFit:
 
     builds_itself = False
 
-    def build_from(self, batch: Any) -> None:
-        """Makes the variables of metrics and optimizer from the shapes of a batch."""
-        self._symbolic_build(data_batch=batch)
-
     def _make_function(self, step_function: Callable[[Any], Any]) -> Any:
         if not is_multi_worker(self.distribute_strategy):
             return super()._make_function(step_function)
@@ -100,9 +97,20 @@ def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
     return model._distribute_strategy
 
 
+def is_validation(arguments: dict[str, Any]) -> bool:
+    """Returns whether `evaluate` is called by `fit`, which has prepared the data."""
+    return bool(arguments.get("_use_cached_eval_dataset"))
+
+
 def resumed_epoch(model: keras.Model) -> int | None:
     """Returns the epoch at which a callback has resumed the `fit` under way, if one has."""
     return model._initial_epoch
+
+
+def build_metrics(model: keras.Model, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> None:
+    """Makes the variables of what a compiled model logs, within a `keras.StatelessScope`."""
+    model._compile_loss(y, y_pred, sample_weight)
+    model.compute_metrics(x, y, y_pred, sample_weight)
 
 
 def log_loss(

@@ -36,7 +36,7 @@ from l2rw_tf.reweighting.explain import (
 from l2rw_tf.reweighting.losses import ExampleLosses
 from l2rw_tf.reweighting.objective import Batch, Gradient, Objective
 from l2rw_tf.reweighting.replicas import part_of_sum, sum_over_replicas
-from l2rw_tf.reweighting.variables import MetaVariables, select_meta_variables
+from l2rw_tf.reweighting.variables import MetaVariables, select_meta_variables, watching
 
 # From a persistent tape and the losses (n,) that it has recorded to ⟨∇ℓ_i, d⟩, shape (n,), for each
 # direction d.
@@ -106,7 +106,10 @@ def u_of_batch(
 ) -> tf.Tensor:
     """Returns u of one batch, shape (N,), and changes nothing."""
     _, v = clean_gradient(objective, clean_batch)
-    with estimator(objective, batch, [v]) as alignments, tf.GradientTape(persistent=True) as tape:
+    with (
+        estimator(objective, batch, [v]) as alignments,
+        watching(objective.variables, persistent=True) as tape,
+    ):
         losses = objective.losses(batch)
     (u,) = alignments(tape, losses)
     return u
@@ -119,7 +122,7 @@ def clean_gradient(objective: Objective, clean_batch: Batch) -> tuple[tf.Tensor,
         objective: The network, its losses and variables.
         clean_batch: `(x, y[, sample_weight])` of first dimension M.
     """
-    with tf.GradientTape() as tape:
+    with watching(objective.variables) as tape:
         losses, weight = objective.clean_losses(clean_batch)
         number = sum_over_replicas(tf.cast(tf.size(losses), losses.dtype))
         clean_loss = tf.reduce_sum(losses * weight) / number

@@ -12,6 +12,7 @@ from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting import preflight
 from l2rw_tf.reweighting import weighting as weightings
 from l2rw_tf.reweighting.explain import sparse_label_error
+from l2rw_tf.reweighting.feeding.own_preprocessing import preprocess_source
 from l2rw_tf.reweighting.feeding.shards import split_batch
 from l2rw_tf.reweighting.keras_internals import (
     logs_of_step,
@@ -220,7 +221,7 @@ class ReweightingModel(CheckedModel):
                     epochs=epochs,
                     verbose=verbose,
                     callbacks=callbacks,
-                    validation_data=validation_data,
+                    validation_data=preprocess_source(self.network, validation_data),
                     shuffle=False,
                     initial_epoch=initial_epoch,
                     steps_per_epoch=steps_per_epoch,

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from l2rw_tf.reweighting.keras_internals import global_seed_generator
+from l2rw_tf.reweighting.keras_internals import flatten_layers, global_seed_generator
 from l2rw_tf.reweighting.state import TrainingState
 
 # Added to the first half of a random seed: a stream of its own, and the same one every time.
@@ -33,7 +33,7 @@ def observed_call(
     network: keras.Model,
     x: Any,
     values: Iterable[tuple[keras.Variable, tf.Tensor]] = (),
-    own_randomness: bool = False,
+    is_clean: bool = False,
 ) -> Any:
     """Calls a network as in training and leaves every variable as it is.
 
@@ -41,15 +41,17 @@ def observed_call(
         network: A built network.
         x: Its inputs.
         values: Pairs of a variable and the value that it is to have in this call.
-        own_randomness: Whether dropout and its kin draw from a stream of their own. Without it the
-            call draws what the next training call will draw.
+        is_clean: Whether these are clean examples. Dropout and its kin then draw from a stream of
+            their own, where they draw else what the next training call will draw; and stateful
+            recurrent layers begin anew, as the clean sequences continue none of the training ones.
 
     Returns:
         The outputs of the network.
     """
     state = list(values)
-    if own_randomness:
+    if is_clean:
         state += [(seed, _other_stream(seed)) for seed in random_seeds(network).values()]
+        state += [(one, tf.zeros_like(one.value)) for _, one in recurrent_states(network)]
     with keras.StatelessScope(state_mapping=state):
         return call_for_training(network, x)
 
@@ -91,6 +93,17 @@ def split_sample_weight(sample_weight: Any) -> tuple[tf.Tensor | None, Any]:
         )
 
     return per_example, keras.tree.map_structure(within, sample_weight)
+
+
+def recurrent_states(network: keras.Model) -> list[tuple[keras.Layer, keras.Variable]]:
+    """Returns the states that recurrent layers carry from batch to batch, each with its layer."""
+    return [
+        (layer, one)
+        for layer in flatten_layers(network)
+        if getattr(layer, "stateful", False)
+        for one in keras.tree.flatten(getattr(layer, "states", None))
+        if isinstance(one, keras.Variable)
+    ]
 
 
 def random_seeds(network: keras.Model) -> dict[str, keras.Variable]:

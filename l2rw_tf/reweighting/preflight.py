@@ -11,16 +11,18 @@ import tensorflow as tf
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.feeding import checks
 from l2rw_tf.reweighting.feeding.batches import (
+    CLEAN,
     ROWS,
     TRAINING,
     PairedBatches,
     pair_batches,
     single_pair,
 )
-from l2rw_tf.reweighting.keras_internals import resumed_epoch, strategy_of
+from l2rw_tf.reweighting.feeding.own_preprocessing import preprocess, preprocess_source
+from l2rw_tf.reweighting.keras_internals import build_metrics, resumed_epoch, strategy_of
 from l2rw_tf.reweighting.losses import ExampleLosses
 from l2rw_tf.reweighting.objective import Objective
-from l2rw_tf.reweighting.passes import observed_call
+from l2rw_tf.reweighting.passes import observed_call, random_seeds, recurrent_states
 from l2rw_tf.reweighting.replicas import clips
 from l2rw_tf.reweighting.step import ReweightedStep
 from l2rw_tf.reweighting.variables import select_meta_variables
@@ -110,36 +112,6 @@ def check_scope(
             )
 
 
-def trace_losses(
-    network: keras.Model, example_losses: ExampleLosses, inputs: Any, labels: Any
-) -> None:
-    """Runs network and losses on shapes alone; afterwards the losses know their labels.
-
-    Args:
-        network: A built network.
-        example_losses: Its losses.
-        inputs: Specifications of a batch's inputs.
-        labels: The same of its labels.
-
-    Raises:
-        UsageError: If a loss has no value per example.
-    """
-
-    def trace(x: Any, y: Any) -> None:
-        example_losses.trace(y, observed_call(network, x))
-
-    specs = (inputs, labels)
-    for one, is_other in ((specs, False), (_with_another_batch_size(network, specs), True)):
-        try:
-            tf.function(trace, autograph=False).get_concrete_function(*one)
-        except UsageError:
-            raise
-        except Exception:
-            # A network that has its batch size written into it takes no other.
-            if not is_other:
-                raise
-
-
 def check_rows(weighting: str, is_known: bool) -> None:
     """Refuses training data whose examples a weighting would have to know, and cannot.
 
@@ -154,22 +126,51 @@ def check_rows(weighting: str, is_known: bool) -> None:
         )
 
 
+def check_recurrent_states(network: keras.Model, clean: Any) -> None:
+    """Refuses clean batches of another size than that of a stateful recurrent layer.
+
+    Args:
+        network: A built network.
+        clean: Specifications of a clean batch.
+
+    Raises:
+        UsageError: Naming the layer and both sizes.
+    """
+    size = keras.tree.flatten(clean)[0].shape[0]
+    for layer, state in recurrent_states(network):
+        if size not in (None, state.shape[0]):
+            raise UsageError(
+                f"The layer {layer.name!r} is stateful and takes batches of {state.shape[0]} "
+                f"examples alone, but the clean batches have {size}: give at least as many clean "
+                f"examples, and clean_batch_size={state.shape[0]}."
+            )
+
+
 def takes_text(network: keras.Model) -> bool:
     """Returns whether a network may have an input of text: one that says so, or says nothing."""
     inputs = _inputs(network)
     return not inputs or any(one.dtype == "string" for one in inputs)
 
 
-def _with_another_batch_size(network: keras.Model, specs: Any) -> Any:
-    """Returns specifications with a batch size that no other axis has.
+def _check_losses_per_example(example_losses: ExampleLosses, y: Any, y_pred: Any) -> None:
+    """Refuses losses that have no value per example, by specifications of labels and outputs."""
+    others = _with_another_batch_size((y, y_pred))
+    try:
+        tf.function(example_losses, autograph=False).get_concrete_function(*others)
+    except UsageError:
+        raise
+    except Exception:
+        # A loss that has its batch size written into it takes no other.
+        return
+
+
+def _with_another_batch_size(specs: Any) -> Any:
+    """Returns specifications with a batch size that no axis has.
 
     A loss that keeps the first axis shows by it, also one whose batches have, say, as many examples
-    as time steps. It is small, since a network may loop over the examples in Python.
+    as time steps.
     """
-    if any(one.shape[0] is not None for one in _inputs(network)):
-        return specs
-    leaves = [*keras.tree.flatten(specs), *network.variables]
-    taken = {size for one in leaves for size in (getattr(one, "shape", None) or ())}
+    taken = {size for one in keras.tree.flatten(specs) for size in getattr(one, "shape", ())}
     size = next(size for size in _UNLIKELY_BATCH_SIZES if size not in taken)
 
     def resized(spec: Any) -> Any:
@@ -213,7 +214,8 @@ class CheckedModel(ReweightedStep):
         **options: Any,
     ) -> PairedBatches:
         """Joins and checks what `fit` is given, and begins the record that is asked for."""
-        x, y, _ = data
+        x, y, _ = data = preprocess(self.network, *data)
+        clean_data = preprocess_source(self.network, clean_data)
         if self.weighting.needs_rows and checks.is_arrays(x):
             track_examples = track_examples or True
         track_examples = checks.tracked_examples(track_examples, x)
@@ -248,20 +250,47 @@ class CheckedModel(ReweightedStep):
             # As in Keras, the first step builds what there is to build, on real batches.
             return
         if self._checked_kind != str(spec):
-            inputs, outputs, _ = keras.utils.unpack_x_y_sample_weight(spec[TRAINING])
-            # Under a strategy all variables have to be there before a step.
-            with self._strategy_scope():
-                self._build_network(inputs)
-                self.built = True
-                check_scope(self.distribute_strategy, self.network, self.optimizer)
-                if strategy_of(self) is not None:
-                    self.build_from(spec[TRAINING])
-            select_meta_variables(self.network, self._meta_variables)
-            trace_losses(self.network, self._example_losses, inputs, outputs)
+            self._build_all(*keras.utils.unpack_x_y_sample_weight(spec[TRAINING]))
+            check_recurrent_states(self.network, spec[CLEAN])
             self._checked_kind = str(spec)
         for what, values in labels.items():
             if values is not None:
                 self._example_losses.check_labels(values, what)
+
+    def _build_all(self, x: Any, y: Any, sample_weight: Any) -> None:
+        """Makes every variable of a training, and shows the losses what they are given.
+
+        What a step would have to make, it would be traced for twice; under a strategy it cannot.
+
+        Args:
+            x: Specifications of a batch's inputs.
+            y: The same of its labels.
+            sample_weight: The same of its weights, or None.
+
+        Raises:
+            UsageError: If a loss has no value per example.
+        """
+        with self._strategy_scope():
+            self._build_network(x)
+            self.built = True
+            self.optimizer.build(self.network.trainable_variables)
+            random_seeds(self.network)
+            check_scope(self.distribute_strategy, self.network, self.optimizer)
+            select_meta_variables(self.network, self._meta_variables)
+
+            def trace(x: Any, y: Any, sample_weight: Any) -> Any:
+                y_pred = observed_call(self.network, x)
+                self._example_losses.trace(y, y_pred)
+                build_metrics(self, x, y, y_pred, sample_weight)
+                return y_pred
+
+            # Variables that are made within are there when the scope ends.
+            with keras.StatelessScope():
+                traced = tf.function(trace, autograph=False).get_concrete_function(
+                    x, y, sample_weight
+                )
+        y_pred = keras.tree.map_structure(tf.type_spec_from_value, traced.structured_outputs)
+        _check_losses_per_example(self._example_losses, y, y_pred)
 
     def _takes(self, batch: tuple[Any, Any]) -> bool:
         """Whether the losses of examples that hold NaN or infinity are finite all the same."""
@@ -271,8 +300,18 @@ class CheckedModel(ReweightedStep):
         losses = Objective(self.network, self._example_losses, []).losses((x, y))
         return bool(tf.reduce_all(tf.math.is_finite(losses)))
 
-    def _checked_pair(self, *data: Any) -> dict[str, Any]:
-        pair, labels = single_pair(*data, takes_text=takes_text(self.network), takes=self._takes)
+    def _checked_pair(
+        self, x: Any, y: Any, sample_weight: Any, clean_data: Any, *class_weight: Any
+    ) -> dict[str, Any]:
+        data = preprocess(self.network, x, y, sample_weight)
+        clean_data = preprocess_source(self.network, clean_data)
+        pair, labels = single_pair(
+            *data,
+            clean_data,
+            *class_weight,
+            takes_text=takes_text(self.network),
+            takes=self._takes,
+        )
         spec = keras.tree.map_structure(tf.type_spec_from_value, pair)
         self._check_before_training(spec, labels)
         return pair

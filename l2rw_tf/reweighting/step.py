@@ -27,7 +27,7 @@ from l2rw_tf.reweighting.replicas import (
     state_kept_without_examples,
     sum_over_replicas,
 )
-from l2rw_tf.reweighting.variables import MetaVariables, select_meta_variables
+from l2rw_tf.reweighting.variables import MetaVariables, select_meta_variables, watching
 from l2rw_tf.reweighting.weighting.weighting import CleanPass, Visit, Weighting
 from l2rw_tf.reweighting.weights import normalize
 from l2rw_tf.reweighting.wrapper import NetworkWrapper
@@ -68,7 +68,7 @@ class ReweightedStep(NetworkWrapper):
         clean = self.weighting.clean_pass(objective, clean_batch, self._estimator)
         with (
             self._estimator(objective, batch, clean.directions) as alignments,
-            tf.GradientTape(persistent=True) as tape,
+            watching(self.network.trainable_variables, persistent=True) as tape,
         ):
             # Lines 4 and 5: the training losses ℓ. The only pass that moves state.
             y_pred = self._call_for_update(_after(clean.results, x), y)

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import keras
+import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.keras_internals import operation_and_inputs
 
 MetaVariables = str | Callable[[keras.Variable], bool]
+
+
+@contextlib.contextmanager
+def watching(
+    variables: list[keras.Variable], persistent: bool = False
+) -> Iterator[tf.GradientTape]:
+    """A tape that records by these variables alone: a frozen backbone costs nothing to record.
+
+    TensorFlow's tape watches all variables, those of frozen layers too, and traces the way back
+    through them, for the optimizer of graphs to take out again.
+    """
+    with tf.GradientTape(persistent, watch_accessed_variables=False) as tape:
+        for variable in variables:
+            tape.watch(variable.value)
+        yield tape
 
 
 def check_meta_variables(meta_variables: MetaVariables) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from l2rw_tf.reweighting.keras_internals import DistributedFit
+from l2rw_tf.reweighting.feeding.own_preprocessing import preprocess
+from l2rw_tf.reweighting.keras_internals import DistributedFit, is_validation
 from l2rw_tf.reweighting.passes import call_for_training
 
 
@@ -30,6 +31,32 @@ class NetworkWrapper(DistributedFit, keras.Model):
         if training:
             return call_for_training(self.network, inputs)
         return self.network(inputs, **kwargs)
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Evaluates as `keras.Model.evaluate` does, whose arguments it takes."""
+        if not is_validation(kwargs):
+            x, y, sample_weight = preprocess(self.network, x, y, sample_weight)
+        return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Predicts as `keras.Model.predict` does, whose arguments it takes."""
+        return super().predict(preprocess(self.network, x)[0], *args, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:
+        """Evaluates one batch as `keras.Model.test_on_batch` does, whose arguments it takes."""
+        return super().test_on_batch(*preprocess(self.network, x, y, sample_weight), **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Predicts one batch as `keras.Model.predict_on_batch` does."""
+        return super().predict_on_batch(preprocess(self.network, x)[0])
 
     def build(self, input_shape: Any) -> None:
         """Builds the network for inputs of this shape."""

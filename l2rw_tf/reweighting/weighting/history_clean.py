@@ -10,6 +10,7 @@ import tensorflow as tf
 from l2rw_tf.reweighting.meta_gradient import Estimator
 from l2rw_tf.reweighting.objective import Batch, Objective
 from l2rw_tf.reweighting.replicas import first_example, part_of_sum, sum_over_replicas
+from l2rw_tf.reweighting.variables import watching
 from l2rw_tf.reweighting.weighting.weighting import CleanPass
 
 
@@ -48,7 +49,7 @@ def clean_reference(
         clean_batch: `(x, y[, sample_weight])` of first dimension M.
         estimator: How alignments are estimated.
     """
-    with tf.GradientTape(persistent=True) as tape:
+    with watching(objective.variables, persistent=True) as tape:
         losses, weight = objective.clean_losses(clean_batch)
         weighted = losses * weight
         places = first_example(losses) + tf.range(tf.size(losses))
