@@ -48,7 +48,8 @@ def test_embedded_digits_are_right(tmp_path):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_says_where_its_clean_examples_come_from(path):
     config, _ = settings.from_arguments([f"--flagfile={path}"], RunConfig, ComparisonConfig)
-    assert config.noise_type != "none" or config.labels_are_right or config.dataset == "digits"
+    truth = config.labels_are_right or config.true_label_column
+    assert config.noise_type != "none" or truth or config.dataset == "digits"
 
 
 def test_contradictions():
