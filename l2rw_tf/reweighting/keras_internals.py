@@ -150,7 +150,21 @@ def mask_of(tensor: Any) -> Any:
 def arrays_of_adapter(adapter: ArrayDataAdapter) -> Any:
     """Returns the arrays of Keras's adapter of arrays, as it slices them."""
     arrays = array_slicing.convert_to_sliceable(adapter._inputs, target_backend="tensorflow")
-    return keras.tree.lists_to_tuples(arrays)
+    return keras.tree.lists_to_tuples(keras.tree.traverse(_with_all_rows, arrays))
+
+
+def _with_all_rows(array: Any) -> Any:
+    """Gives a sparse array its empty last rows, which Keras 3.13 leaves out."""
+    if not isinstance(array, array_slicing.TensorflowSparseWrapper):
+        return None
+    sparse = array.sparse
+    rows = tf.experimental.RowPartition.from_value_rowids(
+        sparse.indices[:, 0], nrows=sparse.dense_shape[0]
+    ).row_splits()
+    parts = (
+        tf.RaggedTensor.from_row_splits(part, rows) for part in (sparse.indices, sparse.values)
+    )
+    return array_slicing.TensorflowSparseWrapper(sparse, *parts)
 
 
 def examples_of_adapter(adapter: ArrayDataAdapter) -> int:
