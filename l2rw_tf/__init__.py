@@ -70,12 +70,16 @@ def _require_tensorflow() -> None:
     """Refuses any other Keras backend before Keras fails on it in a less helpful way."""
     backend = os.environ.get("KERAS_BACKEND", "")
     if "keras" in sys.modules or not backend:
-        import keras
+        # Without the variable, ~/.keras/keras.json decides, which may name what is not installed.
+        try:
+            import keras
 
-        backend = keras.backend.backend()
+            backend = keras.backend.backend()
+        except ModuleNotFoundError as error:
+            backend = error.name or ""
     if backend != "tensorflow":
         raise UsageError(
-            f"l2rw_tf needs Keras on the TensorFlow backend, but KERAS_BACKEND selects "
-            f"{backend!r}: "
-            "set KERAS_BACKEND=tensorflow before Keras is imported."
+            f"l2rw_tf needs Keras on the TensorFlow backend, got {backend!r}: set the environment "
+            "variable KERAS_BACKEND=tensorflow before Keras is imported (without it, "
+            "~/.keras/keras.json decides)."
         )

@@ -29,7 +29,7 @@ An upgrade of Keras is this file's work. The names, why each is needed, and what
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -46,8 +46,14 @@ from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_
 from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
+# A mixin is no model, but takes much from one.
+if TYPE_CHECKING:
+    from keras import Model as _Model
+else:
+    _Model = object
 
-class DistributedFit:
+
+class DistributedFit(_Model):
     """A mixin of `keras.Model`, whose `fit` and `evaluate` then go under any strategy.
 
     - Under several workers Keras averages what a step logs along a first axis, which it then must
@@ -57,7 +63,10 @@ class DistributedFit:
       `builds_itself`.
     """
 
-    builds_itself = False
+    @property
+    def builds_itself(self) -> bool:
+        """Whether everything is built before Keras would do it."""
+        return False
 
     def build_from(self, batch: Any) -> None:
         """Makes the variables of metrics and optimizer from the shapes of a batch."""

@@ -216,11 +216,11 @@ class CheckedModel(ReweightedStep):
         x, y, _ = data
         if self.weighting.needs_rows and checks.is_arrays(x):
             track_examples = track_examples or True
-        track_examples = checks.tracked_examples(track_examples, x)
+        num_tracked = checks.tracked_examples(track_examples, x)
         batches = pair_batches(
             *data,
             clean_data,
-            track_examples=track_examples,
+            track_examples=num_tracked or False,
             takes_text=takes_text(self.network),
             takes=self._takes,
             strategy=self.distribute_strategy,
@@ -229,11 +229,11 @@ class CheckedModel(ReweightedStep):
             **options,
         )
         states = (self._record, self.weighting)
-        is_tracked = bool(track_examples) or all(state.num_examples for state in states)
+        is_tracked = bool(num_tracked) or all(state.num_examples for state in states)
         self._check_before_training(batches.element_spec, batches.labels, is_tracked)
-        if track_examples:
+        if num_tracked:
             fingerprint = checks.fingerprint(x, y)
-            if any([state.open_for(track_examples, fingerprint) for state in states]):
+            if any([state.open_for(num_tracked, fingerprint) for state in states]):
                 # The step that was traced before writes to other tables, or to none.
                 self.train_function = None
         return batches
@@ -271,8 +271,18 @@ class CheckedModel(ReweightedStep):
         losses = Objective(self.network, self._example_losses, []).losses((x, y))
         return bool(tf.reduce_all(tf.math.is_finite(losses)))
 
-    def _checked_pair(self, *data: Any) -> dict[str, Any]:
-        pair, labels = single_pair(*data, takes_text=takes_text(self.network), takes=self._takes)
+    def _checked_pair(
+        self, x: Any, y: Any, sample_weight: Any, clean_data: Any, class_weight: Any = None
+    ) -> dict[str, Any]:
+        pair, labels = single_pair(
+            x,
+            y,
+            sample_weight,
+            clean_data,
+            class_weight,
+            takes_text=takes_text(self.network),
+            takes=self._takes,
+        )
         spec = keras.tree.map_structure(tf.type_spec_from_value, pair)
         self._check_before_training(spec, labels)
         return pair

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import keras
 
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.keras_internals import operation_and_inputs
 
-MetaVariables = str | Callable[[keras.Variable], bool]
+MetaVariables = Literal["all", "head"] | Callable[[keras.Variable], bool]
 
 
 def check_meta_variables(meta_variables: MetaVariables) -> None:
