@@ -1,7 +1,8 @@
 """The fast tests on each combination of Python, Keras and TensorFlow: `make compat`.
 
 uv makes an environment of each, one after another, in the cache of the user, with the Pythons on
-PATH (or such as it downloads). What passed becomes the table of docs/versions.md.
+PATH (or such as it downloads). The wheel is installed there and trains from an empty directory; the
+tests run in the checkout. What passed becomes the table of docs/versions.md.
 """
 
 from __future__ import annotations
@@ -22,7 +23,17 @@ PAGE = ROOT / "docs" / "versions.md"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "l2rw_tf" / "compat"
 SELECTION = "not process and not xla and not slow"
 SHOWN = ("keras", "tensorflow", "numpy", "scikit-learn", "tensorflow-datasets")
-HEAD = f"| Python | {' | '.join(SHOWN)} | passed | skipped | failed |"
+HEAD = f"| Python | {' | '.join(SHOWN)} | wheel trains | passed | skipped | failed |"
+TRAIN = (
+    "train",
+    "--dataset=digits",
+    "--network=mlp16",
+    "--noise_type=uniform",
+    "--noise_ratio=0.4",
+    "--clean_per_class=5",
+    "--epochs=1",
+    "--run_dir=run",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,45 +72,72 @@ class Outcome:
 
     Attributes:
         versions: Of Python and of the packages that are shown.
+        wheel_trains: Whether the installed wheel trained and wrote a report.
         passed: How many tests.
         skipped: How many tests.
         failed: How many tests, those that could not start included.
     """
 
     versions: Sequence[str]
+    wheel_trains: bool
     passed: int
     skipped: int
     failed: int
 
     @property
+    def is_good(self) -> bool:
+        """Whether nothing failed."""
+        return self.wheel_trains and not self.failed
+
+    @property
     def row(self) -> str:
         """A line of the table."""
-        cells = [*self.versions, self.passed, self.skipped, self.failed]
+        trains = "yes" if self.wheel_trains else "no"
+        cells = [*self.versions, trains, self.passed, self.skipped, self.failed]
         return f"| {' | '.join(map(str, cells))} |"
 
 
-def outcome(report: Path, versions: Sequence[str]) -> Outcome:
-    """Reads the file that pytest writes with `--junitxml`."""
+def outcome(report: Path, versions: Sequence[str], wheel_trains: bool) -> Outcome:
+    """Adds what pytest has written with `--junitxml`."""
     suite = xml.etree.ElementTree.parse(report).getroot()[0]
     tests, skipped, *failed = (
         int(suite.attrib[name]) for name in ("tests", "skipped", "failures", "errors")
     )
-    return Outcome(versions, tests - skipped - sum(failed), skipped, sum(failed))
+    passed = tests - skipped - sum(failed)
+    return Outcome(versions, wheel_trains, passed, skipped, sum(failed))
 
 
-def environment(combination: Combination) -> Path:
-    """Makes an environment anew, from uv's cache of packages, and returns its Python."""
+def uv(*arguments: str | Path) -> None:
+    """Runs uv in the checkout."""
+    subprocess.run([sys.executable, "-m", "uv", "--quiet", *arguments], cwd=ROOT, check=True)
+
+
+def wheel() -> Path:
+    """Builds the wheel from the source distribution, so that both hold what they must."""
+    uv("build", "--clear", f"--out-dir={CACHE / 'dist'}")
+    (path,) = (CACHE / "dist").glob("*.whl")
+    return path
+
+
+def environment(combination: Combination, wheel: Path) -> Path:
+    """Makes an environment anew, from uv's cache of packages, and returns its `bin`."""
     folder = CACHE / combination.name
-    uv = [sys.executable, "-m", "uv"]
-    subprocess.run(
-        [*uv, "venv", "--quiet", "--clear", f"--python={combination.python}", folder], check=True
-    )
-    python = folder / "bin" / "python"
-    install = [*uv, "pip", "install", "--quiet", f"--python={python}"]
-    install += ["--requirements=pyproject.toml", "--extra=dev"]
-    install += [f"--resolution={combination.resolution}", *combination.packages]
-    subprocess.run(install, cwd=ROOT, check=True)
-    return python
+    uv("venv", "--clear", f"--python={combination.python}", folder)
+    install = ("pip", "install", f"--python={folder}")
+    direct = ("--requirements=pyproject.toml", "--extra=dev", *combination.packages)
+    uv(*install, f"--resolution={combination.resolution}", *direct)
+    uv(*install, "--no-deps", wheel)
+    return folder / "bin"
+
+
+def wheel_trains(command: Path) -> bool:
+    """Runs the installed command `l2rw` in an empty directory."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = [
+            subprocess.run([command, *arguments], cwd=folder, stdout=subprocess.DEVNULL).returncode
+            for arguments in (("--help",), TRAIN)
+        ]
+        return not any(done) and (Path(folder) / "run" / "report.html").exists()
 
 
 def versions_in(python: Path) -> list[str]:
@@ -112,9 +150,10 @@ def versions_in(python: Path) -> list[str]:
     return json.loads(answer.stdout)
 
 
-def try_out(combination: Combination, tests: Sequence[str]) -> Outcome:
-    """Runs the tests in an environment of a combination."""
-    python = environment(combination)
+def try_out(combination: Combination, wheel: Path, tests: Sequence[str]) -> Outcome:
+    """Trains with the wheel and runs the tests, in an environment of a combination."""
+    programs = environment(combination, wheel)
+    python, trains = programs / "python", wheel_trains(programs / "l2rw")
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [python, "-m", "pytest", "--quiet", "-m", SELECTION, f"--junitxml={report}"]
@@ -123,33 +162,33 @@ def try_out(combination: Combination, tests: Sequence[str]) -> Outcome:
         subprocess.run(command, cwd=ROOT, check=False)
         if not report.exists():
             sys.exit(f"{combination.name}: the tests did not start.")
-        return outcome(report, versions_in(python))
+        return outcome(report, versions_in(python), trains)
 
 
 def with_table(page: str, outcomes: Sequence[Outcome]) -> str:
     """Returns the page with another table at its end."""
     text, _, _ = page.partition(HEAD.split(" keras")[0])
-    rule = "|---" * (len(SHOWN) + 4) + "|"
+    rule = "|---" * (len(SHOWN) + 5) + "|"
     return "\n".join([text + HEAD, rule, *(outcome.row for outcome in outcomes), ""])
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Tries the combinations; the exit code is 1 if a test failed."""
+    """Tries the combinations; the exit code is 1 if anything failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--only", choices=[each.name for each in COMBINATIONS], help="the page then stays as it is"
     )
     parser.add_argument("tests", nargs="*", help="files and flags of pytest (after --)")
     chosen = parser.parse_args(arguments)
-    outcomes = []
+    outcomes, built = [], wheel()
     for combination in COMBINATIONS:
         if chosen.only in (None, combination.name):
             print(f"{combination.name} ...", flush=True)
-            outcomes.append(try_out(combination, chosen.tests))
+            outcomes.append(try_out(combination, built, chosen.tests))
             print(outcomes[-1].row, flush=True)
     if not chosen.only and not chosen.tests:
         PAGE.write_text(with_table(PAGE.read_text("utf-8"), outcomes), "utf-8")
-    return int(any(outcome.failed for outcome in outcomes))
+    return int(not all(outcome.is_good for outcome in outcomes))
 
 
 if __name__ == "__main__":
