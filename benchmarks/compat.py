@@ -27,7 +27,7 @@ HEAD = f"| Python | {' | '.join(SHOWN)} | wheel trains | passed | skipped | fail
 TRAIN = (
     "train",
     "--dataset=digits",
-    "--network=mlp16",
+    "--network=lenet",
     "--noise_type=uniform",
     "--noise_ratio=0.4",
     "--clean_per_class=5",
