@@ -51,15 +51,18 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Loads a public name when it is first used (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'l2rw_tf' has no attribute {name!r}")
-    if _HOMES[name].startswith("l2rw_tf.reweighting"):
-        _require_tensorflow()
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+# Type checkers read the imports above, and know of no other name.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Loads a public name when it is first used (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'l2rw_tf' has no attribute {name!r}")
+        if _HOMES[name].startswith("l2rw_tf.reweighting"):
+            _require_tensorflow()
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
