@@ -108,8 +108,10 @@ def outcome(report: Path, versions: Sequence[str], wheel_trains: bool) -> Outcom
 
 
 def uv(*arguments: str | Path) -> None:
-    """Runs uv in the checkout."""
-    subprocess.run([sys.executable, "-m", "uv", "--quiet", *arguments], cwd=ROOT, check=True)
+    """Runs uv in the checkout; it says itself what goes wrong."""
+    done = subprocess.run([sys.executable, "-m", "uv", "--quiet", *arguments], cwd=ROOT)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 def wheel() -> Path:
