@@ -6,13 +6,14 @@
 
 VENV := .venv
 RUN := $(VENV)/bin/python
-INSTALL := $(RUN) -m pip install --quiet --quiet --disable-pip-version-check --requirement
+# With the package itself, editable: `import l2rw_tf` works from any directory, and pip checks the versions against pyproject.toml.
+INSTALL := $(RUN) -m pip install --quiet --quiet --disable-pip-version-check --editable . --requirement
 
 # A candidate counts only when it runs, has a supported version and can make environments.
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := $(PYTHON) $(if $(PYTHON),,python3.12 python3.13 python3.11 python3 python)
 
-.PHONY: help demo test test-fast report-check kill-test bench lint clean
+.PHONY: help demo test test-fast report-check kill-test bench compat lint clean
 
 help:
 	@echo 'make demo    train on digits with 40 % wrong labels, reweighted and plain (DEMO_FLAGS="--seed=1" adds flags)'
@@ -21,7 +22,8 @@ help:
 	@echo 'make report-check  run the demo and look at its report in a headless Chromium (screenshots: build/report-check)'
 	@echo 'make kill-test  kill a run 30 times, resume it each time and compare its end with a run that is left alone'
 	@echo 'make bench   measure what a step costs (BENCH_FLAGS="--parts=steps" adds flags; PyTorch beside it: requirements-bench.txt)'
-	@echo 'make lint    check the style of the code'
+	@echo 'make compat  run the fast tests with each version of Keras and TensorFlow that is supported (docs/versions.md)'
+	@echo 'make lint    check the style of the code and the types of its public part'
 	@echo 'make clean   remove .venv and caches; runs/ stays'
 
 demo: $(VENV)/.installed
@@ -46,19 +48,23 @@ kill-test: $(VENV)/.installed
 bench: $(VENV)/.installed-dev
 	@$(RUN) -m benchmarks.speed $(BENCH_FLAGS)
 
+compat: $(VENV)/.installed-dev
+	@$(RUN) -m benchmarks.compat $(COMPAT_FLAGS)
+
 lint: $(VENV)/.installed-dev
 	@$(RUN) -m ruff check --quiet --output-format=concise .
+	@$(RUN) -m mypy --no-error-summary
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
 
 # The stamps are younger than what they were installed from, so that a changed file installs again and nothing else does.
-$(VENV)/.installed: requirements.txt $(VENV)/.made
+$(VENV)/.installed: requirements.txt pyproject.toml $(VENV)/.made
 	@echo 'Installing requirements.txt into $(VENV) (once; some minutes) ...'
 	@$(INSTALL) requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements.txt $(VENV)/.made
+$(VENV)/.installed-dev: requirements-dev.txt requirements.txt pyproject.toml $(VENV)/.made
 	@echo 'Installing requirements-dev.txt into $(VENV) (once; some minutes) ...'
 	@$(INSTALL) requirements-dev.txt
 	@touch $(VENV)/.installed $@

@@ -51,15 +51,18 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Loads a public name when it is first used (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'l2rw_tf' has no attribute {name!r}")
-    if _HOMES[name].startswith("l2rw_tf.reweighting"):
-        _require_tensorflow()
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+# Type checkers read the imports above, and know of no other name.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Loads a public name when it is first used (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'l2rw_tf' has no attribute {name!r}")
+        if _HOMES[name].startswith("l2rw_tf.reweighting"):
+            _require_tensorflow()
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
@@ -70,12 +73,16 @@ def _require_tensorflow() -> None:
     """Refuses any other Keras backend before Keras fails on it in a less helpful way."""
     backend = os.environ.get("KERAS_BACKEND", "")
     if "keras" in sys.modules or not backend:
-        import keras
+        # Without the variable, ~/.keras/keras.json decides, which may name what is not installed.
+        try:
+            import keras
 
-        backend = keras.backend.backend()
+            backend = keras.backend.backend()
+        except ModuleNotFoundError as error:
+            backend = error.name or ""
     if backend != "tensorflow":
         raise UsageError(
-            f"l2rw_tf needs Keras on the TensorFlow backend, but KERAS_BACKEND selects "
-            f"{backend!r}: "
-            "set KERAS_BACKEND=tensorflow before Keras is imported."
+            f"l2rw_tf needs Keras on the TensorFlow backend, got {backend!r}: set the environment "
+            "variable KERAS_BACKEND=tensorflow before Keras is imported (without it, "
+            "~/.keras/keras.json decides)."
         )

@@ -30,7 +30,7 @@ An upgrade of Keras is this file's work. The names, why each is needed, and what
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -47,8 +47,14 @@ from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_
 from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
+# A mixin is no model, but takes much from one.
+if TYPE_CHECKING:
+    from keras import Model as _Model
+else:
+    _Model = object
 
-class DistributedFit:
+
+class DistributedFit(_Model):
     """A mixin of `keras.Model`, whose `fit` and `evaluate` then go under any strategy.
 
     - Under several workers Keras averages what a step logs along a first axis, which it then must
@@ -58,7 +64,10 @@ class DistributedFit:
       `builds_itself`.
     """
 
-    builds_itself = False
+    @property
+    def builds_itself(self) -> bool:
+        """Whether everything is built before Keras would do it."""
+        return False
 
     def _make_function(self, step_function: Callable[[Any], Any]) -> Any:
         if not is_multi_worker(self.distribute_strategy):
@@ -158,7 +167,21 @@ def mask_of(tensor: Any) -> Any:
 def arrays_of_adapter(adapter: ArrayDataAdapter) -> Any:
     """Returns the arrays of Keras's adapter of arrays, as it slices them."""
     arrays = array_slicing.convert_to_sliceable(adapter._inputs, target_backend="tensorflow")
-    return keras.tree.lists_to_tuples(arrays)
+    return keras.tree.lists_to_tuples(keras.tree.traverse(_with_all_rows, arrays))
+
+
+def _with_all_rows(array: Any) -> Any:
+    """Gives a sparse array its empty last rows, which Keras 3.13 leaves out."""
+    if not isinstance(array, array_slicing.TensorflowSparseWrapper):
+        return None
+    sparse = array.sparse
+    rows = tf.experimental.RowPartition.from_value_rowids(
+        sparse.indices[:, 0], nrows=sparse.dense_shape[0]
+    ).row_splits()
+    parts = (
+        tf.RaggedTensor.from_row_splits(part, rows) for part in (sparse.indices, sparse.values)
+    )
+    return array_slicing.TensorflowSparseWrapper(sparse, *parts)
 
 
 def examples_of_adapter(adapter: ArrayDataAdapter) -> int:

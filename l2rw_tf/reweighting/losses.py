@@ -121,6 +121,7 @@ class _OutputLoss(keras.losses.Loss):
         super().__init__(name=getattr(loss, "name", None) or "loss")
         self._given = loss
         self._loss: keras.losses.Loss | None = None
+        self._is_mean = False
         self._rank = 1
         self.y_true: Any = None
         self._num_classes: int | None = None
@@ -137,6 +138,7 @@ class _OutputLoss(keras.losses.Loss):
                 "scale of the example weights out again: use 'sum_over_batch_size', 'mean' or "
                 "'sum'."
             )
+        self._is_mean = loss.reduction in ("sum_over_batch_size", "mean")
         mask = mask_of(y_pred)
         y_pred = keras.tree.map_structure(
             lambda t: keras.ops.convert_to_tensor(t, loss.dtype), y_pred
@@ -145,28 +147,24 @@ class _OutputLoss(keras.losses.Loss):
             lambda t: keras.ops.convert_to_tensor(t, loss.dtype), y_true
         )
         values = keras.ops.convert_to_tensor(loss.call(y_true, y_pred), loss.dtype)
-        self._check_per_example(values, y_pred)
+        self._check_per_example(loss.name, values, y_pred)
         self._rank = values.shape.rank
         loss_mask = mask_of(values)
         if loss_mask is not None:
             mask = loss_mask if mask is None else tf.logical_and(mask, loss_mask)
         return self._reduce_positions(values, mask, sample_weight)
 
-    def _check_per_example(self, values: tf.Tensor, y_pred: Any) -> None:
+    def _check_per_example(self, name: str, values: tf.Tensor, y_pred: Any) -> None:
         batch = keras.tree.flatten(y_pred)[0].shape[0]
         rank = values.shape.rank
         if rank == 0 or (None not in (batch, values.shape[0]) and values.shape[0] != batch):
             came = "a single number" if rank == 0 else f"the shape {tuple(values.shape)}"
             raise UsageError(
-                f"The loss {self._loss.name!r} gives no value per example: it returned {came} for "
+                f"The loss {name!r} gives no value per example: it returned {came} for "
                 f"a batch of {batch or 'N'} examples. Reweighting needs a loss whose call(y_true, "
                 "y_pred) keeps the first axis, such as the cross-entropies and squared errors of "
                 "Keras."
             )
-
-    @property
-    def _is_mean(self) -> bool:
-        return self._loss.reduction in ("sum_over_batch_size", "mean")
 
     def _reduce_positions(
         self, values: tf.Tensor, mask: tf.Tensor | None, sample_weight: tf.Tensor | None
@@ -194,12 +192,14 @@ class _OutputLoss(keras.losses.Loss):
         return getattr(self._loss, "fn", None) is keras.losses.sparse_categorical_crossentropy
 
     def check_labels(self, labels: np.ndarray, what: str) -> None:
+        if (num_classes := self._num_classes) is None:
+            return
         allowed = labels != getattr(self._loss, "ignore_class", None)
-        wrong = labels[allowed & ((labels < 0) | (labels >= self._num_classes))]
+        wrong = labels[allowed & ((labels < 0) | (labels >= num_classes))]
         if wrong.size:
             raise UsageError(
-                f"{what} holds the label {wrong.flat[0]}, but the network has {self._num_classes} "
-                f"classes: labels must lie between 0 and {self._num_classes - 1}."
+                f"{what} holds the label {wrong.flat[0]}, but the network has {num_classes} "
+                f"classes: labels must lie between 0 and {num_classes - 1}."
             )
 
 

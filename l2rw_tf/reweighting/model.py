@@ -93,7 +93,6 @@ class ReweightingModel(CheckedModel):
         self._random_states = RandomStates(network, name="random_states")
         self._faults = FaultWatch(name="faults")
         self._step_means = {name: keras.metrics.Mean(name=name) for name in STEP_MEANS}
-        self._example_losses: ExampleLosses | None = None
         self._weights_function: Any = None
         self._checked_kind = ""
         if network.built:

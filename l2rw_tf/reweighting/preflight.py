@@ -218,11 +218,11 @@ class CheckedModel(ReweightedStep):
         clean_data = preprocess_source(self.network, clean_data)
         if self.weighting.needs_rows and checks.is_arrays(x):
             track_examples = track_examples or True
-        track_examples = checks.tracked_examples(track_examples, x)
+        num_tracked = checks.tracked_examples(track_examples, x)
         batches = pair_batches(
             *data,
             clean_data,
-            track_examples=track_examples,
+            track_examples=num_tracked or False,
             takes_text=takes_text(self.network),
             takes=self._takes,
             strategy=self.distribute_strategy,
@@ -231,11 +231,11 @@ class CheckedModel(ReweightedStep):
             **options,
         )
         states = (self._record, self.weighting)
-        is_tracked = bool(track_examples) or all(state.num_examples for state in states)
+        is_tracked = bool(num_tracked) or all(state.num_examples for state in states)
         self._check_before_training(batches.element_spec, batches.labels, is_tracked)
-        if track_examples:
+        if num_tracked:
             fingerprint = checks.fingerprint(x, y)
-            if any([state.open_for(track_examples, fingerprint) for state in states]):
+            if any([state.open_for(num_tracked, fingerprint) for state in states]):
                 # The step that was traced before writes to other tables, or to none.
                 self.train_function = None
         return batches
@@ -301,14 +301,14 @@ class CheckedModel(ReweightedStep):
         return bool(tf.reduce_all(tf.math.is_finite(losses)))
 
     def _checked_pair(
-        self, x: Any, y: Any, sample_weight: Any, clean_data: Any, *class_weight: Any
+        self, x: Any, y: Any, sample_weight: Any, clean_data: Any, class_weight: Any = None
     ) -> dict[str, Any]:
         data = preprocess(self.network, x, y, sample_weight)
         clean_data = preprocess_source(self.network, clean_data)
         pair, labels = single_pair(
             *data,
             clean_data,
-            *class_weight,
+            class_weight,
             takes_text=takes_text(self.network),
             takes=self._takes,
         )

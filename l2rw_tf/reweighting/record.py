@@ -109,10 +109,11 @@ class Record(RowState):
         """
         strange = int(self._strange_row.numpy())
         if strange != _NONE:
+            rows = self.num_examples or 0
             self._strange_row.assign(_NONE)
             raise UsageError(
                 f"The training data holds the id {strange}, but the record has "
-                f"{self.num_examples} rows: ids must lie between 0 and {self.num_examples - 1}; "
+                f"{rows} rows: ids must lie between 0 and {rows - 1}; "
                 "give track_examples=NUMBER_OF_TRAINING_EXAMPLES."
             )
 

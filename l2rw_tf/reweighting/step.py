@@ -45,6 +45,8 @@ class ReweightedStep(NetworkWrapper):
     _record: Record
     _faults: FaultWatch
     _step_means: dict[str, keras.metrics.Mean]
+    # Keras's, None until it is made.
+    train_function: Any
     # Whether logs are those of training steps, and not of an evaluation.
     _logs_steps = False
 

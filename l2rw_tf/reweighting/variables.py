@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import keras
 import tensorflow as tf
@@ -11,7 +12,7 @@ import tensorflow as tf
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.keras_internals import operation_and_inputs
 
-MetaVariables = str | Callable[[keras.Variable], bool]
+MetaVariables = Literal["all", "head"] | Callable[[keras.Variable], bool]
 
 
 @contextlib.contextmanager

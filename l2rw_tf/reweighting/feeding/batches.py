@@ -77,9 +77,9 @@ class PairedBatches(SameBatches):
     def joined(self) -> tf.data.Dataset:
         """Returns the joined batches of one epoch."""
         training = self._training.get_tf_dataset()
-        if self._rest_of_clean is not None:
+        if (rest_of_clean := self._rest_of_clean) is not None:
             # Not by zip, which takes one more batch of all its sources at the end of the shortest.
-            paired = training.map(lambda *element: (_as_one(element), self._next_clean()))
+            paired = training.map(lambda *element: (_as_one(element), _next(rest_of_clean)))
         else:
             paired = tf.data.Dataset.zip(training, self._clean.get_tf_dataset().repeat())
         return paired.map(self._join).prefetch(tf.data.AUTOTUNE)
@@ -88,20 +88,6 @@ class PairedBatches(SameBatches):
         batch, rows = self._split_ids(element)
         joined = {TRAINING: batch, CLEAN: clean_batch}
         return joined if rows is None else {**joined, ROWS: rows}
-
-    def _next_clean(self) -> Any:
-        # TensorFlow keeps the function for ever, so it holds no more than it needs.
-        rest_of_clean = self._rest_of_clean
-        spec = rest_of_clean.element_spec
-        parts = tf.nest.flatten(spec, expand_composites=True)
-        taken = tf.py_function(
-            lambda: tf.nest.flatten(next(rest_of_clean), expand_composites=True),
-            [],
-            [part.dtype for part in parts],
-        )
-        for tensor, part in zip(taken, parts, strict=True):
-            tensor.set_shape(part.shape)
-        return tf.nest.pack_sequence_as(spec, taken, expand_composites=True)
 
     @functools.cached_property
     def element_spec(self) -> dict[str, Any]:
@@ -117,6 +103,20 @@ class PairedBatches(SameBatches):
         """Tells both sources of data."""
         self._training.on_epoch_end()
         self._clean.on_epoch_end()
+
+
+def _next(batches: Any) -> Any:
+    """Takes the next batch of an iterator; TensorFlow keeps the function, and that, for ever."""
+    spec = batches.element_spec
+    parts = tf.nest.flatten(spec, expand_composites=True)
+    taken = tf.py_function(
+        lambda: tf.nest.flatten(next(batches), expand_composites=True),
+        [],
+        [part.dtype for part in parts],
+    )
+    for tensor, part in zip(taken, parts, strict=True):
+        tensor.set_shape(part.shape)
+    return tf.nest.pack_sequence_as(spec, taken, expand_composites=True)
 
 
 def pair_batches(
@@ -235,7 +235,7 @@ def single_pair(
         raise UsageError("clean_data must be one batch of arrays here: (x, y[, sample_weight]).")
     x, y, sample_weight, *clean = checks.numbers((x, y, sample_weight, *_three(clean)))
     checks.check_arrays("", x, y, sample_weight, takes_text, takes)
-    checks.check_arrays("clean_data's ", *clean, takes_text, takes)
+    checks.check_arrays("clean_data's ", clean[0], clean[1], clean[2], takes_text, takes)
     if class_weight is not None:
         if sample_weight is not None:
             raise UsageError("class_weight and sample_weight cannot be given together.")

@@ -37,8 +37,12 @@ class HistoryWeighting(Weighting):
 
     def weigh(self, visit: Visit) -> tf.Tensor:
         """Returns the weights of a batch, (n,), and adds up what this visit has shown."""
+        clean = visit.clean
+        # By `clean_pass` and `needs_rows`.
+        assert isinstance(clean, CleanReference)
+        assert visit.times_seen is not None and self.num_examples is not None
         found = history_evidence.compare(
-            visit.losses, visit.alignments[1], visit.sample_weight, visit.clean
+            visit.losses, visit.alignments[1], visit.sample_weight, clean
         )
         rows = self.rows_in_table(visit.rows)
         w = history_evidence.weigh(
@@ -46,7 +50,7 @@ class HistoryWeighting(Weighting):
             visit.losses,
             scale(visit.u),
             visit.sample_weight,
-            visit.clean,
+            clean,
             visit.times_seen + 1,
             history_evidence.capacity(visit.num_parameters, self.num_examples),
         )
