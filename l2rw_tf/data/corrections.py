@@ -262,7 +262,10 @@ class _Problems:
             return
         lines = [f"  line {line}: {problem}" for line, problem in sorted(self._found.items())]
         all_of_them = len(self._found) == self._number
-        hint = " None fits: are these corrections of another data set?" if all_of_them else ""
+        hint = ""
+        if all_of_them:
+            # The hash is of the image as it is trained on.
+            hint = " None fits: were these made with another data set, or another image_size?"
         raise UsageError(
             f"{source}: {len(self._found):,} of {self._number:,} rows do not fit the data, and "
             f"{outcome}.{hint} Mend the rows or leave them out:\n" + "\n".join(lines)
