@@ -222,12 +222,22 @@ def _folders_in(folder: pathlib.Path) -> list[pathlib.Path]:
 def _files_of_classes(
     folder: pathlib.Path, bad: Bad, at_least: int
 ) -> dict[str, list[pathlib.Path]]:
-    """Returns the image files of each class, sorted by name; a class without one is an error."""
+    """Returns the image files of each class, sorted by name.
+
+    Raises:
+        UsageError: There are too few classes, one without images, or images outside of them.
+    """
     classes = _folders_in(folder)
     if len(classes) < at_least:
         raise UsageError(
             f"{folder} must hold a sub-folder of images for each of at least {at_least} classes, "
             f"it has {len(classes)}{': ' + classes[0].name if classes else ''}."
+        )
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    if strays := [name for name in names if image_files.is_image_name(name)]:
+        raise UsageError(
+            f"{folder} holds images itself ({image_files.some_of(strays)}): it must hold a folder "
+            "of images for each class; move or remove them."
         )
     files = {}
     for entry in classes:

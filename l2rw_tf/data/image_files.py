@@ -127,6 +127,11 @@ def is_passed_over(name: str) -> bool:
     return name.startswith(".") or name in _OF_PROGRAMS
 
 
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name is taken for an image."""
+    return name.lower().endswith(SUFFIXES) and not is_passed_over(name)
+
+
 def unusable_name(name: str) -> str:
     """Returns why a name cannot be written into text files; empty if it can."""
     try:
@@ -171,7 +176,7 @@ def images_in(folder: pathlib.Path, bad: Bad) -> list[pathlib.Path]:
             if os.path.islink(os.path.join(place, name)):
                 raise UsageError(f"{os.path.join(place, name)} is a link to a folder: copy it.")
         for name in names:
-            if is_passed_over(name) or not name.lower().endswith(SUFFIXES):
+            if not is_image_name(name):
                 continue
             file = pathlib.Path(place, name)
             if why := unusable_name(str(file.relative_to(bad.folder))):

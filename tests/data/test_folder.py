@@ -148,6 +148,16 @@ def test_splits_by_their_usual_names_in_any_case(tmp_path):
         folder.read(str(tmp_path))
 
 
+@pytest.mark.parametrize("place", ["train", "clean", "test", ""])
+def test_images_outside_of_the_classes_are_named(tmp_path, place):
+    for split in ("train", "clean", "test") if place else ("",):
+        for name in "ab":
+            paint(tmp_path / split / name / "1.png")
+    paint(tmp_path / place / "stray.png")
+    with pytest.raises(UsageError, match=f"{place} holds images itself"):
+        folder.read(str(tmp_path))
+
+
 def test_all_bad_files_are_listed_together_or_left_out(pets, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "1.png"
     paint(elsewhere)
