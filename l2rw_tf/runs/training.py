@@ -103,6 +103,16 @@ def _check_clean(config: RunConfig, data: PreparedData) -> None:
         )
     if not len(data.splits.clean):
         raise UsageError(f"{needs} needs clean examples, and there are none of these classes.")
+    if data.source.trusted is not None:
+        labels = np.concatenate([data.source.trusted.y, data.splits.clean.y])
+        missing = np.setdiff1d(data.splits.train.y, labels)
+        if len(missing):
+            names = ", ".join(data.source.class_names[label] for label in missing[:20])
+            raise UsageError(
+                f"{needs} needs trusted examples of all classes, and there are none of "
+                f"{names}{', ...' if len(missing) > 20 else ''}; add some, or leave these classes "
+                "out (--classes)."
+            )
 
 
 def _check_users_network(network: keras.Model, config: RunConfig, data: PreparedData) -> None:

@@ -40,6 +40,18 @@ def test_labels_of_which_nobody_says_that_they_are_right(flags, named, blobs):
         training.check(config, prepared_data.prepare(config, 0))
 
 
+@pytest.mark.parametrize("flags", [{}, {"method": "clean_only"}])
+def test_trusted_examples_lack_classes(flags, blobs, monkeypatch):
+    trusted = blobs.train.take(np.flatnonzero(blobs.train.y == 1))
+    source = dataclasses.replace(blobs, trusted=trusted)
+    monkeypatch.setattr(prepared_data.sources, "load", lambda dataset, **where: source)
+    config = RunConfig(network="mlp", **flags)
+    with pytest.raises(UsageError, match="trusted examples of all classes, .* none of a, c; add"):
+        training.check(config, prepared_data.prepare(config, 0))
+    plain = RunConfig(network="mlp", method="plain")
+    training.check(plain, prepared_data.prepare(plain, 0))
+
+
 def test_embedded_digits_are_right(tmp_path):
     config = dataclasses.replace(AS_THEY_ARE, network="lenet", data_dir=str(tmp_path))
     training.check(config, prepared_data.prepare(config, 0))
