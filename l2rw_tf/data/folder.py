@@ -45,7 +45,7 @@ def read(
         dataset: The folder. Its sub-folders are the classes, FOLDER/CLASS/IMAGE; or, as for TFDS's
             folder builder, the splits, FOLDER/train/CLASS/IMAGE and FOLDER/test/CLASS/IMAGE
             (without test, validation or val is taken for it), and FOLDER/clean/CLASS/IMAGE, whose
-            labels are right. Other files, names that begin with a dot and copies of
+            labels are right. Files that are no images by their names, hidden ones and copies of
             files beside them are passed over; images may lie deeper in a class's folder.
         image_size: Height and width that all images are scaled to; None leaves them as they are,
             and then they must be of one size.
@@ -86,7 +86,7 @@ def read(
     parts = {
         part: _read(of_part, class_names, shape, image_size, bad) for part, of_part in files.items()
     }
-    notes = [*_note_on_copies(copies), *bad.settle(skip=bad_files == "skip")]
+    notes = [*_note_on_copies(copies), *_settled(bad, bad_files)]
     parts = {part: _without(examples, bad) for part, examples in parts.items()}
     if "clean" in parts:
         notes.append(f"trusted examples: the {len(parts['clean']):,} of {places['clean']}")
@@ -101,7 +101,7 @@ def read(
         kind="image",
         trusted=parts["clean"].in_memory() if "clean" in parts else None,
         notes=tuple(notes),
-        left_out=bad.reasons,
+        left_out=bad.reasons + bad.reasons_passed_over,
     )
 
 
@@ -134,9 +134,18 @@ def load_like(
             f"the images of {source.name} and {path}", source.input_shape[:2], shape[:2]
         )
     read_in = _read(files, source.class_names, source.input_shape, image_size, bad)
-    notes = [*_note_on_copies(copies), *bad.settle(skip=bad_files == "skip")]
-    left_out = tuple((f"{path}/{name.removeprefix('./')}", why) for name, why in bad.reasons)
+    notes = [*_note_on_copies(copies), *_settled(bad, bad_files)]
+    left_out = tuple(
+        (f"{path}/{name.removeprefix('./')}", why)
+        for name, why in bad.reasons + bad.reasons_passed_over
+    )
     return _without(read_in, bad).in_memory(), notes, left_out
+
+
+def _settled(bad: Bad, bad_files: str) -> list[str]:
+    """Returns the notes on the files that are not read, or refuses the bad ones."""
+    notes = bad.settle(skip=bad_files == "skip")
+    return notes + [f"{note} ({image_files.LEFT_OUT})" for note in bad.notes_on_passed_over]
 
 
 def _take_copies(files: dict[str, list[pathlib.Path]], bad: Bad) -> list[str]:
@@ -244,8 +253,9 @@ def _files_of_classes(
         files[entry.name] = image_files.images_in(entry, bad)
         if not files[entry.name]:
             raise UsageError(
-                f"{entry} holds no images ({', '.join(image_files.SUFFIXES)}); remove the folder, "
-                "or put the images of this class there."
+                f"{entry} holds no images ({', '.join(image_files.SUFFIXES)})"
+                f"{bad.passed_over_in(entry)}; remove the folder, or put the images of this class "
+                "there."
             )
     return files
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import filecmp
 import os
 import pathlib
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from l2rw_tf.data import images
@@ -17,7 +18,7 @@ from l2rw_tf.errors import UsageError
 if TYPE_CHECKING:
     import PIL.Image
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L")
 # Where other programs keep copies and thumbnails, beside what begins with a dot.
 _OF_PROGRAMS = ("__MACOSX", "@eaDir")
@@ -27,6 +28,7 @@ _ORIENTATION = 0x0112
 LEFT_OUT = "left_out.csv"
 _LISTED = 100
 _NAMED = 3
+_ENDINGS = 10
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # What follows the name of a file in that of its copy: "cat copy.jpg", "cat (1).jpg", "cat-1.jpg".
 _AFTER_NAME = re.compile(r"[ _(-]")
@@ -38,12 +40,14 @@ class Bad:
     Attributes:
         folder: What origins are relative to.
         files: The reason for each file.
+        passed_over: The files that are not taken for images, by their names.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
         """Starts with none."""
         self.folder = folder
         self.files: dict[pathlib.Path, str] = {}
+        self.passed_over: set[pathlib.Path] = set()
 
     def __contains__(self, file: pathlib.Path) -> bool:
         """Whether a file is one of them."""
@@ -80,6 +84,26 @@ class Bad:
     def reasons(self) -> tuple[tuple[str, str], ...]:
         """The origin of each file, as it can be printed, and why it cannot be used."""
         return tuple((shown(self.origin(file)), why) for file, why in sorted(self.files.items()))
+
+    @property
+    def reasons_passed_over(self) -> tuple[tuple[str, str], ...]:
+        """The same of the files that are passed over."""
+        why = "its name is not that of an image"
+        return tuple((shown(self.origin(file)), why) for file in sorted(self.passed_over))
+
+    @property
+    def notes_on_passed_over(self) -> list[str]:
+        """Says how many files are passed over, by their endings."""
+        if not self.passed_over:
+            return []
+        number = len(self.passed_over)
+        files = f"{number:,} file{'' if number == 1 else 's'}"
+        return [f"{files} of {self.folder} passed over: {_endings(self.passed_over)}"]
+
+    def passed_over_in(self, folder: pathlib.Path) -> str:
+        """Says which files of a folder are passed over; empty if there are none."""
+        files = [file for file in self.passed_over if file.is_relative_to(folder)]
+        return f"; what it holds is none: {_endings(files)}" if files else ""
 
     def settle(self, skip: bool) -> list[str]:
         """Refuses bad files, all of them together, or says that they are left out.
@@ -120,6 +144,16 @@ class Bad:
                 ]
             )
         )
+
+
+def _endings(files: Collection[pathlib.Path]) -> str:
+    """Returns how many files there are of each ending, in words."""
+    counts = collections.Counter(
+        "hidden" if is_passed_over(file.name) else shown(file.suffix.lower()) or "without an ending"
+        for file in files
+    )
+    some = ", ".join(f"{ending} {count:,}" for ending, count in counts.most_common(_ENDINGS))
+    return some + (", ..." if len(counts) > _ENDINGS else "")
 
 
 def is_passed_over(name: str) -> bool:
@@ -176,9 +210,10 @@ def images_in(folder: pathlib.Path, bad: Bad) -> list[pathlib.Path]:
             if os.path.islink(os.path.join(place, name)):
                 raise UsageError(f"{os.path.join(place, name)} is a link to a folder: copy it.")
         for name in names:
-            if not is_image_name(name):
-                continue
             file = pathlib.Path(place, name)
+            if not is_image_name(name):
+                bad.passed_over.add(file)
+                continue
             if why := unusable_name(str(file.relative_to(bad.folder))):
                 bad.files[file] = why
             elif file.is_symlink() and not file.exists():

@@ -44,7 +44,7 @@ def images_of(
             if x:
                 yield good, np.stack(x)
     for _, bad in found:
-        for note in bad.settle(skip=bad_files == "skip"):
+        for note in [*bad.settle(skip=bad_files == "skip"), *bad.notes_on_passed_over]:
             print(note)
 
 
@@ -57,7 +57,8 @@ def _files_of(path: str) -> tuple[list[pathlib.Path], image_files.Bad]:
     bad = image_files.Bad(place)
     files = image_files.images_in(place, bad)
     if not files:
-        raise UsageError(f"{path} holds no images ({', '.join(image_files.SUFFIXES)}).")
+        suffixes = ", ".join(image_files.SUFFIXES)
+        raise UsageError(f"{path} holds no images ({suffixes}){bad.passed_over_in(place)}.")
     return files, bad
 
 

@@ -148,6 +148,24 @@ def test_splits_by_their_usual_names_in_any_case(tmp_path):
         folder.read(str(tmp_path))
 
 
+def test_files_that_are_no_images_by_their_names_are_counted(pets):
+    source = folder.read(str(pets))
+    assert source.notes == (f"2 files of {pets} passed over: .txt 1, hidden 1 (left_out.csv)",)
+    assert [name for name, _ in source.left_out] == ["./dog/.hidden.png", "./dog/notes.txt"]
+    for name in ("1.HEIC", "2.heic", "3"):
+        (pets / "dog" / name).touch()
+    paint(pets / "dog" / "3.jpg")
+    (pets / "dog" / "3.jpg").rename(pets / "dog" / "3.jfif")
+    source = folder.read(str(pets))
+    assert "./dog/3.jfif" in source.train.origins
+    assert "5 files" in source.notes[0] and ".heic 2" in source.notes[0]
+    assert "without an ending 1" in source.notes[0]
+    (pets / "cow").mkdir()
+    (pets / "cow" / "1.heic").touch()
+    with pytest.raises(UsageError, match=r"cow holds no images .* none: \.heic 1; remove"):
+        folder.read(str(pets))
+
+
 @pytest.mark.parametrize("place", ["train", "clean", "test", ""])
 def test_images_outside_of_the_classes_are_named(tmp_path, place):
     for split in ("train", "clean", "test") if place else ("",):
@@ -180,7 +198,7 @@ def test_all_bad_files_are_listed_together_or_left_out(pets, tmp_path_factory):
     assert source.train.origins[3:].tolist() == ["./dog/0.png", "./dog/2.png"]
     assert source.train.x[3:, 0, 0, 0].tolist() == [100, 102]
     assert {name for name, _ in source.left_out} == {
-        f"./{name}" for name in (*names, "cat/float.tif")
+        f"./{name}" for name in (*names, "cat/float.tif", "dog/notes.txt", "dog/.hidden.png")
     }
     assert dict(source.left_out)["./dog/1.png"] == "the file is empty"
     assert "6 files of" in source.notes[0] and "and 3 more (left_out.csv)" in source.notes[0]
@@ -225,7 +243,7 @@ def test_copies_beside_their_file_are_passed_over(pets):
         *("./cat/0 copy.png", "./dog/0.png", "./dog/00.png", "./dog/1 (1).png"),
         *("./dog/1.png", "./dog/2.png"),
     ]
-    assert source.notes == (
+    assert source.notes[:1] == (
         "./dog/0 (1).png, ./dog/0 copy 2.png, ./dog/0 copy.png and 1 more: copies of files beside "
         "them, passed over",
     )
