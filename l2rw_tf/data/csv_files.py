@@ -184,6 +184,13 @@ def _columns(
         if not name and at != 0:
             raise UsageError(f"{path}, line 1: column {at + 1} has no name; give it one.")
     left = set(range(len(header))) - set(label_at) - out - {index}
+    first: dict[str, int] = {}
+    for at in sorted(left):
+        if first.setdefault(header[at], at) != at:
+            raise UsageError(
+                f"{path}, line 1: columns {first[header[at]] + 1} and {at + 1} are both named "
+                f"{header[at]!r}; give one of them another name."
+            )
     if not left:
         raise UsageError(f"{path} has no column but that of the labels.")
     return _Columns(sorted(left), label_at, index)

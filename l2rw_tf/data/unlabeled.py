@@ -92,11 +92,8 @@ def rows(path: str, feature_names: Sequence[str]) -> tuple[np.ndarray, list[int]
 
 
 def _positions(path: str, header: Sequence[str], feature_names: Sequence[str]) -> list[int]:
-    """Returns where each feature stands; of columns of one name the first goes to the first."""
-    left: dict[str, list[int]] = {}
-    for at, name in enumerate(header):
-        left.setdefault(name, []).append(at)
-    missing = [name for name in feature_names if name not in left]
+    """Returns where each feature stands."""
+    missing = [name for name in feature_names if name not in header]
     if missing:
         raise UsageError(
             f"{path}, line 1: of the {len(feature_names)} features that the network was trained on "
@@ -104,11 +101,9 @@ def _positions(path: str, header: Sequence[str], feature_names: Sequence[str]) -
             f"{', ...' if len(missing) > 5 else ''}; the columns are {', '.join(header[:20])}"
             f"{', ...' if len(header) > 20 else ''}."
         )
-    wanted = {name: feature_names.count(name) for name in feature_names}
-    for name, number in wanted.items():
-        if len(left[name]) != number:
+    for name in feature_names:
+        if header.count(name) > 1:
             raise UsageError(
-                f"{path}, line 1: {len(left[name])} columns have the name {name!r}, but there were "
-                f"{number} in training."
+                f"{path}, line 1: {header.count(name)} columns have the name {name!r}."
             )
-    return [left[name].pop(0) for name in feature_names]
+    return [header.index(name) for name in feature_names]

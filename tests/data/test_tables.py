@@ -76,6 +76,7 @@ def test_labels_are_whole_numbers_in_their_order_or_names(tmp_path, labels, name
         ("\n\n", "is empty"),
         ("a,label\n", "no rows"),
         ("a,b\n1,2\n", "line 1: there is no column 'label'; label_column must name one of a, b"),
+        ("a,label,b,a\n", "line 1: columns 1 and 4 are both named 'a'"),
         ("label,label,a\n", "line 1: 2 columns have the name 'label'"),
         ("label\nx\n", "no column but that of the labels"),
         ("a,label\n1,x\ntwo,y\n", r"line 3: column 'a' must hold a number, got 'two'"),
