@@ -111,7 +111,7 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
     if held_out is not None:
         parts, copies = measuring.without_copies(parts, held_out)
     return PreparedData(
-        source=source,
+        source=_with_notes(source, parts),
         splits=parts,
         preprocessing=Preprocessing.fit(parts.train, source.kind),
         unavailable=unavailable,
@@ -122,6 +122,20 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         measured_on=measuring.in_words(given, parts, test_labels, copies),
         duplicates=twice,
     )
+
+
+def _with_notes(source: Source, parts: splits.Splits) -> Source:
+    """Returns the source with notes on classes that a part has no example of."""
+    notes = []
+    counts = np.bincount(source.train.y, minlength=source.num_classes)
+    for name, part in (("training", parts.train), ("test", parts.test)):
+        # Some data sets name classes that have no examples (EMNIST's letters).
+        missing = np.setdiff1d(source.train.y, part.y)
+        if len(missing):
+            names = [f"{source.class_names[one]} ({counts[one]:,} in all)" for one in missing[:20]]
+            more = ", ..." if len(missing) > 20 else ""
+            notes.append(f"there are no {name} examples of {', '.join(names)}{more}")
+    return dataclasses.replace(source, notes=(*source.notes, *notes))
 
 
 def _duplicates(parts: splits.Splits, source: Source, settings: DataSettings) -> Duplicates:

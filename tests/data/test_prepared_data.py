@@ -40,6 +40,22 @@ def test_without_corruption_nobody_knows_what_is_wrong(blobs):
     assert prepared_data.prepare(DataSettings(clean_per_class=2), 0).wrong_label_share is None
 
 
+@pytest.mark.parametrize("part", ["training", "test"])
+def test_a_class_without_examples_of_a_part_is_named(part, blobs, monkeypatch):
+    parts = {"train": blobs.train, "test": blobs.test}
+    if part == "training":
+        rows = np.flatnonzero(blobs.train.y != 2)
+        parts["train"] = blobs.train.take(np.append(rows, np.argmax(blobs.train.y == 2)))
+    else:
+        parts["test"] = blobs.test.take(np.flatnonzero(blobs.test.y != 2))
+    source = dataclasses.replace(blobs, **parts)
+    monkeypatch.setattr(prepared_data.sources, "load", lambda dataset, **where: source)
+    # The only one is a clean one.
+    settings = DataSettings(clean_per_class=1, labels_are_right=True)
+    (note,) = prepared_data.prepare(settings, 0).source.notes
+    assert note == f"there are no {part} examples of c ({np.sum(source.train.y == 2)} in all)"
+
+
 def _without_cifar(monkeypatch, source):
     def load(dataset, **where):
         if dataset == "cifar10":
