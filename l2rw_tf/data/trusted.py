@@ -66,7 +66,7 @@ def add(source: Source, settings: DataSettings) -> Source:
     elif split and not os.path.exists(path):
         trusted, notes = _of_split(split["name"], split["split"], source, settings), []
     else:
-        rows = _listed(given, source.train)
+        rows = _listed(given, source)
         trusted, notes = source.train.take(rows).with_true_labels().in_memory(), []
         source = dataclasses.replace(
             source,
@@ -175,12 +175,16 @@ def read_list(path: str) -> list[tuple[int, str]]:
     return [(line, text_of(name)) for line, name in enumerate(names, 1) if name]
 
 
-def _listed(path: str, train: Examples) -> np.ndarray:
+def _listed(path: str, source: Source) -> np.ndarray:
     """Returns the positions of the training examples that a text file lists, sorted."""
+    train, place = source.train, os.path.abspath(os.path.expanduser(source.name))
     positions = {str(one): position for position, one in enumerate(train.ids.tolist())}
     if train.origins is not None:
         by_origin = {one: position for position, one in enumerate(train.origins.tolist())}
-        positions |= {one.removeprefix("./"): at for one, at in by_origin.items()} | by_origin
+        below = place if os.path.isdir(place) else os.path.dirname(place)
+        absolute = {os.path.normpath(f"{below}/{one}"): at for one, at in by_origin.items()}
+        relative = {one.removeprefix("./"): at for one, at in by_origin.items()}
+        positions |= absolute | relative | by_origin
     lines = read_list(path)
     unknown = [f"{name!r} (line {line})" for line, name in lines if name not in positions]
     if unknown:
@@ -193,4 +197,10 @@ def _listed(path: str, train: Examples) -> np.ndarray:
         )
     if not lines:
         raise UsageError(f"clean_data={path} is empty: it lists no training examples.")
-    return np.unique([positions[name] for _, name in lines])
+    rows = np.unique([positions[name] for _, name in lines])
+    if len(rows) == len(train):
+        raise UsageError(
+            f"clean_data={path} lists all {len(train):,} training examples, which leaves none to "
+            "train on; if all labels are right, say --labels_are_right instead."
+        )
+    return rows

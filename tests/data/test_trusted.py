@@ -67,9 +67,10 @@ def test_a_folder_elsewhere_goes_before_it(pets, tmp_path):
         prepare(pets, clean_data=str(tmp_path / "sure"))
 
 
-@pytest.mark.parametrize("dot", ["./", ""])
+@pytest.mark.parametrize("dot", ["./", "", "{}/"])
 def test_a_list_of_training_examples_that_are_right(pets, tmp_path, dot):
     listed = tmp_path / "right.txt"
+    dot = dot.format(pets)
     names = [f"{dot}train/{name}/{number}.png" for name in ("cat", "dog") for number in (3, 5)]
     listed.write_text("\n".join([*names, "", names[0], ""]), encoding="utf-8-sig")
     data = prepare(pets, clean_data=str(listed))
@@ -80,6 +81,9 @@ def test_a_list_of_training_examples_that_are_right(pets, tmp_path, dot):
     assert not any(origins & set(part.origins) for part in others)
     listed.write_text("train/cat/3.png\nnowhere.png\n")
     with pytest.raises(UsageError, match=r"'nowhere.png' \(line 2\); .* './train/cat/0.png'"):
+        prepare(pets, clean_data=str(listed))
+    listed.write_text("\n".join(map(str, range(32))))
+    with pytest.raises(UsageError, match="lists all 32 training examples"):
         prepare(pets, clean_data=str(listed))
     listed.write_text("\n")
     with pytest.raises(UsageError, match="lists no training examples"):
