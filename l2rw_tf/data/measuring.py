@@ -7,6 +7,7 @@ data are right, a part of the trusted examples is held out of everything.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection
 
 import numpy as np
@@ -104,7 +105,9 @@ def without_copies(parts: Splits, held_out: Examples) -> tuple[Splits, int]:
     return dataclasses.replace(parts, **rest, trusted_test=held_out), number
 
 
-def in_words(given: Examples | None, parts: Splits, test_labels: str, copies: int) -> str:
+def in_words(
+    given: Examples | None, parts: Splits, test_labels: str, copies: int, fraction: float
+) -> str:
     """Says what accuracy is measured on.
 
     Args:
@@ -112,6 +115,7 @@ def in_words(given: Examples | None, parts: Splits, test_labels: str, copies: in
         parts: The parts of the data.
         test_labels: What the labels of its test part are.
         copies: How many examples with the content of held-out ones were left out.
+        fraction: Of each class of the trusted examples, as of `hold_out`.
     """
     if test_labels == TRUE:
         return f"accuracy is measured on {len(parts.test):,} test examples with true labels"
@@ -129,9 +133,12 @@ def in_words(given: Examples | None, parts: Splits, test_labels: str, copies: in
         )
     if given is None:
         why = "there are no trusted examples to hold out (--clean_data)"
+    elif not fraction:
+        why = "none of the trusted examples are held out (--trusted_test_fraction=0)"
     else:
         why = (
-            f"the {len(given):,} trusted examples that were given are too few to hold out "
-            "some of each class (--trusted_test_fraction)"
+            f"the {len(given):,} trusted examples that were given are too few to hold some out: "
+            f"--trusted_test_fraction={fraction:g} needs at least {math.ceil(1 / fraction):,} "
+            "different ones of a class"
         )
     return f"no accuracy is measured: {labels}, and {why}"

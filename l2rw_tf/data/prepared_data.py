@@ -119,7 +119,9 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         corrected=reviewed.counts if reviewed is not None else {},
         clean_is_right=_clean_is_right(source, settings),
         test_labels=test_labels,
-        measured_on=measuring.in_words(given, parts, test_labels, copies),
+        measured_on=measuring.in_words(
+            given, parts, test_labels, copies, settings.trusted_test_fraction
+        ),
         duplicates=twice,
     )
 
