@@ -61,19 +61,21 @@ def csv_rows(
     _, header = next(rows)
     columns = _columns(path, header, label_column, true_label_column, ignore_columns)
     x, labels_of, cells = [], {at: [] for at in columns.labels}, Cells(path)
-    index, origins, name = [], [], pathlib.PurePath(path).name
+    index, origins, missing, name = [], [], [], pathlib.PurePath(path).name
     for line, row in rows:
-        place = f"{path}, line {line}"
         for at in columns.labels:
             label = row[at].strip()
             if labels.is_missing(label):
                 said = f": the cell holds {label!r}" if label else ""
-                raise UsageError(f"{place}: the label (column {header[at]!r}) is missing{said}.")
+                missing.append(f"line {line}: the label (column {header[at]!r}) is missing{said}")
             labels_of[at].append(label)
         x.append([cells.number(row[at], line, header[at]) for at in columns.features])
         if columns.index is not None:
             index.append(row[columns.index].strip())
         origins.append(f"./{name}:{line}")
+    if missing:
+        more = f", and {len(missing) - 1:,} more such labels" if missing[1:] else ""
+        raise UsageError(f"{path}, {missing[0]}{more}; fill them in, or delete the rows.")
     if cells.wrong:
         out = ",".join([*ignore_columns, *cells.wrong])
         raise cells.error(

@@ -89,6 +89,7 @@ def test_labels_are_whole_numbers_in_their_order_or_names(tmp_path, labels, name
         ("a,label\n1,x\n2\n", "line 3: 1 cells, but the first line names 2 columns"),
         ("a,label\n1,x\n2,x,3\n", "line 3: 3 cells"),
         ("a,label\n1,x\n2,\n", r"line 3: the label \(column 'label'\) is missing"),
+        ("a,label\n1,NA\n2,\n3,x\n4,", "line 2: .* holds 'NA', and 2 more such .*; fill them in"),
         ("a,label\n1,x\n2,x\n", "holds only the class 'x'; at least 2 classes"),
         ("a,label\n1,.1\n2,.2\n3,.3\n", "holds 3 different labels in 3 rows"),
         ('a,label\n1,"x\n', r"line \d: unexpected end of data"),
