@@ -93,6 +93,14 @@ def _of_file(path: str, source: Source, settings: DataSettings) -> tuple[Example
         if rows.x.shape[1:] != source.input_shape:
             raise _unlike(path, f"one input is {rows.x.shape[1:]}", source)
     else:
+        _, header = next(csv_files.numbered_rows(path))
+        if len(header) == 1:
+            raise UsageError(
+                f"clean_data={path} has one column, and a table has more; the name of a list of "
+                "training examples ends in .txt."
+            )
+        if source.kind != "table":
+            raise _unlike(path, "it is a table", source)
         rows = csv_files.csv_rows(path, settings.label_column, "", settings.ignore_columns)
         rows = _in_order_of(source, rows, path)
     y = labels.match(rows.labels, source.class_names, rows.where)
@@ -101,21 +109,27 @@ def _of_file(path: str, source: Source, settings: DataSettings) -> tuple[Example
 
 def _in_order_of(source: Source, rows: Rows, path: str) -> Rows:
     """Returns the rows with the features in the order that the data set has them in."""
-    if source.kind != "table":
-        raise _unlike(path, "it is a table", source)
-    if len(rows.feature_names) != source.input_shape[0]:
-        raise _unlike(path, f"it has {len(rows.feature_names)} features", source)
     if set(rows.feature_names) != set(source.feature_names):
-        # The columns of a .npz file have no names.
-        if source.feature_names == tuple(map(str, range(len(source.feature_names)))):
+        if source.feature_names == tuple(map(str, range(source.input_shape[0]))):
+            # The columns of a .npz file have no names.
+            if len(rows.feature_names) != source.input_shape[0]:
+                raise _unlike(path, f"it has {len(rows.feature_names)} features", source)
             return rows
-        (first, *_) = sorted(set(rows.feature_names) - set(source.feature_names))
+        lacks = [name for name in source.feature_names if name not in rows.feature_names]
+        more = [name for name in rows.feature_names if name not in source.feature_names]
+        faults = {"lacks columns": lacks, "has other columns": more}
         raise UsageError(
-            f"{path}: {source.name} has no column {first!r}; trusted examples have the same "
-            f"features: {', '.join(source.feature_names[:20])}."
+            f"clean_data={path} "
+            + " and ".join(f"{fault} ({_some(names)})" for fault, names in faults.items() if names)
+            + f"; trusted examples have those of {source.name}."
         )
     order = [rows.feature_names.index(name) for name in source.feature_names]
     return dataclasses.replace(rows, x=rows.x[:, order])
+
+
+def _some(names: Sequence[str]) -> str:
+    """Returns names of columns in words, the first ten of them."""
+    return f"{', '.join(map(repr, names[:10]))}{', ...' if len(names) > 10 else ''}"
 
 
 def _of_split(name: str, split: str, source: Source, settings: DataSettings) -> Examples:
