@@ -74,6 +74,11 @@ def add(source: Source, settings: DataSettings) -> Source:
             trusted_origins=frozenset(trusted.origins.tolist()),
         )
     notes = [*notes, f"trusted examples: the {len(trusted):,} of {given}"]
+    if source.trusted is not None:
+        beside = os.path.join(source.name, *source.trusted.origins[0].split("/")[1:2])
+        if os.path.realpath(os.path.expanduser(beside)) != os.path.realpath(path):
+            number = len(source.trusted)
+            notes.append(f"the {number:,} of {beside} are not used: clean_data names others")
     # Those found by itself are not used.
     kept = [note for note in source.notes if not note.startswith("trusted examples:")]
     return dataclasses.replace(source, trusted=trusted, notes=(*kept, *notes))

@@ -54,6 +54,9 @@ def test_a_folder_elsewhere_goes_before_it(pets, tmp_path):
     assert [note for note in data.source.notes if "trusted" in note] == [
         f"trusted examples: the 6 of {tmp_path / 'sure'}"
     ]
+    assert f"the 1 of {pets / 'clean'} are not used" in data.source.notes[-1]
+    same = prepare(pets, clean_data=str(pets / "clean") + "/").source
+    assert not any("not used" in note for note in same.notes)
     some = prepare(pets, clean_data=str(tmp_path / "sure"), clean_per_class=2).splits.clean
     assert np.bincount(some.y).tolist() == [2, 2]
     with pytest.raises(UsageError, match="the trusted data has only 3"):
