@@ -88,6 +88,7 @@ def read(
     }
     notes = [*_note_on_copies(copies), *_settled(bad, bad_files)]
     parts = {part: _without(examples, bad) for part, examples in parts.items()}
+    notes += _notes_on_places(places, folder)
     if "clean" in parts:
         notes.append(f"trusted examples: the {len(parts['clean']):,} of {places['clean']}")
     for label, name in enumerate(class_names):
@@ -198,11 +199,22 @@ def _places(folder: pathlib.Path, bad: Bad) -> dict[str, pathlib.Path]:
                 )
         return {split: entries[0] for split, entries in splits.items() if entries}
     for entry in [*splits["test"], *splits["clean"]]:
-        if same := below[entry] & {other.name for other in others}:
+        # Below other folders: the training part may have a name that is not known.
+        classes = {name for other in others for name in (other.name, *below.get(other, ()))}
+        if same := below[entry] & classes:
             raise _class_or_split(entry, same, others[0])
     if of_split["train"] and not others:
         return {"train": of_split["train"][0]}
     return {"train": folder}
+
+
+def _notes_on_places(places: Mapping[str, pathlib.Path], folder: pathlib.Path) -> list[str]:
+    """Says what was taken for the test part, and which folders are none of the parts."""
+    notes = [f"test data: {places['test']}"] if "test" in places else []
+    if places["train"] != folder:
+        unused = set(_folders_in(folder)) - set(places.values())
+        notes += [f"{entry} is not used" for entry in sorted(unused)]
+    return notes
 
 
 def _class_or_split(entry: pathlib.Path, classes: set[str], other: pathlib.Path) -> UsageError:

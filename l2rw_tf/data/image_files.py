@@ -150,7 +150,7 @@ def _endings(files: Collection[pathlib.Path]) -> str:
     """Returns how many files there are of each ending, in words."""
     counts = collections.Counter(
         "hidden" if is_passed_over(file.name) else shown(file.suffix.lower()) or "without an ending"
-        for file in files
+        for file in sorted(files)
     )
     some = ", ".join(f"{ending} {count:,}" for ending, count in counts.most_common(_ENDINGS))
     return some + (", ..." if len(counts) > _ENDINGS else "")

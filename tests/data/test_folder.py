@@ -135,6 +135,13 @@ def test_a_folder_that_could_be_a_class_or_a_split_is_not_guessed(pets):
         folder.read(str(pets))
 
 
+def test_a_training_part_of_another_name_is_no_class(tmp_path):
+    for place in ("learn/a", "learn/b", "test/a", "test/b"):
+        paint(tmp_path / place / "1.png")
+    with pytest.raises(UsageError, match="could be a split .* a, b, or a class beside learn"):
+        folder.read(str(tmp_path))
+
+
 def test_splits_by_their_usual_names_in_any_case(tmp_path):
     for split in ("Training", "VALID", "Clean"):
         for name in "ab":
@@ -142,7 +149,17 @@ def test_splits_by_their_usual_names_in_any_case(tmp_path):
     source = folder.read(str(tmp_path))
     assert (source.class_names, len(source.train), len(source.test)) == (("a", "b"), 2, 2)
     assert source.trusted.origins.tolist() == ["./Clean/a/1.png", "./Clean/b/1.png"]
-    assert "trusted examples: the 2 of" in source.notes[0]
+    assert source.notes == (
+        f"test data: {tmp_path / 'VALID'}",
+        f"trusted examples: the 2 of {tmp_path / 'Clean'}",
+    )
+    paint(tmp_path / "testing" / "b" / "1.png")
+    (tmp_path / "docs").mkdir()
+    assert folder.read(str(tmp_path)).notes[:3] == (
+        f"test data: {tmp_path / 'testing'}",
+        f"{tmp_path / 'VALID'} is not used",
+        f"{tmp_path / 'docs'} is not used",
+    )
     paint(tmp_path / "test" / "1.png")
     with pytest.raises(UsageError, match="test holds images itself"):
         folder.read(str(tmp_path))
@@ -150,7 +167,7 @@ def test_splits_by_their_usual_names_in_any_case(tmp_path):
 
 def test_files_that_are_no_images_by_their_names_are_counted(pets):
     source = folder.read(str(pets))
-    assert source.notes == (f"2 files of {pets} passed over: .txt 1, hidden 1 (left_out.csv)",)
+    assert source.notes == (f"2 files of {pets} passed over: hidden 1, .txt 1 (left_out.csv)",)
     assert [name for name, _ in source.left_out] == ["./dog/.hidden.png", "./dog/notes.txt"]
     for name in ("1.HEIC", "2.heic", "3"):
         (pets / "dog" / name).touch()
