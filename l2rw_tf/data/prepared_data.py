@@ -82,6 +82,12 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         DataUnavailable: If the data set is not available and there is no fallback.
         UsageError: If the data, or what is asked of it, cannot be used.
     """
+    if settings.noise_type != "none" and settings.noise_ratio is None:
+        # Not among the checks of settings: a sweep of noise_ratio gives it later.
+        raise UsageError(
+            f"noise_type={settings.noise_type} needs a noise_ratio: the fraction of labels that "
+            "it makes wrong, above 0 and at most 1 (0: none, to compare with)."
+        )
     source, unavailable = _load(settings)
     rows = corrections.read(settings.corrections) if settings.corrections else []
     reviewed = _reviewed(rows, source, settings) if settings.corrections else None

@@ -98,10 +98,10 @@ class DataSettings(Settings):
         "wrong already).",
         choices=("none", "uniform", "background", "pair", "asymmetric"),
     )
-    noise_ratio: float = _labels(
-        0.0,
+    noise_ratio: float | None = _labels(
+        None,
         "The fraction of labels that --noise_type chooses; of asymmetric noise, of the labels of "
-        "the classes in its map.",
+        "the classes in its map. A --noise_type needs it.",
         at_least=0,
         at_most=1,
     )
@@ -205,7 +205,7 @@ class DataSettings(Settings):
                 f"imbalance_ratio={self.imbalance_ratio:g} needs an imbalance_type: two_class or "
                 "long_tailed, got none."
             )
-        if self.noise_type == "none" and self.noise_ratio > 0:
+        if self.noise_type == "none" and self.noise_ratio:
             raise UsageError(
                 f"noise_ratio={self.noise_ratio:g} needs a noise_type: uniform, background, pair "
                 "or asymmetric, got none."

@@ -112,7 +112,7 @@ def _results(
         network=config.network,
         parameters=trained.network.count_params(),
         noise_type=config.noise_type,
-        noise_ratio=config.noise_ratio,
+        noise_ratio=config.noise_ratio or 0.0,
         wrong_label_share=data.wrong_label_share,
         imbalance_type=config.imbalance_type,
         imbalance_ratio=config.imbalance_ratio,

@@ -56,6 +56,12 @@ def test_a_class_without_examples_of_a_part_is_named(part, blobs, monkeypatch):
     assert note == f"there are no {part} examples of c ({np.sum(source.train.y == 2)} in all)"
 
 
+def test_noise_needs_a_ratio_and_0_is_one(blobs):
+    with pytest.raises(UsageError, match="noise_type=pair needs a noise_ratio"):
+        prepared_data.prepare(DataSettings(noise_type="pair"), 0)
+    assert prepared_data.prepare(DataSettings(noise_type="pair", noise_ratio=0), 0).clean_is_right
+
+
 def _without_cifar(monkeypatch, source):
     def load(dataset, **where):
         if dataset == "cifar10":
