@@ -45,9 +45,9 @@ def load_csv(
     Raises:
         UsageError: Names the file, and where one is to blame the line and the column.
     """
-    return source_of(
-        path, {"train": csv_rows(path, label_column, true_label_column, ignore_columns)}
-    )
+    rows = csv_rows(path, label_column, true_label_column, ignore_columns)
+    notes = (*rows.notes, *_notes_on_constants(path, rows.x, rows.feature_names))
+    return source_of(path, {"train": dataclasses.replace(rows, notes=notes)})
 
 
 def csv_rows(
@@ -230,3 +230,11 @@ def _notes_on_counting(path: str, x: np.ndarray, names: Sequence[str]) -> list[s
         f"if it is an index, leave it out by --ignore_columns={name}"
         for name in np.asarray(names)[counting]
     ]
+
+
+def _notes_on_constants(path: str, x: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Names features that are the same in all rows."""
+    constant = np.asarray(names)[(x == x[0]).all(axis=0)].tolist()
+    more = ", ..." if len(constant) > 10 else ""
+    some = ", ".join(map(repr, constant[:10]))
+    return [f"{path}: the same number in all rows: column {some}{more}"] if constant else []

@@ -82,11 +82,11 @@ def read(
     everything = [
         file for part in files.values() for of_class in part.values() for file in of_class
     ]
-    shape = image_files.common_shape(everything, image_size, bad)
+    shape, notes = image_files.common_shape(everything, image_size, bad)
     parts = {
         part: _read(of_part, class_names, shape, image_size, bad) for part, of_part in files.items()
     }
-    notes = [*_note_on_copies(copies), *_settled(bad, bad_files)]
+    notes += [*_note_on_copies(copies), *_settled(bad, bad_files)]
     parts = {part: _without(examples, bad) for part, examples in parts.items()}
     notes += _notes_on_places(places, folder)
     if "clean" in parts:
@@ -129,7 +129,7 @@ def load_like(
     _check_known(folder, files, source.class_names)
     copies = _take_copies(files, bad)
     everything = [file for of_class in files.values() for file in of_class]
-    shape = image_files.common_shape(everything, image_size, bad)
+    shape, _ = image_files.common_shape(everything, image_size, bad)
     if shape[:2] != source.input_shape[:2]:
         raise images.sizes_differ(
             f"the images of {source.name} and {path}", source.input_shape[:2], shape[:2]

@@ -257,8 +257,8 @@ def opened(file: pathlib.Path) -> PIL.Image.Image:
 
 def common_shape(
     files: Sequence[pathlib.Path], image_size: int | None, bad: Bad
-) -> tuple[int, int, int]:
-    """Returns (height, width, channels) of all images; looks at the files' heads only.
+) -> tuple[tuple[int, int, int], list[str]]:
+    """Returns (height, width, channels) of all images, and notes; looks at files' heads only.
 
     Args:
         files: The files; bad ones have no say.
@@ -268,23 +268,41 @@ def common_shape(
     Raises:
         UsageError: The images differ in size, and no size is given.
     """
-    grey, first, size = True, None, None
+    colour: dict[bool, list[pathlib.Path]] = {True: [], False: []}
+    first, size = None, None
     for file in files:
         if file in bad:
             continue
         with bad.noting(file), opened(file) as image:
-            grey = grey and image.mode in _GREY_MODES
             height_width = (image.height, image.width)
             if _orientation(image) in _ON_ITS_SIDE:
                 height_width = height_width[::-1]
             if size is None:
                 first, size = file, height_width
+            colour[image.mode not in _GREY_MODES].append(file)
         if file not in bad and image_size is None and height_width != size:
             raise images.sizes_differ(f"the images {first} and {file}", size, height_width)
     if size is None:
         bad.settle(skip=False)
         raise UsageError(f"{bad.folder} holds no image that can be read.")
-    return (*((image_size, image_size) if image_size else size), 1 if grey else 3)
+    shape = (image_size, image_size) if image_size else size
+    return (*shape, 3 if colour[True] else 1), _notes_on_colour(colour[True], colour[False], bad)
+
+
+def _notes_on_colour(
+    in_colour: Sequence[pathlib.Path], grey: Sequence[pathlib.Path], bad: Bad
+) -> list[str]:
+    """Says that some images are unlike the others."""
+    if not in_colour or not grey:
+        return []
+    fewer = min(in_colour, grey, key=len)
+    kinds = {"in colour": in_colour, "grey": grey}
+    counts = [
+        f"{kind} {len(files):,}"
+        + (f" ({some_of([shown(bad.origin(file)) for file in files])})" if files is fewer else "")
+        for kind, files in kinds.items()
+    ]
+    return [f"images {', '.join(counts)}: all are read in colour"]
 
 
 def _orientation(image: PIL.Image.Image) -> int:

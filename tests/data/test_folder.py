@@ -63,6 +63,7 @@ def test_images_are_grey_only_where_all_are(tmp_path):
     source = folder.read(str(tmp_path))
     assert source.input_shape == (5, 6, 3)
     np.testing.assert_array_equal(source.train.x[-1, 0, 0], [255, 0, 0])
+    assert source.notes == ("images in colour 1 (./b/2.png), grey 2: all are read in colour",)
 
 
 def test_images_of_several_sizes_are_scaled_where_a_size_is_given(pets):

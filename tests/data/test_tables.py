@@ -293,6 +293,11 @@ def test_a_column_that_numbers_the_rows_is_pointed_out(tmp_path):
     assert load_csv(path, ignore_columns=["id"]).notes == ()
 
 
+def test_a_column_with_one_number_is_pointed_out(tmp_path):
+    source = load_csv(write(tmp_path, "a,b,label\n7,1,x\n7,3,y\n7,2,x\n7,9,y\n"))
+    assert "the same number in all rows: column 'a'" in source.notes[0]
+
+
 def test_one_number_in_two_spellings_is_one_class(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("a,label\n1,1.0\n2,1\n3,10\n4,9\n5,9.0\n6,10\n")
