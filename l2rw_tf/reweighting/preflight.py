@@ -246,7 +246,7 @@ class CheckedModel(ReweightedStep):
         """What can be known to be wrong before the first step: network, loss and labels."""
         if self.weighting.needs_rows:
             check_rows(self.weighting.name, ROWS in spec and is_tracked)
-        if self.run_eagerly:
+        if self._is_eager:
             # As in Keras, the first step builds what there is to build, on real batches.
             return
         if self._checked_kind != str(spec):
