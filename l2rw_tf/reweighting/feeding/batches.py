@@ -172,7 +172,8 @@ def pair_batches(
     labels = {}
     if checks.is_arrays(x):
         x, y, sample_weight = checks.numbers((x, y, sample_weight))
-        checks.check_arrays("", x, y, sample_weight, takes_text, takes)
+        size = batch_size or _DEFAULT_BATCH_SIZE
+        checks.check_arrays("", x, y, sample_weight, takes_text, takes, size)
         labels["y"] = y
     x, class_weight, split_ids = _with_ids(x, class_weight, track_examples)
     training = get_data_adapter(
@@ -276,7 +277,9 @@ def _clean_adapter(
     arrays = checks.clean_arrays(clean_data)
     if arrays is not None:
         x, y, sample_weight = checks.numbers(_three(arrays))
-        size = checks.check_arrays("clean_data's ", x, y, sample_weight, takes_text, takes)
+        size = checks.check_arrays(
+            "clean_data's ", x, y, sample_weight, takes_text, takes, batch_size
+        )
         adapter = get_data_adapter(
             x, y, sample_weight=sample_weight, batch_size=min(batch_size, size), shuffle=True
         )
