@@ -11,7 +11,7 @@ import tensorflow as tf
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting import preflight
 from l2rw_tf.reweighting import weighting as weightings
-from l2rw_tf.reweighting.explain import sparse_label_error
+from l2rw_tf.reweighting.explain import py_function_error, sparse_label_error
 from l2rw_tf.reweighting.feeding.own_preprocessing import preprocess_source
 from l2rw_tf.reweighting.feeding.shards import split_batch
 from l2rw_tf.reweighting.keras_internals import (
@@ -231,6 +231,8 @@ class ReweightingModel(CheckedModel):
                 )
         except tf.errors.InvalidArgumentError as error:
             raise sparse_label_error(error) or error from None
+        except tf.errors.UnknownError as error:
+            raise py_function_error(error) or error from None
         self._look_for_faults()
         return history
 
