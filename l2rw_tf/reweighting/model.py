@@ -306,6 +306,8 @@ class ReweightingModel(CheckedModel):
                 "batch by itself has no weights: example_record() has what fit gave each example."
             )
         pair = self._checked_pair(x, y, sample_weight, clean_data)
+        if self._is_eager:
+            return np.asarray(self._weights_of_batch(pair), np.float32)
         if self._weights_function is None:
             self._weights_function = tf.function(
                 self._weights_of_batch, autograph=False, jit_compile=self.jit_compile

@@ -131,7 +131,9 @@ class ReweightedStep(NetworkWrapper):
 
     def _weights_of_batch(self, data: dict[str, Any]) -> tf.Tensor:
         batch, clean_batch, _ = self._parts(data)
-        weight, _ = split_sample_weight(keras.utils.unpack_x_y_sample_weight(batch)[2])
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        weight, _ = split_sample_weight(sample_weight)
+        self._build_network(x)
         objective = self._objective(scaled=False)
         return normalize(u_of_batch(objective, batch, clean_batch, self._estimator), weight)
 

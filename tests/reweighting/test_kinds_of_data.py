@@ -176,3 +176,27 @@ def test_weights_that_weight_nothing_are_refused_on_every_way(value):
         model.fit(X, Y, clean_data=batches(X, Y, weights), verbose=0)
     with pytest.raises(UsageError, match="class_weight gave 8"):
         model.fit(X, Y, class_weight={0: 1.0, 1: value, 2: 1.0}, clean_data=clean, verbose=0)
+
+
+class Looking(Subclassed):
+    def call(self, x):
+        return self.dense(x - x.numpy().mean(0))
+
+
+@pytest.mark.parametrize(
+    ("make", "x", "clean_x", "run_eagerly"),
+    [
+        (OfRagged, RAGGED, RAGGED[:6], False),
+        (OfSparse, SPARSE, tf.sparse.slice(SPARSE, [0, 0], [6, 4]), False),
+        (Looking, X, X[:6], True),
+    ],
+    ids=["ragged", "sparse", "eager"],
+)
+def test_single_batches_of_every_form(make, x, clean_x, run_eagerly):
+    model = l2rw_tf.ReweightingModel(make())
+    model.compile("sgd", LOSS, run_eagerly=run_eagerly)
+    before = model.example_weights(x, Y, clean_data=(clean_x, Y[:6]))
+    np.testing.assert_allclose(before.sum(), 1, rtol=1e-5)
+    model.train_on_batch(x, Y, clean_data=(clean_x, Y[:6]))
+    after = model.example_weights(x, Y, clean_data=(clean_x, Y[:6]))
+    assert not np.array_equal(before, after)
