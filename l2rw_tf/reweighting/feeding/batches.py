@@ -86,7 +86,7 @@ class PairedBatches(SameBatches):
 
     def _join(self, element: Any, clean_batch: Any) -> dict[str, Any]:
         batch, rows = self._split_ids(element)
-        joined = {TRAINING: batch, CLEAN: clean_batch}
+        joined = {TRAINING: batch, CLEAN: checks.in_order_of(batch, clean_batch)}
         return joined if rows is None else {**joined, ROWS: rows}
 
     @functools.cached_property
@@ -239,7 +239,7 @@ def single_pair(
         if sample_weight is not None:
             raise UsageError("class_weight and sample_weight cannot be given together.")
         sample_weight = class_weight_to_sample_weights(y, class_weight)
-    given = {TRAINING: (x, y, sample_weight), CLEAN: clean}
+    given = {TRAINING: (x, y, sample_weight), CLEAN: checks.in_order_of((x, y), (*clean,))}
     pair = {
         side: keras.tree.map_structure(_as_keras_casts, _without_none(*parts))
         for side, parts in given.items()

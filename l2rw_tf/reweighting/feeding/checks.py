@@ -241,12 +241,6 @@ def check_same_kind(training: Any, clean: Any, takes_text: bool) -> None:
                 f"clean_data and training data differ in the structure of {name}: "
                 f"{describe(other)} against {describe(one)}."
             ) from None
-        if _key_order(one) != _key_order(other):
-            raise UsageError(
-                f"clean_data and training data give the parts of {name} in another order, "
-                f"{', '.join(_key_order(other))} against {', '.join(_key_order(one))}, in which "
-                "Keras takes those of an OrderedDict: make them plain dicts."
-            )
         for a, b in zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True):
             if not hasattr(a, "shape") and not hasattr(b, "shape"):
                 continue  # Neither brings anything here, as labels of an output without a loss.
@@ -258,11 +252,25 @@ def check_same_kind(training: Any, clean: Any, takes_text: bool) -> None:
                 )
 
 
-def _key_order(structure: Any) -> list[str]:
-    """The keys in the order in which Keras takes the parts; none if it is no dict."""
-    if not isinstance(structure, dict):
-        return []
-    return list(structure) if isinstance(structure, OrderedDict) else sorted(structure)
+def in_order_of(structure: Any, value: Any) -> Any:
+    """Returns a structure whose dicts have their parts in the order of another's, by name.
+
+    Keras takes the parts of an OrderedDict in their order and those of a dict sorted, so that the
+    same columns on the two sides could be taken for one another.
+
+    Args:
+        structure: Of the training data.
+        value: Of the clean data.
+    """
+    if isinstance(structure, dict) and isinstance(value, dict):
+        if structure.keys() != value.keys():
+            return value
+        parts = [(key, in_order_of(structure[key], value[key])) for key in structure]
+        return OrderedDict(parts) if isinstance(structure, OrderedDict) else dict(parts)
+    if type(structure) is tuple and type(value) is tuple:
+        both = zip(structure, value, strict=False)
+        return (*(in_order_of(*one) for one in both), *value[len(structure) :])
+    return value
 
 
 def describe(value: Any) -> str:
