@@ -22,8 +22,7 @@ def prepare_tensorflow() -> None:
             f"KERAS_BACKEND={backend} cannot be used: set it to tensorflow or leave it out."
         )
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3":
         with _quiet_standard_error():
             import tensorflow  # noqa: F401
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from l2rw_tf.comparison import figure, jobs
 from l2rw_tf.comparison import table as comparison_table
 from l2rw_tf.comparison.plan import Cell, Plan, Run, choose_rates
-from l2rw_tf.data.measuring import TRUE
+from l2rw_tf.data.settings import TRUE
 from l2rw_tf.errors import UsageError
 from l2rw_tf.runs import words
 from l2rw_tf.runs.results import RunResults, percent

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from l2rw_tf.comparison.plan import Cell, Plan
-from l2rw_tf.data.measuring import TRUE
+from l2rw_tf.data.settings import TRUE
 from l2rw_tf.runs import words
 from l2rw_tf.runs.results import RunResults
 

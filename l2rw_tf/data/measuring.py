@@ -14,16 +14,12 @@ import numpy as np
 
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.origins import content_hash
-from l2rw_tf.data.settings import DataSettings
+from l2rw_tf.data.settings import TRUE, TRUSTED, DataSettings
 from l2rw_tf.data.splits import Splits
 from l2rw_tf.errors import UsageError
 
 # Its labels are known to be right.
 EMBEDDED = "digits"
-
-# What the labels of the test data are: true, those of held-out trusted examples, which then are the
-# test data, or given ones that may be wrong.
-TRUE, TRUSTED, AS_GIVEN = "true", "trusted", "as given"
 
 
 def test_is_right(source: Source, settings: DataSettings) -> bool:

@@ -19,7 +19,7 @@ from l2rw_tf.data.corrections import Applied, Correction
 from l2rw_tf.data.duplicates import Duplicates
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.preprocessing import Preprocessing
-from l2rw_tf.data.settings import DataSettings
+from l2rw_tf.data.settings import AS_GIVEN, TRUE, TRUSTED, DataSettings
 from l2rw_tf.errors import DataUnavailable, UsageError
 
 
@@ -46,7 +46,7 @@ class PreparedData:
     preprocessing: Preprocessing
     unavailable: str | None
     clean_is_right: bool = True
-    test_labels: str = measuring.TRUE
+    test_labels: str = TRUE
     measured_on: str = ""
     corrections: tuple[Correction, ...] = ()
     corrected: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -91,14 +91,14 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
     source, unavailable = _load(settings)
     rows = corrections.read(settings.corrections) if settings.corrections else []
     reviewed = _reviewed(rows, source, settings) if settings.corrections else None
-    test_labels, held_out, copies = measuring.TRUE, None, 0
+    test_labels, held_out, copies = TRUE, None, 0
     if not measuring.test_is_right(source, settings):
-        test_labels = measuring.AS_GIVEN
+        test_labels = AS_GIVEN
         # Of what was given before any review: reviewed suspects are harder than others.
         fraction, looked_at = settings.trusted_test_fraction, {row.origin for row in rows}
         source, held_out = measuring.hold_out(source, fraction, looked_at)
         if held_out is not None and source.test is None:
-            test_labels, source = measuring.TRUSTED, dataclasses.replace(source, test=held_out)
+            test_labels, source = TRUSTED, dataclasses.replace(source, test=held_out)
     given = source.trusted
     if reviewed is not None and not _clean_is_right(source, settings) and len(reviewed.trusted):
         # Nothing but these is known to be right.

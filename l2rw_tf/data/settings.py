@@ -15,6 +15,10 @@ _splits = functools.partial(setting, group="Splits")
 
 DEFAULT_CLEAN_PER_CLASS = 10
 
+# What the labels of the test data are: true, those of held-out trusted examples, which then are the
+# test data, or given ones that may be wrong.
+TRUE, TRUSTED, AS_GIVEN = "true", "trusted", "as given"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSettings(Settings):

@@ -10,6 +10,8 @@ from typing import Any
 
 _DESCRIPTION = "config.json"
 _PREPROCESSING = ("Rescaling", "Normalization")
+# Operations by which the model.keras of a table puts the mean where a number is missing.
+_FILLING = ("IsNan", "Isnan", "Where")
 
 
 def mistake(path: str) -> str:
@@ -45,8 +47,9 @@ def takes_raw_inputs(path: str) -> bool:
     inputs = [layer for layer in layers if layer.get("class_name") == "InputLayer"]
     if inputs and "int" in str(inputs[0]["config"].get("dtype", "")):
         return True
-    others = [layer for layer in layers if layer not in inputs]
-    return bool(others) and others[0].get("class_name") in _PREPROCESSING
+    others = [layer["class_name"] for layer in layers if layer not in inputs]
+    first = next((name for name in others if name not in _FILLING), "")
+    return first in _PREPROCESSING
 
 
 def _description(path: str) -> dict[str, Any]:

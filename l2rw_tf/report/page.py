@@ -19,7 +19,7 @@ from l2rw_tf import quality
 from l2rw_tf.data import corrections
 from l2rw_tf.data.corrections import Correction
 from l2rw_tf.data.examples import Examples
-from l2rw_tf.data.measuring import AS_GIVEN, TRUE, TRUSTED
+from l2rw_tf.data.settings import AS_GIVEN, TRUE, TRUSTED
 from l2rw_tf.methods import METHODS
 from l2rw_tf.report import pictures, review, weight_pictures
 from l2rw_tf.runs import words

@@ -16,10 +16,12 @@ An upgrade of Keras is this file's work. The names, why each is needed, and what
   variables of a step that takes more than `(x, y)`, and logs under several workers (TensorFlow
   issue 72388).
 - `_loss_tracker`, `_compile_loss`: the logged `loss`, and that of each output.
+- `_metrics`: those that a network holds itself, which Keras leaves out of a model around it.
 - `_get_metrics_result_or_logs`: what `train_on_batch` returns.
 - `_use_cached_eval_dataset`: whether `fit` is what evaluates.
 - `_initial_epoch`: where `BackupAndRestore` resumes.
 - `_flatten_layers`: layers at any depth, for their precision.
+- `Functional`: whether a network takes its inputs out of a dict by name.
 - `_keras_history`, `_inbound_nodes`: the graph of a functional model, for `meta_variables="head"`.
 - `_flat_losses`: the losses of a `CompileLoss`, by output.
 - `_keras_mask`: the mask that a layer gave its output.
@@ -34,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
+from keras.src.models.functional import Functional
 from keras.src.random.seed_generator import global_seed_generator, make_default_seed
 from keras.src.trainers.compile_utils import CompileLoss, get_loss
 from keras.src.trainers.data_adapters import array_slicing, get_data_adapter
@@ -148,10 +151,20 @@ def flatten_layers(model: keras.Model) -> Iterator[keras.Layer]:
     return model._flatten_layers()
 
 
+def is_functional(model: keras.Model) -> bool:
+    """Returns whether a model runs the graph of its inputs and outputs, and no `call`."""
+    return isinstance(model, Functional) and type(model).call is Functional.call
+
+
 def operation_and_inputs(output: Any) -> tuple[Any, list[Any]]:
     """Returns the operation that gave a symbolic tensor, and the tensors that it was called on."""
     history = output._keras_history
     return history.operation, history.operation._inbound_nodes[history.node_index].input_tensors
+
+
+def own_metrics(model: keras.Model) -> list[keras.metrics.Metric]:
+    """Returns the metrics that a model holds beside those of `compile` and of its layers."""
+    return list(model._metrics)
 
 
 def losses_by_output(losses: CompileLoss) -> list[tuple[Any, Any]]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting import preflight
 from l2rw_tf.reweighting import weighting as weightings
-from l2rw_tf.reweighting.explain import sparse_label_error
+from l2rw_tf.reweighting.explain import py_function_error, sparse_label_error
 from l2rw_tf.reweighting.feeding.own_preprocessing import preprocess_source
 from l2rw_tf.reweighting.feeding.shards import split_batch
 from l2rw_tf.reweighting.keras_internals import (
@@ -230,6 +230,8 @@ class ReweightingModel(CheckedModel):
                 )
         except tf.errors.InvalidArgumentError as error:
             raise sparse_label_error(error) or error from None
+        except tf.errors.UnknownError as error:
+            raise py_function_error(error) or error from None
         self._look_for_faults()
         return history
 
@@ -303,6 +305,8 @@ class ReweightingModel(CheckedModel):
                 "batch by itself has no weights: example_record() has what fit gave each example."
             )
         pair = self._checked_pair(x, y, sample_weight, clean_data)
+        if self._is_eager:
+            return np.asarray(self._weights_of_batch(pair), np.float32)
         if self._weights_function is None:
             self._weights_function = tf.function(
                 self._weights_of_batch, autograph=False, jit_compile=self.jit_compile

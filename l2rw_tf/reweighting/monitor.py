@@ -44,8 +44,8 @@ class FaultWatch(TrainingState):
         """Begins with nothing seen."""
         super().__init__(**kwargs)
         self._patience = 1
-        names = ("steps", "bad_steps", "fault_began", "negative_weights")
-        self._steps, self._bad_in_a_row, self._fault_began, self._negative_weights = (
+        names = ("steps", "bad_steps", "fault_began", "unusable_weights")
+        self._steps, self._bad_in_a_row, self._fault_began, self._unusable_weights = (
             keras.Variable(0, dtype="int64", trainable=False, name=name) for name in names
         )
 
@@ -81,8 +81,9 @@ class FaultWatch(TrainingState):
             sample_weight: The user's own weights, shape (n,), or None.
         """
         if sample_weight is not None:
-            negative = tf.reduce_sum(tf.cast(sample_weight < 0, tf.int64))
-            self._negative_weights.assign_add(sum_over_replicas(negative))
+            usable = tf.math.is_finite(sample_weight) & (sample_weight >= 0)
+            unusable = tf.reduce_sum(tf.cast(~usable, tf.int64))
+            self._unusable_weights.assign_add(sum_over_replicas(unusable))
         self._steps.assign_add(1)
         not_finite = sum_over_replicas(
             tf.stack(
@@ -102,16 +103,19 @@ class FaultWatch(TrainingState):
         )
 
     def check(self, optimizer: keras.optimizers.Optimizer) -> None:
-        """Ends a training that met NaN, infinity or negative weights; the next one may begin.
+        """Ends a training that met NaN, infinity or weights below 0; the next one may begin.
 
         Raises:
             TrainingDiverged: Naming the step and what to try.
-            UsageError: If sample weights are negative.
+            UsageError: If sample weights are negative, NaN or infinite.
         """
-        negative = int(self._negative_weights.numpy())
-        if negative:
-            self._negative_weights.assign(0)
-            raise UsageError(f"sample_weight holds {negative} negative weights: {NEGATIVE_WEIGHTS}")
+        unusable = int(self._unusable_weights.numpy())
+        if unusable:
+            self._unusable_weights.assign(0)
+            raise UsageError(
+                f"sample_weight or class_weight gave {unusable} negative weights, or weights that "
+                f"are NaN or infinite: {NEGATIVE_WEIGHTS}"
+            )
         step = int(self._fault_began.numpy())
         if step:
             for variable in (self._bad_in_a_row, self._fault_began):

@@ -74,12 +74,11 @@ def split_sample_weight(sample_weight: Any) -> tuple[tf.Tensor | None, Any]:
         return None, None
     leaves = keras.tree.flatten(sample_weight)
     if len(leaves) == 1 and leaves[0].shape.rank <= 2 and leaves[0].shape[1:] in ((), (1,)):
-        return tf.reshape(leaves[0], [-1]), None
-    given = [leaf for leaf in leaves if leaf is not None]
+        return tf.cast(tf.reshape(leaves[0], [-1]), keras.config.floatx()), None
+    given = [tf.cast(leaf, keras.config.floatx()) for leaf in leaves if leaf is not None]
     if not given:
         return None, None
     means = [tf.reduce_mean(leaf, list(range(1, leaf.shape.rank))) for leaf in given]
-    means = [tf.cast(mean, keras.config.floatx()) for mean in means]
     # An output without weights counts with ones.
     means += [tf.ones_like(means[0])] * (len(leaves) - len(given))
     per_example = tf.add_n(means) / len(means)

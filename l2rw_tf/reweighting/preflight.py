@@ -30,6 +30,9 @@ from l2rw_tf.reweighting.variables import select_meta_variables
 # Improbable sizes of an axis, to find losses that do not return one value per example.
 _UNLIKELY_BATCH_SIZES = range(41, 10_000, 2)
 
+# What a network may do its own way in training, and a model around it would not.
+_OWN_METHODS = ("train_step", "test_step", "make_train_function", "make_test_function")
+
 
 def check_network(network: Any) -> None:
     """Refuses what is no Keras model, and a model whose loss cannot be seen per example.
@@ -41,27 +44,32 @@ def check_network(network: Any) -> None:
         raise UsageError(
             f"network must be a keras.Model, got an object of type {type(network).__name__}."
         )
-    for method in ("train_step", "test_step"):
-        if getattr(type(network), method) is not getattr(keras.Model, method):
+    for method in _OWN_METHODS:
+        if not _is_keras_own(network, method):
             raise UsageError(
                 f"The network {network.name!r} has a {method} of its own, which reweighting would "
                 "leave out: make a network without it, or use l2rw_tf.meta_gradient in your step."
             )
-    own = [
-        name
-        for name, value in vars(network).items()
-        if isinstance(value, keras.metrics.Metric) and not name.startswith("_")
-    ]
-    if own:
+    if not hasattr(network, "preprocess_samples") and not _is_keras_own(network, "fit"):
         raise UsageError(
-            f"The network {network.name!r} has metrics of its own ({', '.join(own)}), which "
-            "reweighting would leave out: give them to compile(metrics=...)."
+            f"The network {network.name!r} has a fit of its own, which reweighting would leave "
+            "out: make a network without it."
         )
-    if type(network).compute_loss is not keras.Model.compute_loss:
+    if not _is_keras_own(network, "compute_metrics"):
+        raise UsageError(
+            f"The network {network.name!r} has a compute_metrics of its own, which reweighting "
+            "would leave out: give its metrics to compile(metrics=...) and remove the method."
+        )
+    if not _is_keras_own(network, "compute_loss"):
         raise UsageError(
             f"The network {network.name!r} has a compute_loss of its own, which gives no value "
             "per example: give its loss to compile(loss=...) and remove the method."
         )
+
+
+def _is_keras_own(network: keras.Model, method: str) -> bool:
+    """Returns whether neither the network's class nor the network itself replaces a method."""
+    return getattr(getattr(network, method), "__func__", None) is getattr(keras.Model, method)
 
 
 def check_replicas(
@@ -246,7 +254,7 @@ class CheckedModel(ReweightedStep):
         """What can be known to be wrong before the first step: network, loss and labels."""
         if self.weighting.needs_rows:
             check_rows(self.weighting.name, ROWS in spec and is_tracked)
-        if self.run_eagerly:
+        if self._is_eager:
             # As in Keras, the first step builds what there is to build, on real batches.
             return
         if self._checked_kind != str(spec):

@@ -133,7 +133,9 @@ class ReweightedStep(NetworkWrapper):
 
     def _weights_of_batch(self, data: dict[str, Any]) -> tf.Tensor:
         batch, clean_batch, _ = self._parts(data)
-        weight, _ = split_sample_weight(keras.utils.unpack_x_y_sample_weight(batch)[2])
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        weight, _ = split_sample_weight(sample_weight)
+        self._build_network(x)
         objective = self._objective(scaled=False)
         return normalize(u_of_batch(objective, batch, clean_batch, self._estimator), weight)
 
@@ -208,10 +210,21 @@ class ReweightedStep(NetworkWrapper):
         log_loss(self, sum_over_replicas(part), tf.shape(w)[0], by_output if several else None)
         update_means(self._step_means, w, clean_loss)
 
+    @property
+    def _is_eager(self) -> bool:
+        return self.run_eagerly or tf.config.functions_run_eagerly()
+
     def _build_network(self, x: Any) -> None:
-        if not self.network.built:
-            # With run_eagerly, a call may look at the numbers.
-            self.network(x if self.run_eagerly else keras.tree.map_structure(_symbol, x))
+        if self.network.built:
+            return
+        if self._is_eager:
+            # A call may look at the numbers.
+            self.network(x)
+        elif any(map(_is_ragged, keras.tree.flatten(x))):
+            # Keras's symbols are dense or sparse.
+            tf.function(lambda x: self.network(x), autograph=False).get_concrete_function(x)
+        else:
+            self.network(keras.tree.map_structure(_symbol, x))
 
     def _look_for_faults(self) -> None:
         self._faults.check(self.optimizer)
@@ -232,5 +245,15 @@ def _after(tensors: list[tf.Tensor], x: Any) -> Any:
         return keras.tree.map_structure(lambda one: None if one is None else tf.identity(one), x)
 
 
-def _symbol(spec: Any) -> keras.KerasTensor:
-    return keras.KerasTensor(spec.shape, dtype=keras.backend.standardize_dtype(spec.dtype))
+def _is_ragged(spec: Any) -> bool:
+    return isinstance(spec, (tf.RaggedTensor, tf.RaggedTensorSpec))
+
+
+def _symbol(spec: Any) -> keras.KerasTensor | None:
+    if not hasattr(spec, "shape"):
+        return None
+    return keras.KerasTensor(
+        spec.shape,
+        dtype=keras.backend.standardize_dtype(spec.dtype),
+        sparse=isinstance(spec, (tf.SparseTensor, tf.SparseTensorSpec)),
+    )

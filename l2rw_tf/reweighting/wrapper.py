@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from l2rw_tf.reweighting.feeding.own_preprocessing import preprocess
-from l2rw_tf.reweighting.keras_internals import DistributedFit, is_validation
+from l2rw_tf.reweighting.keras_internals import DistributedFit, is_validation, own_metrics
 from l2rw_tf.reweighting.passes import call_for_training
 
 
@@ -58,6 +58,10 @@ class NetworkWrapper(DistributedFit, keras.Model):
         """Predicts one batch as `keras.Model.predict_on_batch` does."""
         return super().predict_on_batch(preprocess(self.network, x)[0])
 
+    def predict_step(self, data: Any) -> Any:
+        """Predicts one batch as the network does."""
+        return self.network.predict_step(data)
+
     def build(self, input_shape: Any) -> None:
         """Builds the network for inputs of this shape."""
         if not self.network.built:
@@ -72,6 +76,11 @@ class NetworkWrapper(DistributedFit, keras.Model):
     def output_names(self) -> list[str]:
         """Names of the network's outputs, by which losses and metrics may be given."""
         return self.network.output_names
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """What is logged, with the metrics that the network itself holds and updates."""
+        return [*super().metrics, *own_metrics(self.network)]
 
     @property
     def layers(self) -> list[keras.Layer]:

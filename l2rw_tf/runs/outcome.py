@@ -13,8 +13,8 @@ from sklearn.metrics import confusion_matrix
 
 from l2rw_tf import __version__, quality
 from l2rw_tf.data.examples import Examples
-from l2rw_tf.data.measuring import TRUSTED
 from l2rw_tf.data.prepared_data import PreparedData
+from l2rw_tf.data.settings import TRUSTED
 from l2rw_tf.runs import results, saved_network, tables
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.epoch_record import Row

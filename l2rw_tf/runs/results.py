@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from l2rw_tf.data.measuring import AS_GIVEN, TRUE
+from l2rw_tf.data.settings import AS_GIVEN, TRUE
 from l2rw_tf.errors import UsageError
 from l2rw_tf.runs.run_directory import RunDirectory, damaged
 

@@ -17,10 +17,9 @@ import tensorflow as tf
 
 from l2rw_tf.command_line import program, settings
 from l2rw_tf.data import corrections, duplicates, image_files, prepared_data, trusted
-from l2rw_tf.data.measuring import TRUE
 from l2rw_tf.data.origins import cell
 from l2rw_tf.data.prepared_data import PreparedData
-from l2rw_tf.data.settings import DataSettings
+from l2rw_tf.data.settings import TRUE, DataSettings
 from l2rw_tf.errors import RunFailed, TrainingDiverged, UsageError
 from l2rw_tf.methods import METHODS
 from l2rw_tf.runs import config as config_module

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from l2rw_tf.data.measuring import AS_GIVEN, TRUE, TRUSTED
-from l2rw_tf.data.prepared_data import PreparedData
-from l2rw_tf.data.settings import DataSettings
+from l2rw_tf.data.settings import AS_GIVEN, TRUE, TRUSTED, DataSettings
 from l2rw_tf.runs.results import HELD_OUT_TRUSTED, RunResults, TrainingResults, percent
+
+if TYPE_CHECKING:
+    # Which needs TensorFlow, and a comparison's sentences do not.
+    from l2rw_tf.data.prepared_data import PreparedData
 
 _WIDTH = 80
 

@@ -86,7 +86,7 @@ class PairedBatches(SameBatches):
 
     def _join(self, element: Any, clean_batch: Any) -> dict[str, Any]:
         batch, rows = self._split_ids(element)
-        joined = {TRAINING: batch, CLEAN: clean_batch}
+        joined = {TRAINING: batch, CLEAN: checks.in_order_of(batch, clean_batch)}
         return joined if rows is None else {**joined, ROWS: rows}
 
     @functools.cached_property
@@ -172,7 +172,8 @@ def pair_batches(
     labels = {}
     if checks.is_arrays(x):
         x, y, sample_weight = checks.numbers((x, y, sample_weight))
-        checks.check_arrays("", x, y, sample_weight, takes_text, takes)
+        size = batch_size or _DEFAULT_BATCH_SIZE
+        checks.check_arrays("", x, y, sample_weight, takes_text, takes, size)
         labels["y"] = y
     x, class_weight, split_ids = _with_ids(x, class_weight, track_examples)
     training = get_data_adapter(
@@ -186,9 +187,7 @@ def pair_batches(
     )
     if clean_batch_size is None:
         clean_batch_size = training.batch_size or batch_size or _DEFAULT_BATCH_SIZE
-    clean, labels["clean_data's y"] = _clean_adapter(
-        clean_data, clean_batch_size, takes_text, takes
-    )
+    clean, clean_y = _clean_adapter(clean_data, clean_batch_size, takes_text, takes)
     if steps_per_epoch is None:
         if shuffle and shuffle != "batch":
             training = _in_own_order(training, first_epoch, endless=False)
@@ -197,7 +196,7 @@ def pair_batches(
     carry_on = steps_per_epoch is None and checks.clean_arrays(clean_data) is None
     strategy = strategy or tf.distribute.get_strategy()
     batches = PairedBatches(training, clean, split_ids, carry_on, strategy)
-    batches.labels = labels
+    batches.labels = {**labels, "clean_data's y": clean_y}
     spec = batches.element_spec
     checks.check_same_kind(spec[TRAINING], spec[CLEAN], takes_text)
     return batches
@@ -240,7 +239,7 @@ def single_pair(
         if sample_weight is not None:
             raise UsageError("class_weight and sample_weight cannot be given together.")
         sample_weight = class_weight_to_sample_weights(y, class_weight)
-    given = {TRAINING: (x, y, sample_weight), CLEAN: clean}
+    given = {TRAINING: (x, y, sample_weight), CLEAN: checks.in_order_of((x, y), (*clean,))}
     pair = {
         side: keras.tree.map_structure(_as_keras_casts, _without_none(*parts))
         for side, parts in given.items()
@@ -276,7 +275,9 @@ def _clean_adapter(
     arrays = checks.clean_arrays(clean_data)
     if arrays is not None:
         x, y, sample_weight = checks.numbers(_three(arrays))
-        size = checks.check_arrays("clean_data's ", x, y, sample_weight, takes_text, takes)
+        size = checks.check_arrays(
+            "clean_data's ", x, y, sample_weight, takes_text, takes, batch_size
+        )
         adapter = get_data_adapter(
             x, y, sample_weight=sample_weight, batch_size=min(batch_size, size), shuffle=True
         )
@@ -394,7 +395,6 @@ def _as_keras_casts(value: Any) -> Any:
     """A tensor; floating numbers in Keras's precision, as its adapter of arrays gives them."""
     if value is None:
         return None
-    if hasattr(value, "to_numpy"):
-        value = value.to_numpy()
-    tensor = tf.convert_to_tensor(value)
+    value = value.to_numpy() if hasattr(value, "to_numpy") else value
+    tensor = value if tf.is_tensor(value) else tf.convert_to_tensor(value)
     return tf.cast(tensor, keras.config.floatx()) if tensor.dtype.is_floating else tensor

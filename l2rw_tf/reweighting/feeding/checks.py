@@ -16,14 +16,11 @@ from l2rw_tf.reweighting.keras_internals import can_convert_arrays
 
 NEGATIVE_WEIGHTS = (
     "example weights are w̃_i = s_i max(u_i, 0), normalized, and cannot turn an example's gradient "
-    "round. Give weights of at least 0."
+    "round. Give finite weights of at least 0."
 )
 
 # Given (x, y), says whether their losses are finite.
 Takes = Callable[[tuple[Any, Any]], bool]
-
-# So many examples that hold NaN are tried.
-_LOOKED_AT = 8
 
 # A clean stream of unknown length may never end; this many of its batches are read beforehand.
 _READ_AHEAD = 1000
@@ -130,7 +127,13 @@ def numbers(structure: Any) -> Any:
 
 
 def check_arrays(
-    prefix: str, x: Any, y: Any, sample_weight: Any, takes_text: bool, takes: Takes
+    prefix: str,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    takes_text: bool,
+    takes: Takes,
+    batch_size: int | None = None,
 ) -> int:
     """Refuses arrays without labels or examples, of different lengths, or with strange values.
 
@@ -141,6 +144,7 @@ def check_arrays(
         sample_weight: Weights or None.
         takes_text: Whether the network may have an input of text.
         takes: Says whether the losses of examples with NaN or infinity are finite all the same.
+        batch_size: Size of the batches; None if the arrays are one.
 
     Returns:
         The number of examples.
@@ -158,24 +162,18 @@ def check_arrays(
     if sizes == [0]:
         hint = "give at least one that you trust" if prefix else "give some"
         raise UsageError(f"{what} holds no examples: {hint}.")
-    _check_values(f"{prefix}sample_weight", sample_weight, False)
+    _check_weights(f"{prefix}sample_weight", sample_weight)
     try:
         _check_values(f"{prefix}x", x, takes_text)
         _check_values(f"{prefix}y", y, False)
     except _NotFinite as complaint:
         arrays = keras.tree.map_structure(as_numpy, (x, y))
         bad = [~_finite_rows(leaf) for leaf in keras.tree.flatten(arrays)]
-        rows = np.flatnonzero(np.any(bad, axis=0))[:_LOOKED_AT]
+        # As many as a batch has: a network may take no other size.
+        rows = np.resize(np.flatnonzero(np.any(bad, axis=0)), min(batch_size or sizes[0], sizes[0]))
         batch = keras.tree.map_structure(lambda leaf: leaf[rows], arrays)
         if not takes(batch):
             raise UsageError(str(complaint)) from None
-    for weights in keras.tree.flatten(sample_weight):
-        values = as_numpy(weights)
-        if isinstance(values, np.ndarray) and values.dtype.kind in "if" and (values < 0).any():
-            raise UsageError(
-                f"{prefix}sample_weight holds {int((values < 0).sum())} negative weights, the "
-                f"first in example {int(np.argwhere(values < 0)[0][0])}: {NEGATIVE_WEIGHTS}"
-            )
     return sizes[0]
 
 
@@ -193,18 +191,16 @@ def check_clean_stream(batches: tf.data.Dataset, takes_text: bool, takes: Takes)
     Raises:
         UsageError: If there is no batch, or a value is NaN or infinite.
     """
-    if any(
-        spec.shape.rank == 0
-        for spec in keras.tree.flatten(batches.element_spec)
-        if isinstance(spec, tf.TensorSpec)
-    ):
+    _, y, _ = keras.utils.unpack_x_y_sample_weight(batches.element_spec)
+    if any(isinstance(one, tf.TensorSpec) and one.shape.rank == 0 for one in keras.tree.flatten(y)):
         raise UsageError("clean_data must give batches: call .batch(...) on the data set.")
     endless = int(batches.cardinality()) == tf.data.INFINITE_CARDINALITY
     labels = []
     for number, batch in enumerate(batches.take(1 if endless else _READ_AHEAD)):
-        _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        _check_weights(f"The sample_weight of batch {number} of clean_data", sample_weight)
         try:
-            _check_values(f"Batch {number} of clean_data", batch, takes_text)
+            _check_values(f"Batch {number} of clean_data", (x, y), takes_text)
         except _NotFinite as complaint:
             if not takes(batch):
                 raise UsageError(str(complaint)) from None
@@ -245,12 +241,6 @@ def check_same_kind(training: Any, clean: Any, takes_text: bool) -> None:
                 f"clean_data and training data differ in the structure of {name}: "
                 f"{describe(other)} against {describe(one)}."
             ) from None
-        if _key_order(one) != _key_order(other):
-            raise UsageError(
-                f"clean_data and training data give the parts of {name} in another order, "
-                f"{', '.join(_key_order(other))} against {', '.join(_key_order(one))}, in which "
-                "Keras takes those of an OrderedDict: make them plain dicts."
-            )
         for a, b in zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True):
             if not hasattr(a, "shape") and not hasattr(b, "shape"):
                 continue  # Neither brings anything here, as labels of an output without a loss.
@@ -262,11 +252,25 @@ def check_same_kind(training: Any, clean: Any, takes_text: bool) -> None:
                 )
 
 
-def _key_order(structure: Any) -> list[str]:
-    """The keys in the order in which Keras takes the parts; none if it is no dict."""
-    if not isinstance(structure, dict):
-        return []
-    return list(structure) if isinstance(structure, OrderedDict) else sorted(structure)
+def in_order_of(structure: Any, value: Any) -> Any:
+    """Returns a structure whose dicts have their parts in the order of another's, by name.
+
+    Keras takes the parts of an OrderedDict in their order and those of a dict sorted, so that the
+    same columns on the two sides could be taken for one another.
+
+    Args:
+        structure: Of the training data.
+        value: Of the clean data.
+    """
+    if isinstance(structure, dict) and isinstance(value, dict):
+        if structure.keys() != value.keys():
+            return value
+        parts = [(key, in_order_of(structure[key], value[key])) for key in structure]
+        return OrderedDict(parts) if isinstance(structure, OrderedDict) else dict(parts)
+    if type(structure) is tuple and type(value) is tuple:
+        both = zip(structure, value, strict=False)
+        return (*(in_order_of(*one) for one in both), *value[len(structure) :])
+    return value
 
 
 def describe(value: Any) -> str:
@@ -288,7 +292,7 @@ def as_numpy(value: Any) -> Any:
 
 
 def _check_same_shape(name: str, a: Any, b: Any) -> None:
-    if a.shape.rank == 0:
+    if name == "y" and a.shape.rank == 0:
         raise UsageError(
             "The training data must come in batches: call .batch(...) on the data set."
         )
@@ -301,6 +305,22 @@ def _check_same_shape(name: str, a: Any, b: Any) -> None:
             f"clean_data and training data differ in the shape of an example's {name}: "
             f"{tuple(b.shape[1:])} against {tuple(a.shape[1:])}."
         )
+
+
+def _check_weights(name: str, structure: Any) -> None:
+    """Refuses weights that are no numbers of at least 0, by name and place."""
+    try:
+        _check_values(name, structure, False)
+    except _NotFinite as complaint:
+        count = str(complaint).partition(", and the loss")[0]
+        raise UsageError(f"{count}: give finite weights of at least 0.") from None
+    for leaf in keras.tree.flatten(structure):
+        values = as_numpy(leaf)
+        if isinstance(values, np.ndarray) and values.dtype.kind in "if" and (values < 0).any():
+            raise UsageError(
+                f"{name} holds {int((values < 0).sum())} negative weights, the first in example "
+                f"{int(np.argwhere(values < 0)[0][0])}: {NEGATIVE_WEIGHTS}"
+            )
 
 
 def _check_values(name: str, structure: Any, takes_text: bool) -> None:

@@ -1,7 +1,8 @@
-"""The preprocessing that a network does in front of its `fit`, as KerasHub's tasks do."""
+"""What a network does with its data in front of its layers: left out, or preprocessed by it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from l2rw_tf.reweighting.feeding import checks
 from l2rw_tf.reweighting.feeding.batches import EXAMPLES, IDS
+from l2rw_tf.reweighting.keras_internals import is_functional
 
 Data = tuple[Any, Any, Any]
 
@@ -17,11 +19,12 @@ def preprocess(network: keras.Model, x: Any, y: Any = None, sample_weight: Any =
     """Returns data as the layers of a network take it.
 
     A KerasHub task has `preprocess_samples`, which it applies to whatever its `fit`, `evaluate` and
-    `predict` are given. Arrays are preprocessed once and as a whole here, so that they stay arrays,
-    shuffled and tracked as any others; data sets batch by batch.
+    `predict` are given. A functional network takes the inputs that it has out of a dict, which may
+    hold more, as identifiers or text. Arrays are treated once and as a whole here, so that they
+    stay arrays, shuffled and tracked as any others; data sets batch by batch.
 
     Args:
-        network: With or without such a method.
+        network: Any network.
         x: Inputs, or a data set.
         y: Labels, or None.
         sample_weight: Weights, or None.
@@ -29,7 +32,7 @@ def preprocess(network: keras.Model, x: Any, y: Any = None, sample_weight: Any =
     Returns:
         `(x, y, sample_weight)`.
     """
-    samples = getattr(network, "preprocess_samples", None)
+    samples = getattr(network, "preprocess_samples", None) or _used_inputs(network)
     if samples is None or x is None:
         return x, y, sample_weight
     if isinstance(x, tf.data.Dataset):
@@ -46,6 +49,22 @@ def preprocess_source(network: keras.Model, data: Any) -> Any:
         return preprocess(network, data)[0]
     x, y, sample_weight = preprocess(network, *arrays)
     return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+def _used_inputs(network: keras.Model) -> Callable[..., tuple[Any, ...]] | None:
+    """Returns what leaves out the inputs that a functional network does not have."""
+    if not is_functional(network):
+        return None
+    names = [one.name for one in keras.tree.flatten(network.inputs)]
+
+    def used(x: Any, y: Any = None, sample_weight: Any = None) -> tuple[Any, ...]:
+        if isinstance(x, dict) and set(names) < set(x):
+            x = x.copy()
+            for name in x.keys() - set(names):
+                del x[name]
+        return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+    return used
 
 
 def _of_element(samples: Any, first: Any, *others: Any) -> Any:

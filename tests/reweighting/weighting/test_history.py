@@ -167,7 +167,7 @@ def numbered():
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
-        (lambda: reweighting("newest"), "'paper' or 'history', got 'newest'"),
+        (lambda: reweighting("newest"), "or 'history', got 'newest'"),
         (lambda: reweighting(7), "or a Weighting, got 7"),
         (
             lambda: reweighting().train_on_batch(*data(5), clean_data=data(4)),
