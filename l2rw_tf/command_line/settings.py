@@ -197,16 +197,20 @@ def _parsed(
             "--help shows all flags."
         ) from error
     except flags.CantOpenFlagFileError as error:
-        reason = error.__context__
-        raise UsageError(
-            f"--flagfile={getattr(reason, 'filename', '')} cannot be read: "
-            f"{getattr(reason, 'strerror', reason)}."
-        ) from error
+        cause = error.__context__
+        name, reason = getattr(cause, "filename", ""), getattr(cause, "strerror", cause)
+        raise UsageError(f"--flagfile={name} cannot be read: {reason}.") from error
     except UnicodeDecodeError as error:
         raise UsageError("The file given by --flagfile is not a text file in UTF-8.") from error
     except flags.Error as error:
         message = " ".join(str(error).split()).removeprefix("flag ")
         raise UsageError(message.rstrip(".") + ".") from error
+    except ValueError as error:
+        # The only one that absl leaves as it is: --noNAME=VALUE of a switch.
+        given = str(error).partition("=")[0]
+        raise UsageError(
+            f"{given} takes no value: write {given} or --{given.lstrip('-')[2:]}=false."
+        ) from error
     return values, stray
 
 
@@ -325,11 +329,7 @@ def _type_of(kind: type[Settings], field: dataclasses.Field) -> _Type:
 
 
 def _checked(kind: type[Settings], field: dataclasses.Field, value: Any) -> Any:
-    """The value in the field's own type.
-
-    Raises:
-        UsageError: If the value is none that the field can have.
-    """
+    """Returns the value in the field's own type, or refuses it."""
     wanted = _type_of(kind, field)
     if value is None and wanted.optional:
         return None
