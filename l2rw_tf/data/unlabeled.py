@@ -44,8 +44,12 @@ def images_of(
             if x:
                 yield good, np.stack(x)
     for _, bad in found:
-        for note in bad.settle(skip=bad_files == "skip"):
-            print(note)
+        if bad_files != "skip":
+            bad.settle(skip=False)
+        elif bad:
+            # No file lists them here.
+            reasons = "\n".join(f"  {file}: {why}" for file, why in bad.reasons)
+            print(f"{len(bad.files):,} of the files of {bad.folder} left out:\n{reasons}")
 
 
 def _files_of(path: str) -> tuple[list[pathlib.Path], image_files.Bad]:
