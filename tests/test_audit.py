@@ -42,8 +42,12 @@ def test_an_audit_in_words(run_dir, tmp_path, capsys):
     assert "2 (50.0%) are wrong" in printed and "AUROC 1.0000" in printed
     assert keep.read_text(encoding="utf-8").split() == ["3", "4"]
     before = {path.name: path.read_bytes() for path in run_dir.iterdir()}
-    assert audit.main(arguments[1:]) == 2
-    assert "exists already" in capsys.readouterr().err
+    for target in (f"--write_clean={keep}", f"--write_labels={tmp_path / 'no' / 'l.csv'}"):
+        assert audit.main([arguments[1], f"--write_clean={tmp_path / 'other.txt'}", target]) == 2
+        said = capsys.readouterr()
+        assert not said.out and said.err.count("\n") == 1
+        assert "exists already" in said.err or "there is no folder" in said.err
+    assert not (tmp_path / "other.txt").exists()
     assert before == {path.name: path.read_bytes() for path in run_dir.iterdir()}
 
 

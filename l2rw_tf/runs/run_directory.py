@@ -182,6 +182,25 @@ def check_vacant(run_dir: str) -> None:
     )
 
 
+def check_new_file(flag: str, given: str) -> None:
+    """Refuses what cannot become a new file, before anything is computed.
+
+    Args:
+        flag: The name of the flag that gives it.
+        given: The path; an empty text stands for no file.
+
+    Raises:
+        UsageError: If it exists, or its folder does not.
+    """
+    if not given:
+        return
+    path = Path(given)
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"{flag}={given} exists already: name a new file.")
+    if not path.parent.is_dir():
+        raise UsageError(f"{flag}={given}: there is no folder {path.parent}.")
+
+
 def name_of_data(dataset: str) -> str:
     """Returns what stands for a data set, which may be a path, in the name of a directory."""
     return re.sub(r"[^\w.-]+", "_", Path(dataset).stem) or "data"
