@@ -152,6 +152,8 @@ def applied(
     positions = _check(examples, rows, names, given_are_own, problems)
     labels = _decided(examples, rows, positions, names, problems)
     problems.raise_if_any(source)
+    if all(row.decision == UNDECIDED for row in everything):
+        raise UsageError(f"{source}: no row has a decision; write {RIGHT}, {OTHER} or {UNUSABLE}.")
     trusted = sorted(at for at, (_, label) in labels.items() if label is not None)
     rest = np.setdiff1d(np.arange(len(examples)), list(labels))
     chosen = examples.take(np.asarray(trusted, np.int64))
