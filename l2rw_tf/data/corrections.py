@@ -178,7 +178,7 @@ def _check(
     positions = [position_of.get(row.origin, -1) for row in rows]
     for row, position in zip(rows, positions, strict=True):
         if position < 0:
-            problems.add(row, f"no training example comes from {row.origin or 'an empty origin'!r}")
+            problems.add(row, _no_example(row), is_unknown=True)
         else:
             problems.add(row, _fault(row, names))
     _check_contents(examples, rows, positions, problems)
@@ -218,9 +218,10 @@ def decided(
     for row in rows:
         content, given = known.get(row.origin, ("", ""))
         if row.origin not in known:
-            problems.add(row, f"no training example comes from {row.origin or 'an empty origin'!r}")
+            problems.add(row, _no_example(row), is_unknown=True)
         elif row.content_hash and content and not _same_hash(row.content_hash, content):
-            problems.add(row, f"{row.origin} is not what was reviewed: its hash is {content}")
+            changed = f"{row.origin} is not what was reviewed: its hash is {content}"
+            problems.add(row, changed, is_unknown=True)
         else:
             problems.add(row, _fault(row, names))
         label = {RIGHT: row.given_label or given, OTHER: row.label}.get(row.decision, "")
@@ -254,18 +255,19 @@ class _Problems:
     def __init__(self, rows: Sequence[Correction]) -> None:
         self._number = len(rows)
         self._found: dict[int, str] = {}
+        self._unknown: set[int] = set()
 
-    def add(self, row: Correction, problem: str | None) -> None:
-        if problem:
-            self._found.setdefault(row.line, problem)
+    def add(self, row: Correction, problem: str | None, is_unknown: bool = False) -> None:
+        """Notes what is wrong with a row; `is_unknown` if its example or content is not there."""
+        if problem and self._found.setdefault(row.line, problem) == problem and is_unknown:
+            self._unknown.add(row.line)
 
     def raise_if_any(self, source: str, outcome: str = "nothing was trained") -> None:
         if not self._found:
             return
         lines = [f"  line {line}: {problem}" for line, problem in sorted(self._found.items())]
-        all_of_them = len(self._found) == self._number
         hint = ""
-        if all_of_them:
+        if len(self._unknown) == self._number:
             # The hash is of the image as it is trained on.
             hint = " None fits: were these made with another data set, or another image_size?"
         raise UsageError(
@@ -290,6 +292,10 @@ class _Names:
     def label(self, name: str) -> int | None:
         """Returns the label of the class that a cell names, or None if there is no such class."""
         return self._labels.get(name, self._numbers.get(_number(name)))
+
+
+def _no_example(row: Correction) -> str:
+    return f"no training example comes from {row.origin or 'an empty origin'!r}"
 
 
 def _fault(row: Correction, names: _Names) -> str | None:
@@ -338,6 +344,7 @@ def _check_contents(
             row,
             f"{row.origin} is not what was reviewed: its content hash is {found}, not "
             f"{row.content_hash}" + (f", which {place} has now" if place else ""),
+            is_unknown=True,
         )
 
 

@@ -101,6 +101,9 @@ def test_all_rows_that_do_not_fit_are_in_one_message():
     assert "other (002) here and right in line 2" in str(refused.value)
     with pytest.raises(UsageError, match="another data set"):
         _apply([_row("x", "right"), _row("y", "right")])
+    with pytest.raises(UsageError, match="no class 'dog'") as refused:
+        _apply([_row("a", "other", "", "dog"), _row("b", "other", "", "dog")])
+    assert "data set" not in str(refused.value)
     for rows in ([], [_row("a", "undecided")]):
         with pytest.raises(UsageError, match="no row has a decision"):
             _apply(rows)
