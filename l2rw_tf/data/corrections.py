@@ -12,6 +12,7 @@ import dataclasses
 import io
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -97,6 +98,8 @@ def read(path: str) -> list[Correction]:
             cells = [text_of(one.strip()) for one in row] + [""] * (len(header) - len(row))
             values = {column: cells[at[column]] if column in at else "" for column in COLUMNS}
             values["decision"] = values["decision"].lower()
+            # People leave the first characters of a path out.
+            values["origin"] = re.sub(r"^(?!\./|/|index |$)", "./", values["origin"])
             # Nobody looked at what has neither: a table of all labels is filled in here and there.
             if values["decision"] or values["label"]:
                 found.append(Correction(**values, line=rows.line_num))

@@ -132,7 +132,7 @@ def test_what_a_spreadsheet_makes_of_the_file_is_understood(tmp_path, monkeypatc
     path.write_bytes(
         b"\xef\xbb\xbfDecision;ORIGIN;content_hash;given_label;label;note\r\n"
         b"Right;./train/a.png;1.23457E+15;1;1;\r\n"
-        b" OTHER ;./train/b.png;;1;2\r\n;;;;;\r\n"
+        b" OTHER ;train/b.png;;1;2\r\n;;;;;\r\n"
     )
     rows = corrections.read(str(path))
     assert [row.decision for row in rows] == ["right", "other"]
