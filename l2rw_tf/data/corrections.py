@@ -125,6 +125,7 @@ def applied(
     given_are_own: bool,
     source: str,
     listed: Examples | None = None,
+    trusted_origins: Iterable[str] = (),
 ) -> Applied:
     """Checks all corrections against the examples, then applies them.
 
@@ -137,6 +138,7 @@ def applied(
         source: What the rows come from, for the message.
         listed: Training examples that are known to be right already, and are not among `examples`:
             rows may confirm these and no more.
+        trusted_origins: Of all examples that are known to be right already.
 
     Raises:
         UsageError: Lists every row that does not fit.
@@ -152,6 +154,9 @@ def applied(
                 problems.add(
                     row, f"{row.origin} is {_verdict(row)} here, but clean_data lists it as right"
                 )
+    beside = set(trusted_origins).difference(examples.origins.tolist())
+    for row in (one for one in rows if one.origin in beside):
+        problems.add(row, f"{row.origin} is a trusted example already: leave the row out")
     positions = _check(examples, rows, names, given_are_own, problems)
     labels = _decided(examples, rows, positions, names, problems)
     problems.raise_if_any(source)
@@ -181,7 +186,8 @@ def _check(
     positions = [position_of.get(row.origin, -1) for row in rows]
     for row, position in zip(rows, positions, strict=True):
         if position < 0:
-            problems.add(row, _no_example(row), is_unknown=True)
+            unknown = f"no training example comes from {row.origin or 'an empty origin'!r}"
+            problems.add(row, unknown, is_unknown=True)
         else:
             problems.add(row, _fault(row, names))
     _check_contents(examples, rows, positions, problems)
@@ -221,7 +227,8 @@ def decided(
     for row in rows:
         content, given = known.get(row.origin, ("", ""))
         if row.origin not in known:
-            problems.add(row, _no_example(row), is_unknown=True)
+            unknown = f"no training example comes from {row.origin or 'an empty origin'!r}"
+            problems.add(row, unknown, is_unknown=True)
         elif row.content_hash and content and not _same_hash(row.content_hash, content):
             changed = f"{row.origin} is not what was reviewed: its hash is {content}"
             problems.add(row, changed, is_unknown=True)
@@ -297,10 +304,6 @@ class _Names:
         return self._labels.get(name, self._numbers.get(_number(name)))
 
 
-def _no_example(row: Correction) -> str:
-    return f"no training example comes from {row.origin or 'an empty origin'!r}"
-
-
 def _fault(row: Correction, names: _Names) -> str | None:
     """Says what is wrong with a row by itself."""
     if row.decision not in DECISIONS:
@@ -311,7 +314,7 @@ def _fault(row: Correction, names: _Names) -> str | None:
     unknown = [name for name in needed if name and names.label(name) is None]
     if unknown:
         some = ", ".join(names.class_names[:20]) + (", ..." if len(names.class_names) > 20 else "")
-        return f"there is no class {unknown[0]!r}; the classes are {some}"
+        return f"there is no class {unknown[0]!r}: classes are named, as in classes.json: {some}"
     same = names.label(row.given_label) == names.label(row.label)
     if row.decision == RIGHT and row.label and row.given_label and not same:
         return (
@@ -324,10 +327,7 @@ def _fault(row: Correction, names: _Names) -> str | None:
 
 
 def _check_contents(
-    examples: Examples,
-    rows: Sequence[Correction],
-    positions: Sequence[int],
-    problems: _Problems,
+    examples: Examples, rows: Sequence[Correction], positions: Sequence[int], problems: _Problems
 ) -> None:
     """Finds the rows whose example is not what was reviewed."""
     checked = [(row, at) for row, at in zip(rows, positions, strict=True) if row.content_hash]

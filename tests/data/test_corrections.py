@@ -35,6 +35,8 @@ def _apply(rows, **changes):
         "source": "corrections=c.csv",
     }
     rows = [dataclasses.replace(row, line=line) for line, row in enumerate(rows, 2)]
+    # An example beside the training data may be called like one of it.
+    options["trusted_origins"] = ["./train/t.png", "./train/a.png"]
     return corrections.applied(_examples(), rows, **(options | changes))
 
 
@@ -67,9 +69,10 @@ def test_labels_that_were_corrupted_after_reading_are_reviewed_as_they_were_give
     ("row", "words"),
     [
         (_row("z", "right"), "no training example comes from './train/z.png'"),
+        (_row("t", "right"), "t.png is a trusted example already"),
         (_row("a", "wrong"), "'wrong' is none of right, other, unusable, undecided"),
         (_row("a", "other"), "the cell label is empty"),
-        (_row("a", "other", "", "dog"), "no class 'dog'"),
+        (_row("a", "other", "", "dog"), "no class 'dog': classes are named, as in"),
         (_row("a", "right", "001", "002"), "the decision is right, but"),
         (_row("a", "other", "1", "001"), "the decision is other, but"),
         (_row("b", "right", "", "", HASHES[0].upper()), "which ./train/a.png has now"),
