@@ -21,6 +21,7 @@ class Cells:
     Attributes:
         path: The file.
         wrong: How many cells hold what is no number, by the name of their column.
+        words: The columns of those that are not nearly a number, in their order.
     """
 
     def __init__(self, path: str) -> None:
@@ -28,6 +29,7 @@ class Cells:
         self.path = path
         self._missing: collections.Counter[str] = collections.Counter()
         self.wrong: collections.Counter[str] = collections.Counter()
+        self.words: dict[str, None] = {}
         self._first_wrong: dict[str, str] = {}
 
     def number(self, cell: str, line: int, column: str) -> float:
@@ -52,6 +54,8 @@ class Cells:
             return value
         self.wrong[column] += 1
         hint = " (write a point, not a comma)" if _DECIMAL_COMMA.fullmatch(text) else ""
+        if what == "a number" and not hint:
+            self.words[column] = None
         self._first_wrong.setdefault(
             column, f"line {line}: column {column!r} must hold {what}, got {text[:50]!r}{hint}"
         )
