@@ -172,6 +172,7 @@ def accuracy_curves(report: Report, heading: str = "") -> pictures.Chart:
 def _pictures(report: Report) -> dict[str, Any]:
     """The pictures by name; None stands for one that this run has nothing for."""
     examples, wrong, names = report.examples, report.wrong, report.results.class_names
+    test_data = "held-out trusted" if report.results.test_labels == TRUSTED else "test"
     found: dict[str, Any] = dict.fromkeys(("weights", "losses", "batch", "ranking"))
     found |= {
         "accuracy": accuracy_curves(report),
@@ -182,7 +183,7 @@ def _pictures(report: Report) -> dict[str, Any]:
         ),
         "confusion": {
             title: pictures.confusion_matrix(
-                np.array(report.results.trainings[method].test_confusion), title, names
+                np.array(report.results.trainings[method].test_confusion), title, names, test_data
             )
             for method, title in report.titles.items()
         },
@@ -249,6 +250,7 @@ def _changes(report: Report) -> list[tuple[str, str, str]]:
     suspected = [report.reviewed.suspected_labels, int(report.suspected.sum())]
     rows = [
         ("Accuracy", *map(words.accuracy, runs)),
+        ("Change of accuracy", "", words.difference(*runs)),
         ("Training " + kind, *(f"{run.examples['training']:,}" for run in runs)),
         ("Clean " + kind, *(f"{run.examples['clean']:,}" for run in runs)),
         ("Suspected labels", *("–" if one is None else f"{one:,}" for one in suspected)),

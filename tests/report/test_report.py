@@ -336,6 +336,8 @@ def test_held_out_trusted_examples_as_test_data(usual):
     words = Parsed(page).words
     assert "75.0% ± 9.0% of the held-out trusted images right" in words
     assert "on 30 held-out trusted images, ± its standard error." in words
+    assert "held-out trusted examples right" in _alt(page, "Confusion matrix, reweighted")
+    assert "Change of accuracy+15.0% ± " in words
     assert "greement" not in words and "Confusion on the held-out trusted images" in words
     assert "Suspected labels1,23412" in words
     assert "Accuracy ison 30 test images with true labels.on 30 held-out trusted" in words
