@@ -62,6 +62,11 @@ def _without(name):
     return lambda run_dir: (run_dir / name).unlink()
 
 
+def _interrupted(run_dir):
+    RunDirectory(run_dir).write_flags(["--epochs=1"])
+    (run_dir / "results.json").unlink()
+
+
 def _examples(*lines):
     return lambda run_dir: write_examples(run_dir, *lines)
 
@@ -74,6 +79,10 @@ def _results(text):
     ("damage", "message"),
     [
         (_without("results.json"), "holds no finished run"),
+        (
+            _interrupted,
+            "not finished; if it was interrupted, resume it: python -m l2rw_tf.main --r",
+        ),
         (_without("examples.csv"), "examples.csv cannot be used"),
         (_results('{"class_names": ["cat"'), "results.json cannot be used"),
         (_results('{"method": "l2rw"}'), "results.json cannot be used"),
