@@ -192,9 +192,11 @@ def _parsed(
     try:
         _, *stray = values(["l2rw", *arguments])
     except flags.UnrecognizedFlagError as error:
+        is_typed = any(one.lstrip("-").split("=")[0] == error.flagname for one in arguments)
+        files = ", ".join(one for one in arguments if "-flagfile" in one)
         raise UsageError(
-            f"--{error.flagname} is not a flag{suggestion(error.flagname, values, '--')}: "
-            "--help shows all flags."
+            f"--{error.flagname}{'' if is_typed else ' in ' + files} is not a flag"
+            f"{suggestion(error.flagname, values, '--')}: --help shows all flags."
         ) from error
     except flags.CantOpenFlagFileError as error:
         cause = error.__context__
@@ -253,12 +255,8 @@ def help_text(usage: str, *kinds: type[Settings]) -> str:
             else:
                 head = f"--{field.name}={'' if field.default is None else as_text(field.default)}"
             lines += [f"  {head}", wrap(text, subsequent_indent=" " * 6)]
-    lines += [
-        "\nAlso:",
-        "  --flagfile=FILE",
-        wrap("Reads flags from a file, one a line; # starts a comment. Later flags win."),
-        "  --help",
-    ]
+    about = wrap("Reads flags from a file, one a line; # starts a comment. Later flags win.")
+    lines += ["\nAlso:", "  --flagfile=FILE", about, "  --help"]
     return "\n".join(lines)
 
 

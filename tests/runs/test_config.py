@@ -159,6 +159,9 @@ def test_a_flagfile_that_is_no_text_is_refused(tmp_path):
     path.write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(UsageError, match="flagfile is not a text file"):
         config.from_arguments([f"--flagfile={path}"])
+    path.write_text("--epoch=3\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"--epoch in --flagfile={path} is not a flag"):
+        config.from_arguments([f"--flagfile={path}"])
 
 
 @pytest.mark.parametrize(
