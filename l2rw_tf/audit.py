@@ -12,6 +12,7 @@ import numpy as np
 
 from l2rw_tf import quality
 from l2rw_tf.command_line import program, settings
+from l2rw_tf.command_line.counting import counted
 from l2rw_tf.data import corrections, trusted
 from l2rw_tf.data.origins import are_files, cell
 from l2rw_tf.errors import RunFailed, UsageError
@@ -161,9 +162,10 @@ def _lines(
     else:
         cut = "of the lowest quality"
     lines = [
-        f"{config.run_dir}: {number:,} training examples, trained with {run.method}",
+        f"{config.run_dir}: {counted(number, 'training example')}, trained with {run.method}",
         f"label quality: {quality.basis_of_score(ranking)}",
-        f"suspected: {suspected.sum():,} labels ({percent(suspected.mean())}), those {cut}",
+        f"suspected: {counted(suspected.sum(), 'label')} ({percent(suspected.mean())}), those "
+        f"{cut}",
         "",
         *_by_class(run.class_names, ranking["given_label"], suspected),
     ]
@@ -220,15 +222,15 @@ def _origins(ranking: quality.Table, which: slice | np.ndarray) -> list[str]:
 
 def _write_kept(path: Path, ranking: quality.Table, kept: np.ndarray) -> None:
     in_order = np.flatnonzero(kept)[np.argsort(ranking["id"][kept])]
-    lines, what = _origins(ranking, in_order), "files"
+    lines, what = _origins(ranking, in_order), "file"
     if not are_files(lines):
-        lines, what = [str(one) for one in ranking["id"][in_order]], "ids"
+        lines, what = [str(one) for one in ranking["id"][in_order]], "id"
     try:
         with path.open("x", encoding="utf-8") as file:
             file.writelines(f"{one}\n" for one in lines)
     except OSError as error:
         raise RunFailed(f"write_clean={path} cannot be written: {error.strerror}.") from error
-    print(f"\n{len(lines):,} {what} to keep: {path}")
+    print(f"\n{counted(len(lines), what)} to keep: {path}")
 
 
 if __name__ == "__main__":

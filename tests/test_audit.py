@@ -54,7 +54,7 @@ def test_an_audit_in_words(run_dir, tmp_path, capsys):
 def test_expected_noise_cuts_the_ranking(run_dir, capsys):
     assert audit.main([f"--run_dir={run_dir}", "--expected_noise=0.25", "--show=0"]) == 0
     printed = capsys.readouterr().out
-    assert "suspected: 1 labels (25.0%), those of the lowest quality" in printed
+    assert "suspected: 1 label (25.0%), those of the lowest quality" in printed
     assert "suggested" not in printed
 
 

@@ -119,7 +119,7 @@ def test_a_folder_of_copies_with_right_labels(run_dir, pets, tmp_path, capsys):
     assert _audit(run_dir, decided, f"--write_folder={clean}") == 0
     printed = capsys.readouterr().out
     assert "6 images of" in printed and "1 of them under a corrected label" in printed
-    assert "1 suspected labels that nobody decided on, 1 images that are not usable" in printed
+    assert "1 suspected label that nobody decided on, 1 unusable image;" in printed
     assert _content(clean) == {
         "=cat/b.png": 1,
         "=cat/deep/c.png": 2,

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from l2rw_tf.command_line.counting import counted
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.origins import cell, content_hash, text_of
 from l2rw_tf.errors import UsageError
@@ -254,8 +255,8 @@ def counts(rows: Iterable[Correction]) -> dict[str, int]:
 def in_words(counts: dict[str, int]) -> str:
     """Says how many labels were confirmed and corrected and how many examples left."""
     return (
-        f"{counts[RIGHT]:,} labels confirmed, {counts[OTHER]:,} corrected, "
-        f"{counts[UNUSABLE]:,} examples not usable"
+        f"{counted(counts[RIGHT], 'label')} confirmed, {counts[OTHER]:,} corrected, "
+        f"{counted(counts[UNUSABLE], 'example')} not usable"
     )
 
 

@@ -226,8 +226,8 @@ def _files_of_classes(
     classes = _folders_in(folder)
     if len(classes) < at_least:
         raise UsageError(
-            f"{folder} must hold a sub-folder of images for each of at least {at_least} classes, "
-            f"it has {len(classes)}{': ' + classes[0].name if classes else ''}."
+            f"{folder} must hold a sub-folder of images for each of at least {at_least} "
+            f"class{'es' * (at_least > 1)}, it has {len(classes)}{': ' + classes[0].name if classes else ''}."
         )
     files = {}
     for entry in classes:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from l2rw_tf import quality
+from l2rw_tf.command_line.counting import counted
 from l2rw_tf.data import corrections
 from l2rw_tf.data.corrections import OTHER, RIGHT, UNUSABLE, Correction
 from l2rw_tf.data.origins import are_files, cell
@@ -141,7 +142,7 @@ def write_labels(path: Path, reviewed: Reviewed) -> str:
             writer.writerows([cell(str(one)) for one in line] for line in lines)
     except OSError as error:
         raise RunFailed(f"write_labels={path} cannot be written: {error.strerror}.") from error
-    return f"{len(lines):,} labels: {path}"
+    return f"{counted(len(lines), 'label')}: {path}"
 
 
 def write_folder(path: Path, reviewed: Reviewed, dataset: str) -> str:
@@ -182,9 +183,10 @@ def write_folder(path: Path, reviewed: Reviewed, dataset: str) -> str:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return (
-        f"{len(kept):,} images of {dataset}, {numbers[OTHER]:,} of them under a corrected label: "
-        f"{path}\nleft out: {numbers['suspected']:,} suspected labels that nobody decided on, "
-        f"{numbers[UNUSABLE]:,} images that are not usable; and all that were held out of the "
+        f"{counted(len(kept), 'image')} of {dataset}, {numbers[OTHER]:,} of them under a corrected "
+        f"label: {path}\n"
+        f"left out: {counted(numbers['suspected'], 'suspected label')} that nobody decided on, "
+        f"{counted(numbers[UNUSABLE], 'unusable image')}; and all that were held out of the "
         "training (validation and test data), whose labels were not judged"
     )
 

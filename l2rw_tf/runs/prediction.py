@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from l2rw_tf.command_line.counting import counted
 from l2rw_tf.data import pipeline, unlabeled
 from l2rw_tf.data.origins import cell
 from l2rw_tf.errors import RunFailed, UsageError
@@ -59,7 +60,7 @@ def predict(run_dir: str, inputs: Sequence[str], output: str, bad_files: str = "
     found = ", ".join(
         f"{number:,} {name}" for number, name in zip(counts, class_names, strict=True) if number
     )
-    print(f"{len(origins):,} inputs: {found}\npredictions: {output}")
+    print(f"{counted(len(origins), 'input')}: {found}\npredictions: {output}")
 
 
 def _model(directory: Path, network: str) -> tuple[keras.Model, list[str]]:

@@ -285,7 +285,7 @@ def test_missing_numbers_are_left_open_and_said(tmp_path):
         source.train.x, [[1, nan, 5], [nan, 2, 7], [3, nan, 1], [4, 5, nan]]
     )
     (note,) = source.notes
-    assert "4 cells without a number (column 'b', 'a', 'c')" in note and "mean" in note
+    assert "4 cells without a number (columns 'b', 'a', 'c')" in note and "mean" in note
 
 
 def test_a_column_that_numbers_the_rows_is_pointed_out(tmp_path):
