@@ -190,7 +190,7 @@ def test_all_damaged_images_are_listed_or_left_out(bad, capsys):
         origins = [row["origin"] for row in csv.DictReader(file)]
     assert len(origins) == 118 and "damaged/dark/04.png" not in origins
     printed = capsys.readouterr().out
-    assert "2 of the files of damaged left out:\n  ./bright/03.png: " in printed
+    assert "2 files of damaged left out:\n  ./bright/03.png: " in printed
     assert "\n  ./dark/04.png: " in printed and "left_out.csv" not in printed
 
 

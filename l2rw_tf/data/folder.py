@@ -227,7 +227,8 @@ def _files_of_classes(
     if len(classes) < at_least:
         raise UsageError(
             f"{folder} must hold a sub-folder of images for each of at least {at_least} "
-            f"class{'es' * (at_least > 1)}, it has {len(classes)}{': ' + classes[0].name if classes else ''}."
+            f"class{'es' * (at_least > 1)}, it has {len(classes)}"
+            f"{': ' + classes[0].name if classes else ''}."
         )
     files = {}
     for entry in classes:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from l2rw_tf.command_line.counting import counted
 from l2rw_tf.data import csv_files, image_files, images
 from l2rw_tf.data.cells import Cells
 from l2rw_tf.errors import UsageError
@@ -49,7 +50,7 @@ def images_of(
         elif bad:
             # No file lists them here.
             reasons = "\n".join(f"  {file}: {why}" for file, why in bad.reasons)
-            print(f"{len(bad.files):,} of the files of {bad.folder} left out:\n{reasons}")
+            print(f"{counted(len(bad.files), 'file')} of {bad.folder} left out:\n{reasons}")
 
 
 def _files_of(path: str) -> tuple[list[pathlib.Path], image_files.Bad]:
