@@ -204,7 +204,7 @@ def precision_recall(
 
 
 def confusion_matrix(
-    matrix: np.ndarray, title: str, class_names: Sequence[str], test_data: str = "test"
+    matrix: np.ndarray, title: str, class_names: Sequence[str], outcome: str = "test examples right"
 ) -> Chart:
     """Draws a confusion matrix, as figure 6 of Ren et al. 2018 does.
 
@@ -212,7 +212,7 @@ def confusion_matrix(
         matrix: Examples by true class (rows) and predicted class, (classes, classes).
         title: Whose predictions they are.
         class_names: A name for each class.
-        test_data: What the examples are.
+        outcome: What those on the diagonal are.
     """
     classes = len(class_names)
     totals = matrix.sum(axis=1)
@@ -249,8 +249,8 @@ def confusion_matrix(
     ]
     return Chart(
         figure,
-        f"Confusion matrix, {title}: {np.trace(matrix):,} of {matrix.sum():,} {test_data} examples "
-        "right. " + (f"Most frequent mistakes: {'; '.join(most)}." if most else "No mistakes."),
+        f"Confusion matrix, {title}: {np.trace(matrix):,} of {matrix.sum():,} {outcome}. "
+        + (f"Most frequent mistakes: {'; '.join(most)}." if most else "No mistakes."),
     )
 
 
