@@ -12,12 +12,14 @@ import numpy as np
 
 from l2rw_tf import quality
 from l2rw_tf.command_line import program, settings
+from l2rw_tf.command_line.counting import counted
 from l2rw_tf.data import corrections, trusted
 from l2rw_tf.data.origins import are_files, cell
 from l2rw_tf.errors import RunFailed, UsageError
 from l2rw_tf.runs import cleaned, results, tables
 from l2rw_tf.runs.cleaned import Reviewed
 from l2rw_tf.runs.results import RunResults, percent
+from l2rw_tf.runs.run_directory import check_new_file
 
 USAGE = """\
 Says which labels of a finished run's training examples are probably wrong: how many, of which
@@ -115,6 +117,8 @@ def _audit(arguments: Sequence[str]) -> None:
     examples = tables.read_examples(Path(config.run_dir), len(run.class_names))
     ranking = quality.ranked(quality.with_quality(examples))
     suspected = quality.suspects(ranking, config.limit, config.expected_noise)
+    for flag in ("write_clean", "write_labels"):
+        check_new_file(flag, getattr(config, flag))
     reviewed = None
     if config.write_labels or config.write_folder:
         reviewed = _reviewed(config, run, ranking, suspected)
@@ -143,7 +147,10 @@ def _reviewed(
     copy = Path(config.run_dir) / trusted.COPIES[0]
     listed = trusted.read_list(str(copy)) if copy.exists() else []
     names = [name for _, name in listed]
-    return Reviewed.of(run.class_names, ranking, suspected, given, rows, source, names)
+    reviewed = Reviewed.of(run.class_names, ranking, suspected, given, rows, source, names)
+    if config.write_folder:
+        cleaned.check_folder(Path(config.write_folder), reviewed, run.dataset)
+    return reviewed
 
 
 def _lines(
@@ -155,9 +162,10 @@ def _lines(
     else:
         cut = "of the lowest quality"
     lines = [
-        f"{config.run_dir}: {number:,} training examples, trained with {run.method}",
+        f"{config.run_dir}: {counted(number, 'training example')}, trained with {run.method}",
         f"label quality: {quality.basis_of_score(ranking)}",
-        f"suspected: {suspected.sum():,} labels ({percent(suspected.mean())}), those {cut}",
+        f"suspected: {counted(suspected.sum(), 'label')} ({percent(suspected.mean())}), those "
+        f"{cut}",
         "",
         *_by_class(run.class_names, ranking["given_label"], suspected),
     ]
@@ -214,17 +222,15 @@ def _origins(ranking: quality.Table, which: slice | np.ndarray) -> list[str]:
 
 def _write_kept(path: Path, ranking: quality.Table, kept: np.ndarray) -> None:
     in_order = np.flatnonzero(kept)[np.argsort(ranking["id"][kept])]
-    lines, what = _origins(ranking, in_order), "files"
+    lines, what = _origins(ranking, in_order), "file"
     if not are_files(lines):
-        lines, what = [str(one) for one in ranking["id"][in_order]], "ids"
+        lines, what = [str(one) for one in ranking["id"][in_order]], "id"
     try:
         with path.open("x", encoding="utf-8") as file:
             file.writelines(f"{one}\n" for one in lines)
-    except FileExistsError as error:
-        raise UsageError(f"write_clean={path} exists already: name a new file.") from error
     except OSError as error:
         raise RunFailed(f"write_clean={path} cannot be written: {error.strerror}.") from error
-    print(f"\n{len(lines):,} {what} to keep: {path}")
+    print(f"\n{counted(len(lines), what)} to keep: {path}")
 
 
 if __name__ == "__main__":

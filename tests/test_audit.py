@@ -42,20 +42,29 @@ def test_an_audit_in_words(run_dir, tmp_path, capsys):
     assert "2 (50.0%) are wrong" in printed and "AUROC 1.0000" in printed
     assert keep.read_text(encoding="utf-8").split() == ["3", "4"]
     before = {path.name: path.read_bytes() for path in run_dir.iterdir()}
-    assert audit.main(arguments[1:]) == 2
-    assert "exists already" in capsys.readouterr().err
+    for target in (f"--write_clean={keep}", f"--write_labels={tmp_path / 'no' / 'l.csv'}"):
+        assert audit.main([arguments[1], f"--write_clean={tmp_path / 'other.txt'}", target]) == 2
+        said = capsys.readouterr()
+        assert not said.out and said.err.count("\n") == 1
+        assert "exists already" in said.err or "there is no folder" in said.err
+    assert not (tmp_path / "other.txt").exists()
     assert before == {path.name: path.read_bytes() for path in run_dir.iterdir()}
 
 
 def test_expected_noise_cuts_the_ranking(run_dir, capsys):
     assert audit.main([f"--run_dir={run_dir}", "--expected_noise=0.25", "--show=0"]) == 0
     printed = capsys.readouterr().out
-    assert "suspected: 1 labels (25.0%), those of the lowest quality" in printed
+    assert "suspected: 1 label (25.0%), those of the lowest quality" in printed
     assert "suggested" not in printed
 
 
 def _without(name):
     return lambda run_dir: (run_dir / name).unlink()
+
+
+def _interrupted(run_dir):
+    RunDirectory(run_dir).write_flags(["--epochs=1"])
+    (run_dir / "results.json").unlink()
 
 
 def _examples(*lines):
@@ -70,6 +79,10 @@ def _results(text):
     ("damage", "message"),
     [
         (_without("results.json"), "holds no finished run"),
+        (
+            _interrupted,
+            "not finished; if it was interrupted, resume it: python -m l2rw_tf.main --r",
+        ),
         (_without("examples.csv"), "examples.csv cannot be used"),
         (_results('{"class_names": ["cat"'), "results.json cannot be used"),
         (_results('{"method": "l2rw"}'), "results.json cannot be used"),

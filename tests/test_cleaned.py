@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def test_a_folder_of_copies_with_right_labels(run_dir, pets, tmp_path, capsys):
     assert _audit(run_dir, decided, f"--write_folder={clean}") == 0
     printed = capsys.readouterr().out
     assert "6 images of" in printed and "1 of them under a corrected label" in printed
-    assert "1 suspected labels that nobody decided on, 1 images that are not usable" in printed
+    assert "1 suspected label that nobody decided on, 1 unusable image;" in printed
     assert _content(clean) == {
         "=cat/b.png": 1,
         "=cat/deep/c.png": 2,
@@ -135,9 +136,15 @@ def test_a_folder_of_copies_with_right_labels(run_dir, pets, tmp_path, capsys):
         (pets / "train" / "clean", "lies in"),
         (tmp_path / "other", "old.png"),
     ):
-        assert _audit(run_dir, decided, f"--write_folder={folder}") in (1, 2)
+        is_target = words != "old.png"
+        labels = f"--write_labels={tmp_path / words.replace(' ', '_')}.csv"
+        assert _audit(run_dir, decided, labels, f"--write_folder={folder}") == (
+            2 if is_target else 1
+        )
         captured = capsys.readouterr()
         assert words in captured.err and captured.err.count("\n") == 1
+        # Targets are looked at before anything is printed or written.
+        assert bool(captured.out) == Path(labels.partition("=")[2]).exists() == (not is_target)
     assert _content(pets) == before and not (tmp_path / "other").exists()
     assert not list(tmp_path.glob(".unfinished*"))
 

@@ -189,7 +189,9 @@ def test_all_damaged_images_are_listed_or_left_out(bad, capsys):
     with (bad / "o.csv").open(encoding="utf-8", newline="") as file:
         origins = [row["origin"] for row in csv.DictReader(file)]
     assert len(origins) == 118 and "damaged/dark/04.png" not in origins
-    assert "2 files of damaged left out: ./bright/03.png" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "2 files of damaged left out:\n  ./bright/03.png: " in printed
+    assert "\n  ./dark/04.png: " in printed and "left_out.csv" not in printed
 
 
 def test_help_says_what_goes_in_and_out(capsys):

@@ -15,6 +15,8 @@ from l2rw_tf import audit, main, quality
 from l2rw_tf.data import corrections
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.report import page, pictures
+from l2rw_tf.runs import results
+from l2rw_tf.runs.run_directory import RunDirectory
 from tests import made_up, moments, report_check
 
 NASTY = ("</script><img src=x onerror=alert(1)>", '=a "b", c', "'tis; 数字", "001")
@@ -280,6 +282,15 @@ def test_corrections_by_hand_make_the_next_run_better(tmp_path, capsys):
     write([*rows, rows[3]])
     assert _train(second, f"--corrections={file}", f"--reviewed_run={tmp_path}")[0] == 2
     assert "reviewed_run: " in capsys.readouterr().err and not second.exists()
+    for name, of, words in (
+        ("a", "pets.csv", "trained on pets.csv"),
+        ("b", "digits", "lacks 0, 1, 2"),
+    ):
+        (tmp_path / name).mkdir()
+        results.write(RunDirectory(tmp_path / name), made_up.run_results(dataset=of))
+        other = f"--reviewed_run={tmp_path / name}"
+        assert _train(second, f"--corrections={file}", other)[0] == 2
+        assert words in capsys.readouterr().err and not second.exists()
     # What a killed process would leave.
     killed = tmp_path / "killed"
     with moments.happening(second, "step", 15, lambda: shutil.copytree(second, killed)):

@@ -192,21 +192,27 @@ def _parsed(
     try:
         _, *stray = values(["l2rw", *arguments])
     except flags.UnrecognizedFlagError as error:
+        is_typed = any(one.lstrip("-").split("=")[0] == error.flagname for one in arguments)
+        files = ", ".join(one for one in arguments if "-flagfile" in one)
         raise UsageError(
-            f"--{error.flagname} is not a flag{suggestion(error.flagname, values, '--')}: "
-            "--help shows all flags."
+            f"--{error.flagname}{'' if is_typed else ' in ' + files} is not a flag"
+            f"{suggestion(error.flagname, values, '--')}: --help shows all flags."
         ) from error
     except flags.CantOpenFlagFileError as error:
-        reason = error.__context__
-        raise UsageError(
-            f"--flagfile={getattr(reason, 'filename', '')} cannot be read: "
-            f"{getattr(reason, 'strerror', reason)}."
-        ) from error
+        cause = error.__context__
+        name, reason = getattr(cause, "filename", ""), getattr(cause, "strerror", cause)
+        raise UsageError(f"--flagfile={name} cannot be read: {reason}.") from error
     except UnicodeDecodeError as error:
         raise UsageError("The file given by --flagfile is not a text file in UTF-8.") from error
     except flags.Error as error:
         message = " ".join(str(error).split()).removeprefix("flag ")
         raise UsageError(message.rstrip(".") + ".") from error
+    except ValueError as error:
+        # The only one that absl leaves as it is: --noNAME=VALUE of a switch.
+        given = str(error).partition("=")[0]
+        raise UsageError(
+            f"{given} takes no value: write {given} or --{given.lstrip('-')[2:]}=false."
+        ) from error
     return values, stray
 
 
@@ -249,12 +255,8 @@ def help_text(usage: str, *kinds: type[Settings]) -> str:
             else:
                 head = f"--{field.name}={'' if field.default is None else as_text(field.default)}"
             lines += [f"  {head}", wrap(text, subsequent_indent=" " * 6)]
-    lines += [
-        "\nAlso:",
-        "  --flagfile=FILE",
-        wrap("Reads flags from a file, one a line; # starts a comment. Later flags win."),
-        "  --help",
-    ]
+    about = wrap("Reads flags from a file, one a line; # starts a comment. Later flags win.")
+    lines += ["\nAlso:", "  --flagfile=FILE", about, "  --help"]
     return "\n".join(lines)
 
 
@@ -325,11 +327,7 @@ def _type_of(kind: type[Settings], field: dataclasses.Field) -> _Type:
 
 
 def _checked(kind: type[Settings], field: dataclasses.Field, value: Any) -> Any:
-    """The value in the field's own type.
-
-    Raises:
-        UsageError: If the value is none that the field can have.
-    """
+    """Returns the value in the field's own type, or refuses it."""
     wanted = _type_of(kind, field)
     if value is None and wanted.optional:
         return None

@@ -7,6 +7,7 @@ import itertools
 import math
 import re
 
+from l2rw_tf.command_line.counting import counted
 from l2rw_tf.data import labels
 from l2rw_tf.data.rows import LARGEST
 from l2rw_tf.errors import UsageError
@@ -21,6 +22,7 @@ class Cells:
     Attributes:
         path: The file.
         wrong: How many cells hold what is no number, by the name of their column.
+        words: The columns of those that are not nearly a number, in their order.
     """
 
     def __init__(self, path: str) -> None:
@@ -28,6 +30,7 @@ class Cells:
         self.path = path
         self._missing: collections.Counter[str] = collections.Counter()
         self.wrong: collections.Counter[str] = collections.Counter()
+        self.words: dict[str, None] = {}
         self._first_wrong: dict[str, str] = {}
 
     def number(self, cell: str, line: int, column: str) -> float:
@@ -52,6 +55,8 @@ class Cells:
             return value
         self.wrong[column] += 1
         hint = " (write a point, not a comma)" if _DECIMAL_COMMA.fullmatch(text) else ""
+        if what == "a number" and not hint:
+            self.words[column] = None
         self._first_wrong.setdefault(
             column, f"line {line}: column {column!r} must hold {what}, got {text[:50]!r}{hint}"
         )
@@ -78,7 +83,8 @@ class Cells:
             return []
         number, columns = self._missing.total(), list(map(repr, self._missing))
         more = f" and {len(columns) - _NAMED:,} more" if len(columns) > _NAMED else ""
+        where = f"column{'' if len(columns) == 1 else 's'} {', '.join(columns[:_NAMED])}{more}"
         return [
-            f"{self.path}: {number:,} cell{'' if number == 1 else 's'} without a number (column "
-            f"{', '.join(columns[:_NAMED])}{more}): the mean of the training data stands there"
+            f"{self.path}: {counted(number, 'cell')} without a number ({where}): the mean of the "
+            "training data stands there"
         ]

@@ -12,10 +12,12 @@ import dataclasses
 import io
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from l2rw_tf.command_line.counting import counted
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.origins import cell, content_hash, text_of
 from l2rw_tf.errors import UsageError
@@ -97,6 +99,8 @@ def read(path: str) -> list[Correction]:
             cells = [text_of(one.strip()) for one in row] + [""] * (len(header) - len(row))
             values = {column: cells[at[column]] if column in at else "" for column in COLUMNS}
             values["decision"] = values["decision"].lower()
+            # People leave the first characters of a path out.
+            values["origin"] = re.sub(r"^(?!\./|/|index |$)", "./", values["origin"])
             # Nobody looked at what has neither: a table of all labels is filled in here and there.
             if values["decision"] or values["label"]:
                 found.append(Correction(**values, line=rows.line_num))
@@ -122,6 +126,7 @@ def applied(
     given_are_own: bool,
     source: str,
     listed: Examples | None = None,
+    trusted_origins: Iterable[str] = (),
 ) -> Applied:
     """Checks all corrections against the examples, then applies them.
 
@@ -134,6 +139,7 @@ def applied(
         source: What the rows come from, for the message.
         listed: Training examples that are known to be right already, and are not among `examples`:
             rows may confirm these and no more.
+        trusted_origins: Of all examples that are known to be right already.
 
     Raises:
         UsageError: Lists every row that does not fit.
@@ -149,9 +155,14 @@ def applied(
                 problems.add(
                     row, f"{row.origin} is {_verdict(row)} here, but clean_data lists it as right"
                 )
+    beside = set(trusted_origins).difference(examples.origins.tolist())
+    for row in (one for one in rows if one.origin in beside):
+        problems.add(row, f"{row.origin} is a trusted example already: leave the row out")
     positions = _check(examples, rows, names, given_are_own, problems)
     labels = _decided(examples, rows, positions, names, problems)
     problems.raise_if_any(source)
+    if all(row.decision == UNDECIDED for row in everything):
+        raise UsageError(f"{source}: no row has a decision; write {RIGHT}, {OTHER} or {UNUSABLE}.")
     trusted = sorted(at for at, (_, label) in labels.items() if label is not None)
     rest = np.setdiff1d(np.arange(len(examples)), list(labels))
     chosen = examples.take(np.asarray(trusted, np.int64))
@@ -176,7 +187,8 @@ def _check(
     positions = [position_of.get(row.origin, -1) for row in rows]
     for row, position in zip(rows, positions, strict=True):
         if position < 0:
-            problems.add(row, f"no training example comes from {row.origin or 'an empty origin'!r}")
+            unknown = f"no training example comes from {row.origin or 'an empty origin'!r}"
+            problems.add(row, unknown, is_unknown=True)
         else:
             problems.add(row, _fault(row, names))
     _check_contents(examples, rows, positions, problems)
@@ -216,9 +228,11 @@ def decided(
     for row in rows:
         content, given = known.get(row.origin, ("", ""))
         if row.origin not in known:
-            problems.add(row, f"no training example comes from {row.origin or 'an empty origin'!r}")
+            unknown = f"no training example comes from {row.origin or 'an empty origin'!r}"
+            problems.add(row, unknown, is_unknown=True)
         elif row.content_hash and content and not _same_hash(row.content_hash, content):
-            problems.add(row, f"{row.origin} is not what was reviewed: its hash is {content}")
+            changed = f"{row.origin} is not what was reviewed: its hash is {content}"
+            problems.add(row, changed, is_unknown=True)
         else:
             problems.add(row, _fault(row, names))
         label = {RIGHT: row.given_label or given, OTHER: row.label}.get(row.decision, "")
@@ -241,8 +255,8 @@ def counts(rows: Iterable[Correction]) -> dict[str, int]:
 def in_words(counts: dict[str, int]) -> str:
     """Says how many labels were confirmed and corrected and how many examples left."""
     return (
-        f"{counts[RIGHT]:,} labels confirmed, {counts[OTHER]:,} corrected, "
-        f"{counts[UNUSABLE]:,} examples not usable"
+        f"{counted(counts[RIGHT], 'label')} confirmed, {counts[OTHER]:,} corrected, "
+        f"{counted(counts[UNUSABLE], 'example')} not usable"
     )
 
 
@@ -252,18 +266,19 @@ class _Problems:
     def __init__(self, rows: Sequence[Correction]) -> None:
         self._number = len(rows)
         self._found: dict[int, str] = {}
+        self._unknown: set[int] = set()
 
-    def add(self, row: Correction, problem: str | None) -> None:
-        if problem:
-            self._found.setdefault(row.line, problem)
+    def add(self, row: Correction, problem: str | None, is_unknown: bool = False) -> None:
+        """Notes what is wrong with a row; `is_unknown` if its example or content is not there."""
+        if problem and self._found.setdefault(row.line, problem) == problem and is_unknown:
+            self._unknown.add(row.line)
 
     def raise_if_any(self, source: str, outcome: str = "nothing was trained") -> None:
         if not self._found:
             return
         lines = [f"  line {line}: {problem}" for line, problem in sorted(self._found.items())]
-        all_of_them = len(self._found) == self._number
         hint = ""
-        if all_of_them:
+        if len(self._unknown) == self._number:
             # The hash is of the image as it is trained on.
             hint = " None fits: were these made with another data set, or another image_size?"
         raise UsageError(
@@ -300,7 +315,7 @@ def _fault(row: Correction, names: _Names) -> str | None:
     unknown = [name for name in needed if name and names.label(name) is None]
     if unknown:
         some = ", ".join(names.class_names[:20]) + (", ..." if len(names.class_names) > 20 else "")
-        return f"there is no class {unknown[0]!r}; the classes are {some}"
+        return f"there is no class {unknown[0]!r}: classes are named, as in classes.json: {some}"
     same = names.label(row.given_label) == names.label(row.label)
     if row.decision == RIGHT and row.label and row.given_label and not same:
         return (
@@ -313,10 +328,7 @@ def _fault(row: Correction, names: _Names) -> str | None:
 
 
 def _check_contents(
-    examples: Examples,
-    rows: Sequence[Correction],
-    positions: Sequence[int],
-    problems: _Problems,
+    examples: Examples, rows: Sequence[Correction], positions: Sequence[int], problems: _Problems
 ) -> None:
     """Finds the rows whose example is not what was reviewed."""
     checked = [(row, at) for row, at in zip(rows, positions, strict=True) if row.content_hash]
@@ -336,6 +348,7 @@ def _check_contents(
             row,
             f"{row.origin} is not what was reviewed: its content hash is {found}, not "
             f"{row.content_hash}" + (f", which {place} has now" if place else ""),
+            is_unknown=True,
         )
 
 

@@ -77,10 +77,12 @@ def csv_rows(
         more = f", and {len(missing) - 1:,} more such labels" if missing[1:] else ""
         raise UsageError(f"{path}, {missing[0]}{more}; fill them in, or delete the rows.")
     if cells.wrong:
-        out = ",".join([*ignore_columns, *cells.wrong])
+        out = ",".join([*ignore_columns, *cells.words])
         raise cells.error(
             "Write numbers there (of a category, a column of 0 and 1 for each of its values), or "
             f"leave it out: --ignore_columns={out}"
+            if cells.words
+            else "Write numbers there."
         )
     x, names = np.asarray(x, np.float32), tuple(header[at] for at in columns.features)
     given, *true = (np.asarray(values) for values in labels_of.values())

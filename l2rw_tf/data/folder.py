@@ -251,8 +251,9 @@ def _files_of_classes(
     classes = _folders_in(folder)
     if len(classes) < at_least:
         raise UsageError(
-            f"{folder} must hold a sub-folder of images for each of at least {at_least} classes, "
-            f"it has {len(classes)}{': ' + classes[0].name if classes else ''}."
+            f"{folder} must hold a sub-folder of images for each of at least {at_least} "
+            f"class{'es' * (at_least > 1)}, it has {len(classes)}"
+            f"{': ' + classes[0].name if classes else ''}."
         )
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     if strays := [name for name in names if image_files.is_image_name(name)]:

@@ -176,6 +176,7 @@ def _reviewed(rows: list[Correction], source: Source, settings: DataSettings) ->
         given_are_own=settings.noise_type == "none",
         source=f"corrections={settings.corrections}",
         listed=source.trusted if source.trusted_origins else None,
+        trusted_origins=() if source.trusted is None else source.trusted.origins.tolist(),
     )
 
 

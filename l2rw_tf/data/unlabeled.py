@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from l2rw_tf.command_line.counting import counted
 from l2rw_tf.data import csv_files, image_files, images
 from l2rw_tf.data.cells import Cells
 from l2rw_tf.errors import UsageError
@@ -44,7 +45,13 @@ def images_of(
             if x:
                 yield good, np.stack(x)
     for _, bad in found:
-        for note in [*bad.settle(skip=bad_files == "skip"), *bad.notes_on_passed_over]:
+        if bad_files != "skip":
+            bad.settle(skip=False)
+        elif bad:
+            # No file lists them here.
+            reasons = "\n".join(f"  {file}: {why}" for file, why in bad.reasons)
+            print(f"{counted(len(bad.files), 'file')} of {bad.folder} left out:\n{reasons}")
+        for note in bad.notes_on_passed_over:
             print(note)
 
 

@@ -120,8 +120,9 @@ def _backbone(
                 f"downloaded ({own_network.reason(error)}); give a file that holds them by "
                 "network_weights=FILE, or network_weights=none to begin at random."
             ) from error
+        is_of_size = "input_shape" in str(error)
         raise UsageError(
             f"{what} cannot be made for images of {size[0]}x{size[1]} with "
-            f"network_weights={network_weights}: {own_network.reason(error)}. image_size scales "
-            "images."
+            f"network_weights={network_weights}: {own_network.reason(error)}."
+            + (" image_size scales images." if is_of_size else "")
         ) from error

@@ -69,7 +69,7 @@ def reason(error: BaseException) -> str:
     lines = [_COLOURS.sub("", line).strip() for line in str(error).splitlines()]
     # Keras puts such a line before what went wrong.
     lines = [line for line in lines if line and not line.startswith("Exception encountered when")]
-    text = lines[0].removesuffix(".")[:300] if lines else ""
+    text = lines[0][:300].rstrip(" .:") if lines else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -88,10 +88,12 @@ def _functional(network: keras.Model, what: str, input_shape: tuple[int, ...]) -
             return keras.Model(symbolic, outputs, name=network.name)
     shapes = [tuple(one.shape[1:]) for one in keras.tree.flatten(network.inputs)]
     if len(shapes) != 1 or not _fits(shapes[0], input_shape):
+        is_image = len(shapes) == 1 and len(shapes[0]) == len(input_shape) == 3
+        can_be_scaled = is_image and _fits(shapes[0][2:], input_shape[2:])
         raise UsageError(
             f"network {what!r} takes {len(shapes)} input{'s' * (len(shapes) > 1)} of the shape "
-            f"{' and '.join(map(str, shapes))}, but the data has one of {input_shape}; image_size "
-            "scales images."
+            f"{' and '.join(map(str, shapes))}, but the data has one of {input_shape}"
+            + ("; image_size scales images." if can_be_scaled else ".")
         )
     if isinstance(network, keras.Sequential):
         return keras.Model(network.inputs[0], network.outputs[0], name=network.name)

@@ -25,6 +25,13 @@ from l2rw_tf.report import pictures, review, weight_pictures
 from l2rw_tf.runs import words
 from l2rw_tf.runs.results import RunResults, percent
 
+# What the examples on the diagonal of a confusion matrix are, by what is known of their labels.
+_OUTCOMES = {
+    TRUE: "test examples right",
+    TRUSTED: "held-out trusted examples right",
+    AS_GIVEN: "test examples predicted as they were labelled",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Report:
@@ -172,6 +179,7 @@ def accuracy_curves(report: Report, heading: str = "") -> pictures.Chart:
 def _pictures(report: Report) -> dict[str, Any]:
     """The pictures by name; None stands for one that this run has nothing for."""
     examples, wrong, names = report.examples, report.wrong, report.results.class_names
+    outcome = _OUTCOMES[report.results.test_labels]
     found: dict[str, Any] = dict.fromkeys(("weights", "losses", "batch", "ranking"))
     found |= {
         "accuracy": accuracy_curves(report),
@@ -182,7 +190,7 @@ def _pictures(report: Report) -> dict[str, Any]:
         ),
         "confusion": {
             title: pictures.confusion_matrix(
-                np.array(report.results.trainings[method].test_confusion), title, names
+                np.array(report.results.trainings[method].test_confusion), title, names, outcome
             )
             for method, title in report.titles.items()
         },
@@ -249,6 +257,7 @@ def _changes(report: Report) -> list[tuple[str, str, str]]:
     suspected = [report.reviewed.suspected_labels, int(report.suspected.sum())]
     rows = [
         ("Accuracy", *map(words.accuracy, runs)),
+        ("Change of accuracy", "", words.difference(*runs)),
         ("Training " + kind, *(f"{run.examples['training']:,}" for run in runs)),
         ("Clean " + kind, *(f"{run.examples['clean']:,}" for run in runs)),
         ("Suspected labels", *("–" if one is None else f"{one:,}" for one in suspected)),

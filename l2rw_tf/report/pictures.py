@@ -203,13 +203,16 @@ def precision_recall(
     )
 
 
-def confusion_matrix(matrix: np.ndarray, title: str, class_names: Sequence[str]) -> Chart:
+def confusion_matrix(
+    matrix: np.ndarray, title: str, class_names: Sequence[str], outcome: str = "test examples right"
+) -> Chart:
     """Draws a confusion matrix, as figure 6 of Ren et al. 2018 does.
 
     Args:
         matrix: Examples by true class (rows) and predicted class, (classes, classes).
         title: Whose predictions they are.
         class_names: A name for each class.
+        outcome: What those on the diagonal are.
     """
     classes = len(class_names)
     totals = matrix.sum(axis=1)
@@ -246,7 +249,7 @@ def confusion_matrix(matrix: np.ndarray, title: str, class_names: Sequence[str])
     ]
     return Chart(
         figure,
-        f"Confusion matrix, {title}: {np.trace(matrix):,} of {matrix.sum():,} test examples right. "
+        f"Confusion matrix, {title}: {np.trace(matrix):,} of {matrix.sum():,} {outcome}. "
         + (f"Most frequent mistakes: {'; '.join(most)}." if most else "No mistakes."),
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from l2rw_tf import quality
+from l2rw_tf.command_line.counting import counted
 from l2rw_tf.data import corrections
 from l2rw_tf.data.corrections import OTHER, RIGHT, UNUSABLE, Correction
 from l2rw_tf.data.origins import are_files, cell
@@ -110,7 +111,6 @@ def write_labels(path: Path, reviewed: Reviewed) -> str:
         What was written, in words.
 
     Raises:
-        UsageError: If the file exists.
         RunFailed: If it cannot be written.
     """
     ranking, names = reviewed.ranking, reviewed.class_names
@@ -140,18 +140,16 @@ def write_labels(path: Path, reviewed: Reviewed) -> str:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(LABELS)
             writer.writerows([cell(str(one)) for one in line] for line in lines)
-    except FileExistsError as error:
-        raise UsageError(f"write_labels={path} exists already: name a new file.") from error
     except OSError as error:
         raise RunFailed(f"write_labels={path} cannot be written: {error.strerror}.") from error
-    return f"{len(lines):,} labels: {path}"
+    return f"{counted(len(lines), 'label')}: {path}"
 
 
 def write_folder(path: Path, reviewed: Reviewed, dataset: str) -> str:
     """Copies the images with good labels to PATH/CLASS/IMAGE, corrected ones to their right class.
 
     Args:
-        path: A new or empty folder outside of the data set.
+        path: A folder that `check_folder` lets through.
         reviewed: The examples of a folder of images.
         dataset: The folder.
 
@@ -159,11 +157,9 @@ def write_folder(path: Path, reviewed: Reviewed, dataset: str) -> str:
         What was written, in words.
 
     Raises:
-        UsageError: If this is no folder of images, or the path cannot be used.
         RunFailed: If a file cannot be read or written; nothing is left of the folder then.
     """
     source = Path(os.path.expanduser(dataset))
-    _check_places(path, reviewed, source)
     depth = _depth(reviewed)
     kept, numbers = _kept(reviewed)
     kept |= {
@@ -187,9 +183,10 @@ def write_folder(path: Path, reviewed: Reviewed, dataset: str) -> str:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return (
-        f"{len(kept):,} images of {dataset}, {numbers[OTHER]:,} of them under a corrected label: "
-        f"{path}\nleft out: {numbers['suspected']:,} suspected labels that nobody decided on, "
-        f"{numbers[UNUSABLE]:,} images that are not usable; and all that were held out of the "
+        f"{counted(len(kept), 'image')} of {dataset}, {numbers[OTHER]:,} of them under a corrected "
+        f"label: {path}\n"
+        f"left out: {counted(numbers['suspected'], 'suspected label')} that nobody decided on, "
+        f"{counted(numbers[UNUSABLE], 'unusable image')}; and all that were held out of the "
         "training (validation and test data), whose labels were not judged"
     )
 
@@ -200,8 +197,18 @@ def _umask() -> int:
     return mask
 
 
-def _check_places(path: Path, reviewed: Reviewed, source: Path) -> None:
-    """Refuses what is no folder of images, and a target that is not vacant or in the way."""
+def check_folder(path: Path, reviewed: Reviewed, dataset: str) -> None:
+    """Checks what `write_folder` is given, before anything is written.
+
+    Args:
+        path: A new or empty folder outside of the data set.
+        reviewed: The examples of a folder of images.
+        dataset: The folder.
+
+    Raises:
+        UsageError: If this is no folder of images, or the path cannot be used.
+    """
+    source = Path(os.path.expanduser(dataset))
     origins = _origins(reviewed.ranking)
     if not are_files(origins):
         raise UsageError(

@@ -265,10 +265,22 @@ def from_arguments(
         flags_of_run: Gives the flags of the run in a directory, which `--resume` adds to.
 
     Raises:
-        UsageError: If an argument is no flag of a run or its value unusable.
+        UsageError: If an argument is no flag of a run or its value unusable, or `--resume` is all
+            that is said of a run that was never begun.
     """
     given = settings.parse(arguments, RunConfig)
-    if given["resume"].value:
-        arguments = [*flags_of_run(given["run_dir"].value), *arguments]
+    run_dir = given["run_dir"].value
+    if given["resume"].value and run_dir:
+        of_run = flags_of_run(run_dir)
+        if not of_run and not any(
+            given[field.name].present
+            for field in dataclasses.fields(RunConfig)
+            if field.metadata["affects_result"]
+        ):
+            raise UsageError(
+                f"run_dir={run_dir} holds no run to resume; to begin one there, give its flags "
+                "(--dataset, ...)."
+            )
+        arguments = [*of_run, *arguments]
     (config,) = settings.from_arguments(arguments, RunConfig)
     return config

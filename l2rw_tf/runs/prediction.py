@@ -10,11 +10,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from l2rw_tf.command_line.counting import counted
 from l2rw_tf.data import pipeline, unlabeled
 from l2rw_tf.data.origins import cell
 from l2rw_tf.errors import RunFailed, UsageError
 from l2rw_tf.runs import results
-from l2rw_tf.runs.run_directory import damaged
+from l2rw_tf.runs.run_directory import check_new_file, damaged
 from l2rw_tf.runs.saved_network import CLASSES, MODEL
 
 _COLUMNS = ("origin", "class", "probability")
@@ -37,7 +38,7 @@ def predict(run_dir: str, inputs: Sequence[str], output: str, bad_files: str = "
         UsageError: If the run, an input or the name of the output cannot be used.
         RunFailed: If the file cannot be written.
     """
-    _check_new(output)
+    check_new_file("output", output)
     run = results.read(run_dir)
     model, class_names = _model(Path(run_dir), run.network)
     if len(model.input_shape) == 4:
@@ -59,16 +60,7 @@ def predict(run_dir: str, inputs: Sequence[str], output: str, bad_files: str = "
     found = ", ".join(
         f"{number:,} {name}" for number, name in zip(counts, class_names, strict=True) if number
     )
-    print(f"{len(origins):,} inputs: {found}\npredictions: {output}")
-
-
-def _check_new(output: str) -> None:
-    """Refuses what cannot become a new file, before anything is computed."""
-    path = Path(output)
-    if path.exists() or path.is_symlink():
-        raise UsageError(f"output={output} exists already: name a new file.")
-    if not path.parent.is_dir():
-        raise UsageError(f"output={output}: there is no folder {path.parent}.")
+    print(f"{counted(len(origins), 'input')}: {found}\npredictions: {output}")
 
 
 def _model(directory: Path, network: str) -> tuple[keras.Model, list[str]]:
@@ -134,7 +126,5 @@ def _write(path: Path, rows: Iterator[Sequence[str]]) -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(_COLUMNS)
             writer.writerows(rows)
-    except FileExistsError as error:
-        raise UsageError(f"output={path} exists already: name a new file.") from error
     except OSError as error:
         raise RunFailed(f"output={path} cannot be written: {error.strerror}.") from error

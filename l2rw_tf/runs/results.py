@@ -166,6 +166,11 @@ def read(directory: Path | str, name: str = NAME) -> RunResults:
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.parent.is_dir():
             reason = "holds no finished run: there is no results.json in it."
+            if RunDirectory(directory).is_begun:
+                reason = (
+                    "holds a run that is not finished; if it was interrupted, resume it: "
+                    f"python -m l2rw_tf.main --resume --run_dir={directory}"
+                )
         else:
             reason = "is not a directory: name one that a run filled."
         raise UsageError(f"run_dir={directory} {reason}") from error

@@ -17,6 +17,8 @@ import tensorflow as tf
 
 from l2rw_tf.command_line import program, settings
 from l2rw_tf.data import corrections, duplicates, image_files, prepared_data, trusted
+from l2rw_tf.data.examples import Source
+from l2rw_tf.data.image_files import some_of
 from l2rw_tf.data.origins import cell
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import TRUE, DataSettings
@@ -117,7 +119,7 @@ def _run(
         print(words.fallback_banner(config.dataset, data.source.name, data.unavailable))
     # In advance, so that a mistake leaves no directory behind.
     training.check(config, data)
-    _check_reviewed_run(config)
+    _check_reviewed_run(config, data.source)
     if not worker.is_chief:
         return _train_beside_chief(config, data, directory)
     if directory is not None:
@@ -145,13 +147,25 @@ def _keep_copies(config: RunConfig, data: PreparedData, directory: RunDirectory)
         directory.write_bytes(results.REVIEWED, content)
 
 
-def _check_reviewed_run(config: RunConfig) -> None:
-    """Refuses what holds no finished run."""
-    if config.reviewed_run:
-        try:
-            results.read(config.reviewed_run)
-        except UsageError as error:
-            raise UsageError(f"reviewed_run: {error}") from error
+def _check_reviewed_run(config: RunConfig, source: Source) -> None:
+    """Refuses what holds no finished run on the same data."""
+    if not config.reviewed_run:
+        return
+    try:
+        there = results.read(config.reviewed_run)
+    except UsageError as error:
+        raise UsageError(f"reviewed_run: {error}") from error
+    differing = sorted({*there.class_names} ^ {*source.class_names})
+    if os.path.realpath(there.dataset) != os.path.realpath(source.name):
+        reason = f"was trained on {there.dataset}, and this run is on {source.name}"
+    elif differing:
+        reason = f"has other classes than this run; one of them lacks {some_of(differing)}"
+    else:
+        return
+    raise UsageError(
+        f"reviewed_run={config.reviewed_run} {reason}: name the run whose report gave the "
+        "corrections, or leave the flag out."
+    )
 
 
 def _with_copies(asked: AnySettings, directory: RunDirectory | None) -> AnySettings:

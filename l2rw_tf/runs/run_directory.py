@@ -171,13 +171,34 @@ def check_vacant(run_dir: str) -> None:
             raise UsageError(f"run_dir={run_dir} is a file: name a new or empty directory.")
         if not path.is_dir() or not any(map(_counts, path.rglob("*"))):
             return
-        holds = "a run" if (path / "config.cfg").exists() else "files"
+        holds = "files already, but no run"
+        if (path / _FLAGS).exists() or (path / "config.cfg").exists():
+            holds = "a run already"
     except OSError as error:
         raise UsageError(f"run_dir={run_dir} cannot be used: {error.strerror}.") from error
     raise UsageError(
-        f"run_dir={run_dir} holds {holds} already: name another directory"
-        + (", or go on with it by --resume." if holds == "a run" else ", or remove it first.")
+        f"run_dir={run_dir} holds {holds}: name a new or empty directory"
+        + (", or resume the run by --resume." if holds == "a run already" else ".")
     )
+
+
+def check_new_file(flag: str, given: str) -> None:
+    """Refuses what cannot become a new file, before anything is computed.
+
+    Args:
+        flag: The name of the flag that gives it.
+        given: The path; an empty text stands for no file.
+
+    Raises:
+        UsageError: If it exists, or its folder does not.
+    """
+    if not given:
+        return
+    path = Path(given)
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"{flag}={given} exists already: name a new file.")
+    if not path.parent.is_dir():
+        raise UsageError(f"{flag}={given}: there is no folder {path.parent}.")
 
 
 def name_of_data(dataset: str) -> str:

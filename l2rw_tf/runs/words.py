@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from l2rw_tf.data.settings import AS_GIVEN, TRUE, TRUSTED, DataSettings
-from l2rw_tf.runs.results import HELD_OUT_TRUSTED, RunResults, TrainingResults, percent
+from l2rw_tf.runs.results import (
+    HELD_OUT_TRUSTED,
+    RunResults,
+    TrainingResults,
+    percent,
+    standard_error,
+)
 
 if TYPE_CHECKING:
     # Which needs TensorFlow, and a comparison's sentences do not.
@@ -65,6 +72,21 @@ def accuracy(result: TrainingResults) -> str:
     error = result.trusted_accuracy_error
     margin = "" if error is None or result.test_labels == TRUE else f" ± {percent(error)}"
     return percent(result.accuracy) + margin
+
+
+def difference(before: TrainingResults, now: TrainingResults) -> str:
+    """Returns how much an accuracy has changed, with the standard error of that."""
+    if before.accuracy is None or now.accuracy is None:
+        return "not known"
+    errors = [
+        standard_error(one.accuracy, one.examples["test"])
+        if one.test_labels == TRUE or one.trusted_accuracy_error is None
+        else one.trusted_accuracy_error
+        for one in (before, now)
+    ]
+    change, error = now.accuracy - before.accuracy, math.hypot(*errors)
+    within = ", within its standard error" if abs(change) <= error else ""
+    return f"{change:+.1%} ± {percent(error)}{within}"
 
 
 def measured_on(result: TrainingResults, kind: str = "examples") -> str:

@@ -35,6 +35,8 @@ def _apply(rows, **changes):
         "source": "corrections=c.csv",
     }
     rows = [dataclasses.replace(row, line=line) for line, row in enumerate(rows, 2)]
+    # An example beside the training data may be called like one of it.
+    options["trusted_origins"] = ["./train/t.png", "./train/a.png"]
     return corrections.applied(_examples(), rows, **(options | changes))
 
 
@@ -67,9 +69,10 @@ def test_labels_that_were_corrupted_after_reading_are_reviewed_as_they_were_give
     ("row", "words"),
     [
         (_row("z", "right"), "no training example comes from './train/z.png'"),
+        (_row("t", "right"), "t.png is a trusted example already"),
         (_row("a", "wrong"), "'wrong' is none of right, other, unusable, undecided"),
         (_row("a", "other"), "the cell label is empty"),
-        (_row("a", "other", "", "dog"), "no class 'dog'"),
+        (_row("a", "other", "", "dog"), "no class 'dog': classes are named, as in"),
         (_row("a", "right", "001", "002"), "the decision is right, but"),
         (_row("a", "other", "1", "001"), "the decision is other, but"),
         (_row("b", "right", "", "", HASHES[0].upper()), "which ./train/a.png has now"),
@@ -101,6 +104,12 @@ def test_all_rows_that_do_not_fit_are_in_one_message():
     assert "other (002) here and right in line 2" in str(refused.value)
     with pytest.raises(UsageError, match="another data set"):
         _apply([_row("x", "right"), _row("y", "right")])
+    with pytest.raises(UsageError, match="no class 'dog'") as refused:
+        _apply([_row("a", "other", "", "dog"), _row("b", "other", "", "dog")])
+    assert "data set" not in str(refused.value)
+    for rows in ([], [_row("a", "undecided")]):
+        with pytest.raises(UsageError, match="no row has a decision"):
+            _apply(rows)
 
 
 def test_what_is_written_for_spreadsheets_is_read_back(tmp_path):
@@ -126,7 +135,7 @@ def test_what_a_spreadsheet_makes_of_the_file_is_understood(tmp_path, monkeypatc
     path.write_bytes(
         b"\xef\xbb\xbfDecision;ORIGIN;content_hash;given_label;label;note\r\n"
         b"Right;./train/a.png;1.23457E+15;1;1;\r\n"
-        b" OTHER ;./train/b.png;;1;2\r\n;;;;;\r\n"
+        b" OTHER ;train/b.png;;1;2\r\n;;;;;\r\n"
     )
     rows = corrections.read(str(path))
     assert [row.decision for row in rows] == ["right", "other"]

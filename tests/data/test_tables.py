@@ -84,7 +84,10 @@ def test_labels_are_whole_numbers_in_their_order_or_names(tmp_path, labels, name
         ('a,label\n1,x\n"1,5",y\n', "line 3: column 'a' must .* '1,5' .write a point"),
         ("a\0b,label\n1,x\n", "nor marked as UTF-16; save it as CSV in UTF-8"),
         ("a,label\n1,x\x07\n2,y\n3,y\n4,x\x07", r"the label .x\\x07.: it holds control"),
-        ("a,label\n-inf,x\n", "line 2: column 'a' must hold a finite number, got '-inf'"),
+        (
+            "a,label\n-inf,x\n",
+            "line 2: column 'a' must hold a finite number, got '-inf'. Write numbers there.$",
+        ),
         ("a,label\n1e39,x\n", "line 2: column 'a' must hold a number that fits float32"),
         ("a,label\n1,x\n2\n", "line 3: 1 cells, but the first line names 2 columns"),
         ("a,label\n1,x\n2,x,3\n", "line 3: 3 cells"),
@@ -284,7 +287,7 @@ def test_missing_numbers_are_left_open_and_said(tmp_path):
         source.train.x, [[1, nan, 5], [nan, 2, 7], [3, nan, 1], [4, 5, nan]]
     )
     (note,) = source.notes
-    assert "4 cells without a number (column 'b', 'a', 'c')" in note and "mean" in note
+    assert "4 cells without a number (columns 'b', 'a', 'c')" in note and "mean" in note
 
 
 def test_a_column_that_numbers_the_rows_is_pointed_out(tmp_path):

@@ -113,6 +113,18 @@ def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("size", "weights", "is_of_size"),
+    [(8, "none", True), (32, "junk.weights.h5", False), (32, "imagnet", False)],
+)
+def test_scaling_is_proposed_where_it_helps(size, weights, is_of_size, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "junk.weights.h5").write_text("junk")
+    with pytest.raises(UsageError, match="cannot be made") as caught:
+        build(MOBILE_NET, (size, size, 3), network_weights=weights)
+    assert ("image_size" in str(caught.value)) == is_of_size
+
+
+@pytest.mark.parametrize(
     "last",
     [
         [keras.layers.Dense(3)],
@@ -222,7 +234,8 @@ def files(tmp_path, monkeypatch):
         ("text.keras", {}, ["not a file that Keras 3 saved"]),
         ("lambda.keras", {}, ["Lambda", "package.module:function"]),
         ("four.keras", {}, ["one output of 3 numbers", "(None, 4)"]),
-        ("four.keras", {"input_shape": (9, 8, 3)}, ["(8, 8, 3)", "(9, 8, 3)"]),
+        ("four.keras", {"input_shape": (9, 8, 3)}, ["(8, 8, 3)", "(9, 8, 3); image_size"]),
+        ("four.keras", {"input_shape": (8, 8, 1)}, ["(8, 8, 3)", "the data has one of (8, 8, 1)."]),
         ("sigmoid.keras", {}, ["ends in 'activation", "one logit per class"]),
         ("four.keras", {"dropout": 0.5}, ["leave dropout out, got 0.5"]),
         ("broken:make", {}, ["ZeroDivisionError", "broken.py, line 2"]),

@@ -314,6 +314,7 @@ def test_labels_that_may_be_wrong_measure_no_accuracy(usual, trusted):
     assert "of the test images right" not in words
     assert "Agreement with given test labels60.0%60.0%" in words
     assert "agreement with them is no accuracy" in words
+    assert "predicted as they were labelled" in _alt(page, "Confusion matrix, reweighted")
     if trusted is None:
         assert "12 of 40 labels suspected" in words and "Accuracy not known" in words
         assert "reweighted, given test labels: 20.0%" in _alt(page, "Accuracy over")
@@ -336,6 +337,8 @@ def test_held_out_trusted_examples_as_test_data(usual):
     words = Parsed(page).words
     assert "75.0% ± 9.0% of the held-out trusted images right" in words
     assert "on 30 held-out trusted images, ± its standard error." in words
+    assert "held-out trusted examples right" in _alt(page, "Confusion matrix, reweighted")
+    assert "Change of accuracy+15.0% ± " in words
     assert "greement" not in words and "Confusion on the held-out trusted images" in words
     assert "Suspected labels1,23412" in words
     assert "Accuracy ison 30 test images with true labels.on 30 held-out trusted" in words

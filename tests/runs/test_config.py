@@ -111,6 +111,7 @@ def test_every_flag_has_a_help_text():
         (["--seed=-1"], ["seed", "at least 0", "-1"]),
         (["--method=l2r"], ["method", "plain", "'l2r'", "did you mean l2rw?"]),
         (["--with_plain=maybe"], ["--with_plain=maybe", "true or false"]),
+        (["--nowith_plain=false"], ["--nowith_plain takes no value", "--with_plain=false"]),
         (["--with_plain", "false"], ["'false' is not a flag", "--name=value"]),
         (["--lr_decay_epochs=1,x"], ["--lr_decay_epochs=1,x", "commas"]),
         (["--lr_decay_epochs=9,3"], ["lr_decay_epochs", "increase", "9.0,3.0"]),
@@ -157,6 +158,9 @@ def test_a_flagfile_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "binary.cfg"
     path.write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(UsageError, match="flagfile is not a text file"):
+        config.from_arguments([f"--flagfile={path}"])
+    path.write_text("--epoch=3\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"--epoch in --flagfile={path} is not a flag"):
         config.from_arguments([f"--flagfile={path}"])
 
 

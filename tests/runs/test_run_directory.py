@@ -31,11 +31,15 @@ def test_a_new_and_an_empty_directory_are_taken(tmp_path):
         assert RunDirectory.create(str(tmp_path / name), "unused").path == tmp_path / name
 
 
-@pytest.mark.parametrize(("file", "holds"), [("config.cfg", "a run"), ("thesis.tex", "files")])
+@pytest.mark.parametrize(
+    ("file", "holds"),
+    [("config.cfg", "a run already"), ("thesis.tex", "files already, but no run")],
+)
 def test_what_is_in_a_directory_is_left_alone(tmp_path, file, holds):
     (tmp_path / file).write_text("precious", encoding="utf-8")
-    with pytest.raises(UsageError, match=f"run_dir={tmp_path} holds {holds} already"):
+    with pytest.raises(UsageError, match=f"run_dir={tmp_path} holds {holds}:") as caught:
         RunDirectory.create(str(tmp_path), "unused")
+    assert "remove" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == [file]
 
 

@@ -47,6 +47,24 @@ def test_the_closing_table_says_what_accuracy_is_on(labels, accuracy, columns, s
     assert ("agreement with them is no accuracy" in " ".join(note)) is (labels == "as given")
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (0.60, 0.64, "+4.0% ± 5.0%, within its standard error"),
+        (0.60, 0.51, "-9.0% ± 5.0%"),
+        (None, 0.51, "not known"),
+    ],
+)
+def test_a_difference_is_held_against_its_standard_error(before, now, expected):
+    runs = [
+        made_up.run_results(
+            test_labels="as given", trusted_accuracy=accuracy, trusted_accuracy_error=error
+        )
+        for accuracy, error in ((before, 0.03), (now, 0.04))
+    ]
+    assert words.difference(*runs) == expected
+
+
 def test_the_standard_error_is_binomial_and_never_nothing():
     assert results.standard_error(0.8, 10_000) == pytest.approx(0.004, rel=1e-3)
     # All of four right: as if it had been five of six.
