@@ -18,7 +18,9 @@ from tests.reweighting.look_ahead import look_ahead
 JIT_COMPILE = {"auto": "auto", "true": True, "false": False}
 NUM_CLASSES = 10
 TRACKED_EXAMPLES = 60_000
-_SHAPES = {"lenet": (28, 28, 1), "mlp": (100,), "transformer": (64, 64)}
+# A backbone of keras.applications with a new head; trained whole, or its head alone.
+PRETRAINED = {"mobilenetv2": (224, 224, 3), "mobilenetv2_frozen": (224, 224, 3)}
+_SHAPES = {"lenet": (28, 28, 1), "mlp": (100,), "transformer": (64, 64), **PRETRAINED}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +67,16 @@ def build(name: str) -> tuple[keras.Model, tuple[int, ...]]:
     shape = _SHAPES.get(name, (32, 32, 3))
     if name == "transformer":
         return _transformer(shape), shape
+    if name in PRETRAINED:
+        # Random weights: they take as much memory.
+        network = networks.get(
+            "keras.applications:MobileNetV2",
+            input_shape=shape,
+            num_classes=NUM_CLASSES,
+            network_weights="none",
+            freeze_backbone=name == "mobilenetv2_frozen",
+        )
+        return network, shape
     return networks.get(name, input_shape=shape, num_classes=NUM_CLASSES), shape
 
 
