@@ -22,12 +22,27 @@ from l2rw_tf.errors import UsageError
 EMBEDDED = "digits"
 
 
+def truth_is_known(source: Source, settings: DataSettings) -> bool:
+    """Whether the true labels of a data set are known; in a simulation, they are what it changes.
+
+    Args:
+        source: The data set.
+        settings: What is said of it.
+    """
+    return (
+        settings.noise_type != "none"
+        or settings.labels_are_right
+        or source.train.true_y is not None
+        or source.name == EMBEDDED
+    )
+
+
 def test_is_right(source: Source, settings: DataSettings) -> bool:
     """Whether somebody says that the test data have true labels.
 
     Args:
         source: The data set.
-        settings: What is said of it. In a simulation, the truth is what is made wrong.
+        settings: What is said of it.
 
     Raises:
         UsageError: If it is said of test data that there are none of.
@@ -37,13 +52,7 @@ def test_is_right(source: Source, settings: DataSettings) -> bool:
             f"test_labels_are_right is said of the test data of {source.name}, which has none: "
             "they are a random part of its examples (--test_fraction), labelled like these."
         )
-    return (
-        settings.noise_type != "none"
-        or settings.labels_are_right
-        or settings.test_labels_are_right
-        or source.train.true_y is not None
-        or source.name == EMBEDDED
-    )
+    return settings.test_labels_are_right or truth_is_known(source, settings)
 
 
 def hold_out(

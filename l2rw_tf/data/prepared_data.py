@@ -157,14 +157,8 @@ def _duplicates(parts: splits.Splits, source: Source, settings: DataSettings) ->
 
 
 def _clean_is_right(source: Source, settings: DataSettings) -> bool:
-    """Whether somebody says so: in a simulation, the truth is what is made wrong."""
-    return (
-        settings.noise_type != "none"
-        or settings.labels_are_right
-        or source.trusted is not None
-        or source.train.true_y is not None
-        or source.name == measuring.EMBEDDED
-    )
+    """Whether somebody says so, of all labels or by giving trusted examples."""
+    return source.trusted is not None or measuring.truth_is_known(source, settings)
 
 
 def _reviewed(rows: list[Correction], source: Source, settings: DataSettings) -> Applied:
