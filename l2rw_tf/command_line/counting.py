@@ -1,6 +1,8 @@
-"""Numbers of things in messages."""
+"""Numbers and names of things in messages."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def counted(number: int, noun: str) -> str:
@@ -11,3 +13,14 @@ def counted(number: int, noun: str) -> str:
         noun: What one of them is called; an s makes it many.
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """Returns names in words: a, b, c and 5 more.
+
+    Args:
+        names: All of them.
+        most: How many are named.
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

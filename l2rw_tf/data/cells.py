@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 
-from l2rw_tf.command_line.counting import counted
+from l2rw_tf.command_line.counting import counted, some_of
 from l2rw_tf.data import labels
 from l2rw_tf.data.rows import LARGEST
 from l2rw_tf.errors import UsageError
@@ -82,8 +82,7 @@ class Cells:
         if not self._missing:
             return []
         number, columns = self._missing.total(), list(map(repr, self._missing))
-        more = f" and {len(columns) - _NAMED:,} more" if len(columns) > _NAMED else ""
-        where = f"column{'' if len(columns) == 1 else 's'} {', '.join(columns[:_NAMED])}{more}"
+        where = f"column{'' if len(columns) == 1 else 's'} {some_of(columns, _NAMED)}"
         return [
             f"{self.path}: {counted(number, 'cell')} without a number ({where}): the mean of the "
             "training data stands there"

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from l2rw_tf.command_line.counting import counted, some_of
 from l2rw_tf.data.examples import Examples
-from l2rw_tf.data.image_files import some_of
 from l2rw_tf.data.origins import content_hash
 
 NAME = "duplicates.csv"
@@ -66,4 +66,4 @@ def find(parts: Mapping[str, Examples], class_names: Sequence[str]) -> Duplicate
 
 
 def _pictures(pairs: Sequence[str]) -> str:
-    return f"{len(pairs):,} picture{'' if len(pairs) == 1 else 's'} ({some_of(pairs)}; {NAME})"
+    return f"{counted(len(pairs), 'picture')} ({some_of(pairs)}; {NAME})"

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from l2rw_tf.command_line.counting import some_of
 from l2rw_tf.data import image_files, images, storage
 from l2rw_tf.data.examples import Examples, Source, examples_from
 from l2rw_tf.data.image_files import Bad
@@ -161,7 +162,7 @@ def _take_copies(files: dict[str, list[pathlib.Path]], bad: Bad) -> list[str]:
 
 def _note_on_copies(copies: Sequence[str]) -> list[str]:
     of = "a copy of a file beside it" if len(copies) == 1 else "copies of files beside them"
-    return [f"{image_files.some_of(copies)}: {of}, passed over"] if copies else []
+    return [f"{some_of(copies)}: {of}, passed over"] if copies else []
 
 
 def _places(folder: pathlib.Path, bad: Bad) -> dict[str, pathlib.Path]:
@@ -258,7 +259,7 @@ def _files_of_classes(
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     if strays := [name for name in names if image_files.is_image_name(name)]:
         raise UsageError(
-            f"{folder} holds images itself ({image_files.some_of(strays)}): it must hold a folder "
+            f"{folder} holds images itself ({some_of(strays)}): it must hold a folder "
             "of images for each class; move or remove them."
         )
     files = {}

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from l2rw_tf.command_line.counting import counted, some_of
 from l2rw_tf.data import images
 from l2rw_tf.errors import UsageError
 
@@ -27,7 +28,6 @@ _ON_ITS_SIDE = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
 LEFT_OUT = "left_out.csv"
 _LISTED = 100
-_NAMED = 3
 _ENDINGS = 10
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # What follows the name of a file in that of its copy: "cat copy.jpg", "cat (1).jpg", "cat-1.jpg".
@@ -96,8 +96,7 @@ class Bad:
         """Says how many files are passed over, by their endings."""
         if not self.passed_over:
             return []
-        number = len(self.passed_over)
-        files = f"{number:,} file{'' if number == 1 else 's'}"
+        files = counted(len(self.passed_over), "file")
         return [f"{files} of {self.folder} passed over: {_endings(self.passed_over)}"]
 
     def passed_over_in(self, folder: pathlib.Path) -> str:
@@ -122,7 +121,7 @@ class Bad:
         if skip:
             names = [f"{name} ({why})" for name, why in self.reasons]
             return [
-                f"{len(names):,} file{'' if len(names) == 1 else 's'} of {self.folder} left out: "
+                f"{counted(len(names), 'file')} of {self.folder} left out: "
                 f"{some_of(names)} ({LEFT_OUT})"
             ]
         files = sorted(self.files.items())
@@ -179,12 +178,6 @@ def shown(path: pathlib.Path | str) -> str:
     """Returns a path as it can be printed in a line, whatever its bytes are."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
-
-
-def some_of(names: Sequence[str]) -> str:
-    """Returns names in words, the first three of them."""
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def images_in(folder: pathlib.Path, bad: Bad) -> list[pathlib.Path]:

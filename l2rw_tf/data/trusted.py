@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from l2rw_tf.command_line.counting import some_of
 from l2rw_tf.data import csv_files, folder, labels, npz_files
 from l2rw_tf.data.examples import Examples, Source, examples_from
 from l2rw_tf.data.origins import text_of
@@ -20,7 +21,6 @@ from l2rw_tf.errors import UsageError
 _SPLIT = re.compile(
     r"(?P<name>[a-z][a-z0-9_]*(/[\w.\-]+)?(:\d+\.\d+\.\d+)?):(?P<split>[A-Za-z]\w*)"
 )
-_SHOWN = 3
 # What a run calls its own copy, of a list or of a table.
 COPIES = ("trusted.txt", "trusted.csv", "trusted.npz")
 
@@ -207,11 +207,10 @@ def _listed(path: str, source: Source) -> np.ndarray:
     lines = read_list(path)
     unknown = [f"{name!r} (line {line})" for line, name in lines if name not in positions]
     if unknown:
-        more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
         example = train.origins[0] if train.origins is not None else train.ids[0]
         raise UsageError(
             f"clean_data={path} lists what is not among the training examples: "
-            f"{', '.join(unknown[:_SHOWN])}{more}; they are called like {str(example)!r}, or by "
+            f"{some_of(unknown)}; they are called like {str(example)!r}, or by "
             "their ids."
         )
     if not lines:

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from l2rw_tf.command_line.counting import counted
 from l2rw_tf.errors import UsageError
 from l2rw_tf.networks.weights import Weights
 
@@ -91,7 +92,7 @@ def _functional(network: keras.Model, what: str, input_shape: tuple[int, ...]) -
         is_image = len(shapes) == 1 and len(shapes[0]) == len(input_shape) == 3
         can_be_scaled = is_image and _fits(shapes[0][2:], input_shape[2:])
         raise UsageError(
-            f"network {what!r} takes {len(shapes)} input{'s' * (len(shapes) > 1)} of the shape "
+            f"network {what!r} takes {counted(len(shapes), 'input')} of the shape "
             f"{' and '.join(map(str, shapes))}, but the data has one of {input_shape}"
             + ("; image_size scales images." if can_be_scaled else ".")
         )

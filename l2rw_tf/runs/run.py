@@ -16,9 +16,9 @@ import keras
 import tensorflow as tf
 
 from l2rw_tf.command_line import program, settings
+from l2rw_tf.command_line.counting import some_of
 from l2rw_tf.data import corrections, duplicates, image_files, prepared_data, trusted
 from l2rw_tf.data.examples import Source
-from l2rw_tf.data.image_files import some_of
 from l2rw_tf.data.origins import cell
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import TRUE, DataSettings
