@@ -77,7 +77,7 @@ class Row:
     def chosen(self) -> Statistic | None:
         """The same at the epoch that the held-out labels chose; None without them."""
         chosen = [result.chosen_by_validation for result in self.results.values()]
-        trusted = self.first.test_labels != TRUE and self.first.accuracy is not None
+        trusted = self.first.trusted_accuracy is not None
         name = "trusted_accuracy" if trusted else "test_accuracy"
         return Statistic.of([getattr(choice, name) for choice in chosen if choice])
 

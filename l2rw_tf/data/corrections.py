@@ -187,8 +187,7 @@ def _check(
     positions = [position_of.get(row.origin, -1) for row in rows]
     for row, position in zip(rows, positions, strict=True):
         if position < 0:
-            unknown = f"no training example comes from {row.origin or 'an empty origin'!r}"
-            problems.add(row, unknown, is_unknown=True)
+            problems.add_unknown(row)
         else:
             problems.add(row, _fault(row, names))
     _check_contents(examples, rows, positions, problems)
@@ -228,8 +227,7 @@ def decided(
     for row in rows:
         content, given = known.get(row.origin, ("", ""))
         if row.origin not in known:
-            unknown = f"no training example comes from {row.origin or 'an empty origin'!r}"
-            problems.add(row, unknown, is_unknown=True)
+            problems.add_unknown(row)
         elif row.content_hash and content and not _same_hash(row.content_hash, content):
             changed = f"{row.origin} is not what was reviewed: its hash is {content}"
             problems.add(row, changed, is_unknown=True)
@@ -272,6 +270,9 @@ class _Problems:
         """Notes what is wrong with a row; `is_unknown` if its example or content is not there."""
         if problem and self._found.setdefault(row.line, problem) == problem and is_unknown:
             self._unknown.add(row.line)
+
+    def add_unknown(self, row: Correction) -> None:
+        self.add(row, f"no training example comes from {row.origin or 'an empty origin'!r}", True)
 
     def raise_if_any(self, source: str, outcome: str = "nothing was trained") -> None:
         if not self._found:

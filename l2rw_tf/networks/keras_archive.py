@@ -11,7 +11,7 @@ from typing import Any
 _DESCRIPTION = "config.json"
 _PREPROCESSING = ("Rescaling", "Normalization")
 # Operations by which the model.keras of a table puts the mean where a number is missing.
-_FILLING = ("IsNan", "Isnan", "Where")
+_FILLING = ("Isnan", "Where")
 
 
 def mistake(path: str) -> str:

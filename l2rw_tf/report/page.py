@@ -169,7 +169,7 @@ def accuracy_curves(report: Report, heading: str = "") -> pictures.Chart:
     """Draws the accuracy of the run's trainings, with a heading above it if there is one."""
     results = report.results
     held_out = "test" if results.test_labels == TRUE else "given test labels"
-    if results.test_labels != TRUE and results.accuracy is not None:
+    if results.trusted_accuracy is not None:
         held_out = "trusted"
     return pictures.accuracy_curves(
         report.curves, report.titles, results.wrong_label_share, heading, held_out

@@ -70,7 +70,7 @@ def accuracy(result: TrainingResults) -> str:
     if result.accuracy is None:
         return "not known"
     error = result.trusted_accuracy_error
-    margin = "" if error is None or result.test_labels == TRUE else f" ± {percent(error)}"
+    margin = "" if error is None else f" ± {percent(error)}"
     return percent(result.accuracy) + margin
 
 
@@ -80,7 +80,7 @@ def difference(before: TrainingResults, now: TrainingResults) -> str:
         return "not known"
     errors = [
         standard_error(one.accuracy, one.examples["test"])
-        if one.test_labels == TRUE or one.trusted_accuracy_error is None
+        if one.trusted_accuracy_error is None
         else one.trusted_accuracy_error
         for one in (before, now)
     ]
