@@ -23,6 +23,7 @@ class Examples:
         ids: (n,) int64, the examples' positions in the training (or test) data of their source.
         origins: (n,) str, where each comes from, relative to the data set: `./train/cat/001.jpg`,
             `./table.csv:17` (the line as an editor counts it), `index 17`; None if it is not kept.
+        contents: (n,) str, what `origins.content_hash` returns, once it was computed.
     """
 
     x: np.ndarray | StoredImages
@@ -30,10 +31,11 @@ class Examples:
     true_y: np.ndarray | None
     ids: np.ndarray
     origins: np.ndarray | None = None
+    contents: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Checks that the arrays belong together."""
-        for name in ("x", "true_y", "ids", "origins"):
+        for name in ("x", "true_y", "ids", "origins", "contents"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.y):
                 raise ValueError(f"{name} has {len(values)} entries, but there are {len(self.y)} y")
@@ -55,6 +57,7 @@ class Examples:
             true_y=None if self.true_y is None else self.true_y[indices],
             ids=self.ids[indices],
             origins=None if self.origins is None else self.origins[indices],
+            contents=None if self.contents is None else self.contents[indices],
         )
 
     def in_memory(self) -> Examples:

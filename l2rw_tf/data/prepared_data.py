@@ -18,6 +18,7 @@ from l2rw_tf.data import (
 from l2rw_tf.data.corrections import Applied, Correction
 from l2rw_tf.data.duplicates import Duplicates
 from l2rw_tf.data.examples import Examples, Source
+from l2rw_tf.data.origins import with_contents
 from l2rw_tf.data.preprocessing import Preprocessing
 from l2rw_tf.data.settings import AS_GIVEN, TRUE, TRUSTED, DataSettings
 from l2rw_tf.errors import DataUnavailable, UsageError
@@ -105,6 +106,14 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
         source = dataclasses.replace(source, trusted=reviewed.trusted.in_memory())
         reviewed = dataclasses.replace(reviewed, trusted=reviewed.trusted.take([]))
     parts = splits.split(source, settings, seed)
+    # Large images are read from disk for it: once, for all that looks at contents.
+    parts = dataclasses.replace(
+        parts,
+        train=with_contents(parts.train),
+        clean=with_contents(parts.clean),
+        validation=with_contents(parts.validation),
+        test=with_contents(parts.test),
+    )
     twice = _duplicates(parts, source, settings)
     parts = dataclasses.replace(
         parts,

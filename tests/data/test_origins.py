@@ -25,6 +25,13 @@ def test_a_hash_of_the_content(x):
     assert origins.content_hash(examples.examples_from(x.reshape(len(x), -1, 1), y))[0] != hashes[0]
 
 
+def test_hashes_that_are_known_go_with_their_examples():
+    every = examples.examples_from(np.eye(5, dtype=np.float32), np.arange(5))
+    some = origins.with_contents(every).take([3, 1]).with_labels(np.array([0, 0]))
+    np.testing.assert_array_equal(some.contents, origins.content_hash(every.take([3, 1])))
+    assert origins.content_hash(some) is some.contents and every.contents is None
+
+
 @given(st.text())
 def test_a_cell_is_one_line_that_no_spreadsheet_calculates_and_reads_back(text):
     cell = origins.cell(text)
