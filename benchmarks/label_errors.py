@@ -39,7 +39,7 @@ from absl import logging
 from sklearn import model_selection
 
 from l2rw_tf import quality as audit
-from l2rw_tf.data import prepared_data
+from l2rw_tf.data import predictions, prepared_data
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.errors import UsageError
@@ -114,7 +114,7 @@ def out_of_fold_probabilities(settings: RunConfig, data: PreparedData) -> tuple[
         examples = _joined(given.take(rest), data.splits.clean)
         splits = dataclasses.replace(data.splits, train=examples)
         trained = training.train("plain", settings, dataclasses.replace(data, splits=splits))
-        probabilities[held_out] = example_table.class_probabilities(
+        probabilities[held_out] = predictions.class_probabilities(
             trained.network, given.take(held_out), data.preprocessing
         )
         seconds += trained.train_seconds

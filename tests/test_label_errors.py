@@ -41,7 +41,7 @@ def test_no_network_scores_what_it_was_trained_on(monkeypatch):
         return np.stack([held_out.ids, held_out.x[:, 0], held_out.y], axis=1)
 
     monkeypatch.setattr(label_errors.training, "train", fake_training)
-    monkeypatch.setattr(label_errors.example_table, "class_probabilities", fake_probabilities)
+    monkeypatch.setattr(label_errors.predictions, "class_probabilities", fake_probabilities)
     probabilities, seconds = label_errors.out_of_fold_probabilities(RunConfig(), data)
 
     np.testing.assert_array_equal(probabilities[:, 0], train.ids)

@@ -6,22 +6,20 @@ of noisy labels", NeurIPS 2020, arXiv 2007.00151. It needs no clean data.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.methods.method import Method
+from l2rw_tf.methods.row_loss import RowLossModel
 from l2rw_tf.methods.settings import MethodSettings
-from l2rw_tf.reweighting.keras_internals import DistributedFunctional
 from l2rw_tf.reweighting.replicas import gather_examples
 
 # Those of Liu et al. for CIFAR-10.
 _STRENGTH, _MOMENTUM = 3.0, 0.7
 
 
-class EarlyLearningModel(DistributedFunctional):
+class EarlyLearningModel(RowLossModel):
     """A network whose loss is the cross-entropy + λ/n Σ log(1 − ⟨p_i, t_i⟩).
 
     t_i ← β t_i + (1 − β) p_i is the running mean of the example's own predictions.
@@ -45,7 +43,7 @@ class EarlyLearningModel(DistributedFunctional):
             strength: λ.
             momentum: β.
         """
-        super().__init__(network.input, network.output)
+        super().__init__(network)
         self._strength, self._momentum = strength, momentum
         self.targets = self.add_weight(
             name="targets",
@@ -55,27 +53,9 @@ class EarlyLearningModel(DistributedFunctional):
             dtype="float32",
         )
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> tf.Tensor:
-        """Returns the loss, and moves the targets; outside of training the cross-entropy alone.
-
-        Args:
-            x: Inputs.
-            y: Labels (batch,).
-            y_pred: Logits (batch, classes).
-            sample_weight: The rows of the examples (batch,), or None.
-            training: Whether this is a training step.
-        """
-        loss = super().compute_loss(x, y, y_pred, None, training)
-        if not training:
-            return loss
-        rows = tf.reshape(sample_weight, [-1])
+    def training_loss(self, y: tf.Tensor, y_pred: tf.Tensor, rows: tf.Tensor | None) -> tf.Tensor:
+        """Moves the targets and returns the loss, a scalar; see `RowLossModel`."""
+        rows = tf.reshape(rows, [-1])
         # Kept away from 0 and 1, as in the published code, so that the logarithm stays finite.
         p = tf.clip_by_value(tf.nn.softmax(tf.cast(y_pred, tf.float32)), 1e-4, 1 - 1e-4)
         seen = tf.stop_gradient(p / tf.reduce_sum(p, axis=1, keepdims=True))
@@ -83,7 +63,7 @@ class EarlyLearningModel(DistributedFunctional):
         self._keep(rows, t)
         term = tf.reduce_mean(tf.math.log(1 - tf.reduce_sum(p * t, axis=1)))
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        return loss + self._strength * term / replicas
+        return self.plain_loss(y, y_pred) + self._strength * term / replicas
 
     def _keep(self, rows: tf.Tensor, targets: tf.Tensor) -> None:
         rows, targets = gather_examples([rows, targets])

@@ -9,25 +9,22 @@ afterwards, here the same network is trained on. `forward_true` has T from the t
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import numpy as np
 import tensorflow as tf
 
-from l2rw_tf.data import pipeline
-from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.predictions import class_probabilities
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.errors import UsageError
 from l2rw_tf.methods.method import Method
+from l2rw_tf.methods.row_loss import RowLossModel
 from l2rw_tf.methods.settings import MethodSettings
-from l2rw_tf.reweighting.keras_internals import DistributedFunctional
 
 # Patrini et al. pass over the most confident 3 % of the examples, which may be outliers.
 _ANCHOR_QUANTILE = 0.97
 
 
-class CorrectedModel(DistributedFunctional):
+class CorrectedModel(RowLossModel):
     """A network that is trained on the labels which a transition matrix makes of its own.
 
     Attributes:
@@ -45,7 +42,7 @@ class CorrectedModel(DistributedFunctional):
             num_noisy: Examples with a row from here on have right labels, which are not corrected.
                 Rows stand where sample weights do. None: all labels are corrected.
         """
-        super().__init__(network.input, network.output)
+        super().__init__(network)
         self._num_noisy = num_noisy
         # A variable, so that a checkpoint has it.
         self.transition = self.add_weight(
@@ -56,41 +53,14 @@ class CorrectedModel(DistributedFunctional):
             dtype="float32",
         )
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> tf.Tensor:
-        """Returns the loss; outside of training it is that of the network alone.
-
-        Args:
-            x: Inputs.
-            y: Labels (batch,).
-            y_pred: Logits (batch, classes).
-            sample_weight: The rows of the examples (batch,), or None.
-            training: Whether this is a training step.
-        """
-        if training:
-            probabilities = tf.nn.softmax(tf.cast(y_pred, tf.float32))
-            # The logarithm of probabilities is as good as logits.
-            given = tf.math.log(probabilities @ self.transition.value + 1e-12)
-            if self._num_noisy is not None:
-                is_noisy = tf.reshape(sample_weight, [-1, 1]) < self._num_noisy
-                given = tf.where(is_noisy, given, tf.cast(y_pred, tf.float32))
-            y_pred = given
-        return super().compute_loss(x, y, y_pred, None, training)
-
-
-def probabilities_of(network: keras.Model, examples: Examples, data: PreparedData) -> np.ndarray:
-    """Returns what a network says of examples, (n, classes) float64."""
-    batches = pipeline.evaluation_batches(examples, data.preprocessing, batch_size=500)
-    logits = [np.asarray(network(x, training=False)) for x, _ in batches]
-    logits = np.concatenate(logits).astype(np.float64)
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    def training_loss(self, y: tf.Tensor, y_pred: tf.Tensor, rows: tf.Tensor | None) -> tf.Tensor:
+        """Returns the cross-entropy of the labels given, a scalar; see `RowLossModel`."""
+        logits = tf.cast(y_pred, tf.float32)
+        # The logarithm of probabilities is as good as logits.
+        given = tf.math.log(tf.nn.softmax(logits) @ self.transition.value + 1e-12)
+        if self._num_noisy is not None:
+            given = tf.where(tf.reshape(rows, [-1, 1]) < self._num_noisy, given, logits)
+        return self.plain_loss(y, given)
 
 
 def anchor_matrix(probabilities: np.ndarray) -> np.ndarray:
@@ -127,7 +97,7 @@ def true_matrix(given: np.ndarray, true: np.ndarray, num_classes: int) -> np.nda
 def _estimated(
     network: keras.Model, settings: MethodSettings, data: PreparedData
 ) -> CorrectedModel:
-    found = anchor_matrix(probabilities_of(network, data.splits.train, data))
+    found = anchor_matrix(class_probabilities(network, data.splits.train, data.preprocessing))
     return CorrectedModel(network, found)
 
 

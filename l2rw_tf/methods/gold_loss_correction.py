@@ -13,8 +13,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from l2rw_tf.data.predictions import class_probabilities
 from l2rw_tf.data.prepared_data import PreparedData
-from l2rw_tf.methods.forward import CorrectedModel, probabilities_of
+from l2rw_tf.methods.forward import CorrectedModel
 from l2rw_tf.methods.method import Method
 from l2rw_tf.methods.settings import MethodSettings
 
@@ -37,7 +38,7 @@ def gold_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _model(network: keras.Model, settings: MethodSettings, data: PreparedData) -> CorrectedModel:
     clean = data.splits.clean
-    found = gold_matrix(probabilities_of(network, clean, data), clean.y)
+    found = gold_matrix(class_probabilities(network, clean, data.preprocessing), clean.y)
     return CorrectedModel(network, found, num_noisy=len(data.splits.train))
 
 

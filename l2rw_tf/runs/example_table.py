@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 
 from l2rw_tf import quality
-from l2rw_tf.data import pipeline
-from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.origins import content_hash
+from l2rw_tf.data.predictions import class_probabilities
 from l2rw_tf.data.prepared_data import PreparedData
-from l2rw_tf.data.preprocessing import Preprocessing
 from l2rw_tf.runs import tables
 from l2rw_tf.runs.training import Training
 
@@ -70,19 +67,3 @@ def _predictions(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, np.
         "given_probability": probabilities[rows, labels],
         "suggested_probability": probabilities[rows, suggested],
     }
-
-
-def class_probabilities(
-    network: keras.Model, examples: Examples, preprocessing: Preprocessing
-) -> np.ndarray:
-    """Returns what a network that gives logits says of the examples, (n, classes) float32."""
-    logits = class_logits(network, examples, preprocessing).astype("float32")
-    return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
-
-
-def class_logits(
-    network: keras.Model, examples: Examples, preprocessing: Preprocessing
-) -> np.ndarray:
-    """Returns the outputs of a network for all examples, in their order, (n, classes)."""
-    batches = pipeline.evaluation_batches(examples, preprocessing)
-    return network.predict(batches.map(lambda x, y: x), verbose=0)

@@ -13,12 +13,13 @@ from sklearn.metrics import confusion_matrix
 
 from l2rw_tf import __version__, quality
 from l2rw_tf.data.examples import Examples
+from l2rw_tf.data.predictions import class_logits
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import TRUSTED
 from l2rw_tf.runs import results, saved_network, tables
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.epoch_record import Row
-from l2rw_tf.runs.example_table import class_logits, clean_example_table, example_table
+from l2rw_tf.runs.example_table import clean_example_table, example_table
 from l2rw_tf.runs.results import (
     HELD_OUT_TRUSTED,
     ChosenEpoch,
