@@ -40,7 +40,6 @@ from sklearn import model_selection
 
 from l2rw_tf import quality as audit
 from l2rw_tf.data import predictions, prepared_data
-from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.errors import UsageError
 from l2rw_tf.runs import config, example_table, training
@@ -111,7 +110,7 @@ def out_of_fold_probabilities(settings: RunConfig, data: PreparedData) -> tuple[
     seconds = 0.0
     folds = model_selection.StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=settings.seed)
     for rest, held_out in folds.split(given.y, given.y):
-        examples = _joined(given.take(rest), data.splits.clean)
+        examples = given.take(rest).followed_by(data.splits.clean)
         splits = dataclasses.replace(data.splits, train=examples)
         trained = training.train("plain", settings, dataclasses.replace(data, splits=splits))
         probabilities[held_out] = predictions.class_probabilities(
@@ -119,15 +118,6 @@ def out_of_fold_probabilities(settings: RunConfig, data: PreparedData) -> tuple[
         )
         seconds += trained.train_seconds
     return probabilities, seconds
-
-
-def _joined(first: Examples, second: Examples) -> Examples:
-    return Examples(
-        x=np.concatenate([first.x, second.x]),
-        y=np.concatenate([first.y, second.y]),
-        true_y=None,
-        ids=np.concatenate([first.ids, second.ids]),
-    )
 
 
 def measure(method: str, settings: RunConfig) -> Row:

@@ -60,6 +60,23 @@ class Examples:
             contents=None if self.contents is None else self.contents[indices],
         )
 
+    def followed_by(self, other: Examples) -> Examples:
+        """Returns both, with the inputs in memory; what one of them lacks, both lack.
+
+        Args:
+            other: Of the same kind of inputs. If the true labels of one of them are known, those
+                that the other was given are true.
+        """
+
+        def both(name: str) -> np.ndarray | None:
+            one, two = getattr(self, name), getattr(other, name)
+            return None if one is None or two is None else np.concatenate([one, two])
+
+        known = [part.y if part.true_y is None else part.true_y for part in (self, other)]
+        is_known = self.true_y is not None or other.true_y is not None
+        parts = {name: both(name) for name in ("x", "y", "ids", "origins", "contents")}
+        return Examples(**parts, true_y=np.concatenate(known) if is_known else None)
+
     def in_memory(self) -> Examples:
         """Returns the same examples with the inputs in memory."""
         return dataclasses.replace(self, x=np.asarray(self.x))

@@ -216,21 +216,8 @@ def _with_reviewed(
 
 
 def _joined(one: Examples, other: Examples) -> Examples:
-    """Returns both in the order of their ids; where one knows its true labels, so does the other.
-
-    The clean examples of a simulation are labelled truly.
-    """
-    true_y = None
-    if one.true_y is not None or other.true_y is not None:
-        known = [part.y if part.true_y is None else part.true_y for part in (one, other)]
-        true_y = np.concatenate(known)
-    both = Examples(
-        x=np.concatenate([one.x, other.x]),
-        y=np.concatenate([one.y, other.y]),
-        true_y=true_y,
-        ids=np.concatenate([one.ids, other.ids]),
-        origins=np.concatenate([one.origins, other.origins]),
-    )
+    """Returns both in the order of their ids; the clean ones of a simulation are labelled truly."""
+    both = one.followed_by(other)
     return both.take(np.argsort(both.ids, kind="stable"))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.data import pipeline
-from l2rw_tf.data.examples import Examples, Source, examples_from
+from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.storage import StoredImages
 from l2rw_tf.errors import UsageError
@@ -84,7 +84,7 @@ class Batches:
                 "a method that trains on the clean examples too needs images that fit in memory: "
                 "lower image_size."
             )
-        return examples_from(np.concatenate([train.x, clean.x]), np.concatenate([train.y, clean.y]))
+        return train.followed_by(clean)
 
     def _clean(self, batch_size: int, start_step: int) -> tf.data.Dataset:
         clean = self.data.splits.clean

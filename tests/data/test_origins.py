@@ -30,6 +30,10 @@ def test_hashes_that_are_known_go_with_their_examples():
     some = origins.with_contents(every).take([3, 1]).with_labels(np.array([0, 0]))
     np.testing.assert_array_equal(some.contents, origins.content_hash(every.take([3, 1])))
     assert origins.content_hash(some) is some.contents and every.contents is None
+    both = origins.with_contents(every).followed_by(some)
+    np.testing.assert_array_equal(both.contents[5:], some.contents)
+    assert both.y.tolist() == [0, 1, 2, 3, 4, 0, 0] and both.true_y.tolist() == [*range(5), 3, 1]
+    assert every.followed_by(some).contents is None
 
 
 @given(st.text())
