@@ -17,13 +17,6 @@ ROWS = np.arange(40)
 T = RANDOM.dirichlet(np.ones(4), 4)
 
 
-@pytest.fixture
-def network():
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((3,))
-    return keras.Model(inputs, keras.layers.Dense(4, bias_initializer="normal")(inputs))
-
-
 def _compiled(model):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.5), loss, metrics=["accuracy"])

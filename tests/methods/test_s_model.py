@@ -2,20 +2,12 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-import pytest
 
 from l2rw_tf.methods import s_model
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(40, 3)).astype(np.float32)
 Y = RANDOM.integers(0, 4, 40)
-
-
-@pytest.fixture
-def network():
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((3,))
-    return keras.Model(inputs, keras.layers.Dense(4, bias_initializer="normal")(inputs))
 
 
 def probabilities(logits):
