@@ -11,7 +11,7 @@ from typing import Any
 from l2rw_tf.comparison.plan import Cell, Plan
 from l2rw_tf.data.settings import TRUE
 from l2rw_tf.runs import words
-from l2rw_tf.runs.results import RunResults
+from l2rw_tf.runs.results import ChosenEpoch, RunResults
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,14 @@ class Row:
     @property
     def chosen(self) -> Statistic | None:
         """The same at the epoch that the held-out labels chose; None without them."""
-        chosen = [result.chosen_by_validation for result in self.results.values()]
+        return self._at([result.chosen_by_validation for result in self.results.values()])
+
+    @property
+    def chosen_by_clean(self) -> Statistic | None:
+        """The same at the epoch that the clean examples chose; None if they cannot."""
+        return self._at([result.chosen_by_clean for result in self.results.values()])
+
+    def _at(self, chosen: Sequence[ChosenEpoch | None]) -> Statistic | None:
         trusted = self.first.trusted_accuracy is not None
         name = "trusted_accuracy" if trusted else "test_accuracy"
         return Statistic.of([getattr(choice, name) for choice in chosen if choice])
@@ -127,6 +134,8 @@ def cells(planned: Plan, found: Sequence[Row], command: str) -> tuple[list[str],
         "test_accuracy_std",
         "chosen_test_accuracy_mean",
         "chosen_test_accuracy_std",
+        "clean_chosen_test_accuracy_mean",
+        "clean_chosen_test_accuracy_std",
         "seeds",
         "learning_rate",
         "steps",
@@ -141,6 +150,7 @@ def cells(planned: Plan, found: Sequence[Row], command: str) -> tuple[list[str],
             *([row.cell.value] if flag else []),
             *_numbers(row.accuracy),
             *_numbers(row.chosen),
+            *_numbers(row.chosen_by_clean),
             " ".join(map(str, row.results)),
             row.learning_rate,
             row.steps,
@@ -172,6 +182,9 @@ def as_markdown(planned: Plan, found: Sequence[Row], command: str, notes: Sequen
             if any(row.chosen for row in found):
                 chosen = _pivot(planned, found, "chosen")
                 parts.append("At the epoch that the held-out labels chose:\n\n" + chosen)
+            if any(row.chosen_by_clean for row in found):
+                chosen = _pivot(planned, found, "chosen_by_clean")
+                parts.append("At the epoch that the clean examples chose:\n\n" + chosen)
         else:
             parts.append(table(found))
         parts += _reports(planned, found)
@@ -208,7 +221,8 @@ def table(found: Sequence[Row]) -> str:
     head = [
         "method",
         found[0].accuracy_name,
-        "at the epoch chosen",
+        "epoch by held-out",
+        "epoch by clean",
         "seeds",
         "learning rate",
         "steps",
@@ -219,6 +233,7 @@ def table(found: Sequence[Row]) -> str:
             _label(row),
             percent(row.accuracy),
             percent(row.chosen),
+            percent(row.chosen_by_clean),
             str(len(row.results)),
             f"{row.learning_rate:g}",
             f"{row.steps:,}",
@@ -285,7 +300,8 @@ def _description(planned: Plan, found: Sequence[Row]) -> str:
     sentences.append(
         f"{found[0].accuracy_name.capitalize()} of the trained network, mean ± standard deviation "
         f"over seeds {_listed(planned.comparison.seeds)}; beside it at the epoch that the held-out "
-        f"labels ({state}) chose. Device: {first.device}."
+        f"labels ({state}) chose, and at that of the clean examples, if the method does not train "
+        f"on them. Device: {first.device}."
     )
     if first.test_labels != TRUE:
         sentences.append(f"Accuracy is {words.measured_on(first)}")

@@ -228,7 +228,6 @@ def _count(report: Report, chosen: np.ndarray | None) -> np.ndarray:
 def _measurements(report: Report) -> list[tuple[str, list[str]]]:
     """The table of the trainings: the name of a figure, and it for each of them."""
     trainings = report.results.trainings.values()
-    chosen = [training.chosen_by_validation for training in trainings]
     test = "Test accuracy"
     rows = []
     if report.results.test_labels != TRUE:
@@ -237,8 +236,14 @@ def _measurements(report: Report) -> list[tuple[str, list[str]]]:
     if report.results.test_labels != TRUSTED:
         rows.append((test, [percent(training.test_accuracy) for training in trainings]))
     rows.append(("Test loss", [f"{training.test_loss:.4f}" for training in trainings]))
-    if all(chosen):
-        rows.append(("Epoch chosen by held-out labels", [str(choice.epoch) for choice in chosen]))
+    for labels, field in (
+        ("held-out labels", "chosen_by_validation"),
+        ("the clean examples", "chosen_by_clean"),
+    ):
+        chosen = [getattr(training, field) for training in trainings]
+        if not all(chosen):
+            continue
+        rows.append((f"Epoch chosen by {labels}", [str(choice.epoch) for choice in chosen]))
         if all(choice.trusted_accuracy is not None for choice in chosen):
             there = [percent(choice.trusted_accuracy) for choice in chosen]
             rows.append(("Accuracy there", there))

@@ -1,4 +1,4 @@
-"""Early stopping: back to the epoch that the held-out labels prefer, once a network is trained.
+"""Early stopping: back to the best epoch by some labels, once a network is trained.
 
 Not `keras.callbacks.EarlyStopping`: it begins anew with each `fit`, of which a training has one per
 phase and one more after an interruption, and it puts back all variables of the model in training.
@@ -12,29 +12,35 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from l2rw_tf.runs.epoch_record import EpochRecord
+
 
 class BestEpoch(keras.callbacks.Callback):
-    """Keeps the network of the epoch with the best accuracy on held-out labels (first of equals).
+    """Keeps the network of the epoch with the best accuracy, the first of equally good ones.
 
     Attributes:
         epoch: That epoch, counted from 0.
     """
 
-    def __init__(self, network: keras.Model) -> None:
+    def __init__(self, network: keras.Model, record: EpochRecord, column: str) -> None:
         """Begins with no epoch.
 
         Args:
             network: The bare network.
+            record: Has the row of an epoch before this is called.
+            column: The accuracy in it that decides.
         """
         super().__init__()
         self.epoch = -1
         self._network = network
+        self._record = record
+        self._column = column
         self._accuracy = -1.0
         self._weights: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Keeps the network if it is better."""
-        accuracy = (logs or {}).get("val_accuracy", -1.0)
+        accuracy = self._record.rows[-1].get(self._column, -1.0)
         if accuracy > self._accuracy:
             self.epoch, self._accuracy = epoch, accuracy
             self._weights = self._network.get_weights()

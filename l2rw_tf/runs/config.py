@@ -79,8 +79,15 @@ class TrainingSettings(Settings):
 
     early_stopping: bool = _training(
         False,
-        "Goes back, once trained, to the epoch with the best accuracy on the held-out labels, "
-        "which are corrupted like those that are trained on.",
+        "Goes back, once trained, to the epoch with the best accuracy on the labels that "
+        "--early_stopping_on names.",
+    )
+    early_stopping_on: str = _training(
+        "held_out",
+        "held_out: the labels held out of the training data (--validation_fraction), which are "
+        "corrupted like those that are trained on; clean: those of the clean examples, for methods "
+        "that do not train on them.",
+        choices=("held_out", "clean"),
     )
     finetune_steps: int = _training(
         0, "Steps of plain training on the clean data alone that follow, from there.", at_least=0
@@ -223,9 +230,11 @@ class RunConfig(
             raise UsageError(
                 f"name must be a plain directory name, got {self.name!r}; use run_dir for a path."
             )
-        if self.early_stopping and self.validation_fraction == 0:
+        on_clean = self.early_stopping_on == "clean"
+        if self.early_stopping and not on_clean and self.validation_fraction == 0:
             raise UsageError(
-                "early_stopping needs held-out examples: validation_fraction must be above 0."
+                "early_stopping needs held-out examples: validation_fraction must be above 0, or "
+                "early_stopping_on=clean."
             )
         if self.clean_in_train and self.weighting == "history" and self.method == "l2rw":
             raise UsageError(

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from l2rw_tf.errors import TrainingDiverged
-from l2rw_tf.runs.phases import Phase
+from l2rw_tf.runs.phases import FINETUNE, Phase
 from l2rw_tf.runs.tables import METRICS
 
 Row = dict[str, str | int | float]
@@ -21,7 +21,8 @@ class EpochRecord(keras.callbacks.Callback):
     """Collects a row of metrics.csv per epoch and hands it on.
 
     The test data (and held-out trusted examples) are evaluated at the end of every epoch, for the
-    record only: nothing in a training depends on them.
+    record only: nothing in a training depends on them. So are clean examples, by which early
+    stopping may choose.
 
     Attributes:
         rows: The rows so far, of all phases.
@@ -34,6 +35,7 @@ class EpochRecord(keras.callbacks.Callback):
         test_batches: tf.data.Dataset,
         listeners: Sequence[Callable[[Row], None]] = (),
         trusted_batches: tf.data.Dataset | None = None,
+        clean_batches: tf.data.Dataset | None = None,
     ) -> None:
         """Sets up the record.
 
@@ -42,6 +44,7 @@ class EpochRecord(keras.callbacks.Callback):
             test_batches: Finite, (x, y).
             listeners: Called with each row.
             trusted_batches: The same of held-out trusted examples, if there are any.
+            clean_batches: The same of clean examples that are not trained on before fine-tuning.
         """
         super().__init__()
         self.rows: list[Row] = []
@@ -49,6 +52,7 @@ class EpochRecord(keras.callbacks.Callback):
         self._method = method
         self._test_batches = test_batches
         self._trusted_batches = trusted_batches
+        self._clean_batches = clean_batches
         self._listeners = listeners
         self._phase: Phase | None = None
         self._times: list[float] = []
@@ -150,6 +154,9 @@ class EpochRecord(keras.callbacks.Callback):
         if self._trusted_batches is not None:
             trusted = self.model.evaluate(self._trusted_batches, verbose=0, return_dict=True)
             found["trusted_accuracy"] = trusted["accuracy"]
+        if self._clean_batches is not None and self._phase.name != FINETUNE:
+            clean = self.model.evaluate(self._clean_batches, verbose=0, return_dict=True)
+            found["clean_accuracy"] = clean["accuracy"]
         row = {column: found[column] for column in METRICS if column in found}
         self.rows.append(row)
         for listener in self._listeners:

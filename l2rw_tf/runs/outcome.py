@@ -17,7 +17,6 @@ from l2rw_tf.data.predictions import class_logits
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import TRUSTED
 from l2rw_tf.runs import results, saved_network, tables
-from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.epoch_record import Row
 from l2rw_tf.runs.example_table import clean_example_table, example_table
 from l2rw_tf.runs.results import (
@@ -103,7 +102,12 @@ def _results(
         else results.standard_error(trusted, len(held_out)),
         validation_accuracy=final.get("val_accuracy"),
         last_epoch=EpochResults(epoch=last["epoch"], test_accuracy=last["test_accuracy"]),
-        chosen_by_validation=_chosen(config, trained.epochs),
+        chosen_by_validation=_chosen(
+            trained.epochs,
+            "val_accuracy",
+            "corrupted" if config.noise_type != "none" else "as given",
+        ),
+        chosen_by_clean=_chosen(trained.epochs, "clean_accuracy", "clean"),
         train_seconds=trained.train_seconds,
         step_seconds=trained.step_seconds,
         epochs=len(trained.epochs),
@@ -131,15 +135,16 @@ def _results(
     )
 
 
-def _chosen(config: RunConfig, epochs: Sequence[Row]) -> ChosenEpoch | None:
-    if "val_accuracy" not in epochs[-1]:
+def _chosen(epochs: Sequence[Row], column: str, labels: str) -> ChosenEpoch | None:
+    rows = [row for row in epochs if column in row]
+    if not rows:
         return None
-    best = max(epochs, key=lambda row: row["val_accuracy"])
+    best = max(rows, key=lambda row: row[column])
     return ChosenEpoch(
         epoch=best["epoch"],
-        validation_accuracy=best["val_accuracy"],
+        validation_accuracy=best[column],
         test_accuracy=best["test_accuracy"],
-        validation_labels="corrupted" if config.noise_type != "none" else "as given",
+        validation_labels=labels,
         trusted_accuracy=best.get("trusted_accuracy"),
     )
 

@@ -30,13 +30,14 @@ class EpochResults:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ChosenEpoch:
-    """The epoch that held-out labels choose, the first of equally good ones.
+    """The epoch that some labels choose, the first of equally good ones.
 
     Attributes:
         epoch: Counted from 1.
-        validation_accuracy: On the held-out labels.
+        validation_accuracy: On the labels that choose.
         test_accuracy: At its end.
-        validation_labels: "corrupted" like those trained on, or "as given".
+        validation_labels: Held-out ones, "corrupted" like those trained on or "as given", or those
+            of the "clean" examples.
         trusted_accuracy: At its end, on held-out trusted examples if there are any.
     """
 
@@ -64,6 +65,8 @@ class TrainingResults:
         validation_accuracy: The same network's on the held-out labels, or None if there are none.
         last_epoch: The network when training ended.
         chosen_by_validation: The epoch that held-out labels choose, or None if there are none.
+        chosen_by_clean: The epoch that the clean examples choose, or None if there are none or the
+            method trains on them.
         train_seconds: Time spent on training steps.
         step_seconds: Median time of a step.
         epochs, steps: Of all phases.
@@ -115,6 +118,7 @@ class TrainingResults:
     trusted_accuracy: float | None = None
     trusted_accuracy_error: float | None = None
     suspected_labels: int | None = None
+    chosen_by_clean: ChosenEpoch | None = None
 
     @property
     def accuracy(self) -> float | None:
@@ -138,6 +142,7 @@ class RunResults(TrainingResults):
 _OBJECTS = {
     "last_epoch": EpochResults,
     "chosen_by_validation": ChosenEpoch,
+    "chosen_by_clean": ChosenEpoch,
     "plain": TrainingResults,
 }
 

@@ -23,6 +23,7 @@ METRICS = {
     "loss": float,
     "accuracy": float,
     "clean_loss": float,
+    "clean_accuracy": float,
     "effective_batch_size": float,
     "zero_weight_share": float,
     "val_loss": float,

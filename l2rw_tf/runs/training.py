@@ -79,11 +79,23 @@ def check(config: RunConfig, data: PreparedData) -> None:
     _check_clean(config, data)
     if method.sample_weights is not None:
         method.sample_weights(config.seed, data)
-    if config.early_stopping and not len(data.splits.validation):
+    by_clean = config.early_stopping and config.early_stopping_on == "clean"
+    if by_clean and not _can_choose_by_clean(config.method, config, data):
+        raise UsageError(
+            f"early_stopping_on=clean needs clean examples that are known to be right and are not "
+            f"trained on: with method={config.method} there are none, use held_out."
+        )
+    if config.early_stopping and not by_clean and not len(data.splits.validation):
         raise UsageError(
             f"early_stopping needs held-out examples: validation_fraction="
             f"{config.validation_fraction:g} of this data is none of its examples."
         )
+
+
+def _can_choose_by_clean(method: str, config: RunConfig, data: PreparedData) -> bool:
+    """Whether accuracy on the clean examples tells a better epoch of a method from a worse one."""
+    trained_on = methods.get(method).part != "train" or config.clean_in_train
+    return not trained_on and data.clean_is_right and len(data.splits.clean) > 0
 
 
 def _check_clean(config: RunConfig, data: PreparedData) -> None:
@@ -191,14 +203,9 @@ def train(
     keras.utils.set_random_seed(config.seed)
     network = build_network(config, data)
     batches = batches_of(config, data)
-    held_out = data.splits.trusted_test
-    record = EpochRecord(
-        method,
-        batches.evaluation(data.splits.test),
-        listeners,
-        None if held_out is None else batches.evaluation(held_out),
-    )
-    state = _State(record, BestEpoch(network), SkipNonfinite(data.source.num_classes))
+    record = _epoch_record(method, config, batches, listeners)
+    best = BestEpoch(network, record, _CHOOSES[config.early_stopping_on])
+    state = _State(record, best, SkipNonfinite(data.source.num_classes))
     if saved:
         state.resume(saved)
     settings = config.part(TrainingSettings)
@@ -234,6 +241,28 @@ def train(
         step_seconds=record.step_seconds[MAIN],
         skipped_steps=state.skip.skipped,
         example_record=state.example_record,
+    )
+
+
+# The column of metrics.csv that --early_stopping_on names.
+_CHOOSES = {"held_out": "val_accuracy", "clean": "clean_accuracy"}
+
+
+def _epoch_record(
+    method: str,
+    config: RunConfig,
+    batches: Batches,
+    listeners: Sequence[Callable[[Row], None]],
+) -> EpochRecord:
+    data = batches.data
+    held_out = data.splits.trusted_test
+    clean = data.splits.clean if _can_choose_by_clean(method, config, data) else None
+    return EpochRecord(
+        method,
+        batches.evaluation(data.splits.test),
+        listeners,
+        trusted_batches=None if held_out is None else batches.evaluation(held_out),
+        clean_batches=None if clean is None else batches.evaluation(clean),
     )
 
 

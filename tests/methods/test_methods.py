@@ -230,9 +230,11 @@ def test_early_stopping_goes_back_with_the_network_alone(blobs, method):
 
 
 @pytest.mark.slow
-def test_early_stopping_comes_before_fine_tuning(blobs):
-    tuned = _train("plain", early_stopping=True, finetune_steps=1, **STOPPED)
-    best = int(np.argmax([row["val_accuracy"] for row in tuned.epochs[:-1]]))
+@pytest.mark.parametrize(("on", "column"), [("held_out", "val"), ("clean", "clean")])
+def test_early_stopping_comes_before_fine_tuning(blobs, on, column):
+    flags = {"early_stopping": True, "early_stopping_on": on}
+    tuned = _train("plain", **flags, finetune_steps=1, **STOPPED)
+    best = int(np.argmax([row[f"{column}_accuracy"] for row in tuned.epochs[:-1]]))
     shorter = _train("plain", finetune_steps=1, **{**STOPPED, "epochs": best + 1})
     assert tuned.final["test_loss"] == shorter.final["test_loss"]
 

@@ -107,6 +107,13 @@ def _check_metrics(directory, results):
     best = max(rows[2:], key=lambda row: row["val_accuracy"])
     assert (chosen.epoch, chosen.test_accuracy) == (best["epoch"], best["test_accuracy"])
     assert chosen.validation_labels == "corrupted"
+    chosen = results.chosen_by_clean
+    best = max(rows[2:], key=lambda row: row["clean_accuracy"])
+    assert (chosen.epoch, chosen.test_accuracy) == (best["epoch"], best["test_accuracy"])
+    assert (chosen.validation_accuracy, chosen.validation_labels) == (
+        best["clean_accuracy"],
+        "clean",
+    )
 
 
 def _check_network(directory, results):
@@ -185,6 +192,9 @@ def test_a_directory_that_holds_a_run_is_refused(blobs, tmp_path):
     assert _files(tmp_path) == ["config.cfg"]
 
 
+STOP_ON_CLEAN = {"early_stopping": True, "early_stopping_on": "clean"}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -195,6 +205,8 @@ def test_a_directory_that_holds_a_run_is_refused(blobs, tmp_path):
         ({"augment": "crop"}, "augment=crop is for images"),
         # Of 130 examples.
         ({"early_stopping": True, "validation_fraction": 0.003}, "early_stopping needs held-out"),
+        ({**STOP_ON_CLEAN, "method": "glc"}, "early_stopping_on=clean .* method=glc"),
+        ({**STOP_ON_CLEAN, "clean_in_train": True}, "early_stopping_on=clean .* not trained on"),
     ],
     ids=str,
 )
