@@ -125,6 +125,7 @@ def page(report: Report) -> str:
         pictures=_pictures(report),
         measurements=_measurements(report),
         accuracy=words.accuracy,
+        better=words.against_plain(results, report.titles),
         measured_on=words.measured_on(results, "rows" if report.feature_names else "images"),
         measured="test" if results.test_labels == TRUE else "held-out trusted",
         as_given=results.test_labels == AS_GIVEN,

@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 from sklearn.metrics import confusion_matrix
 
@@ -15,10 +16,11 @@ from l2rw_tf import __version__, quality
 from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.predictions import class_logits
 from l2rw_tf.data.prepared_data import PreparedData
-from l2rw_tf.data.settings import TRUSTED
+from l2rw_tf.data.settings import AS_GIVEN, TRUSTED
 from l2rw_tf.runs import results, saved_network, tables
 from l2rw_tf.runs.epoch_record import Row
 from l2rw_tf.runs.example_table import clean_example_table, example_table
+from l2rw_tf.runs.paired import Difference, difference
 from l2rw_tf.runs.results import (
     HELD_OUT_TRUSTED,
     ChosenEpoch,
@@ -67,13 +69,21 @@ def write(
     table = quality.with_quality(example_table(data, own))
     tables.write_examples(directory, quality.ranked(table))
     tables.write_clean_examples(directory, clean_example_table(data, own))
+    predicted = {
+        method: _predicted(trained, data.splits.test, data) for method, trained in trainings.items()
+    }
     found = {
-        method: _results(journal, data, trained, heading) for method, trained in trainings.items()
+        method: _results(journal, data, trained, predicted[method], heading)
+        for method, trained in trainings.items()
     }
     plain = found["plain"] if config.with_plain else None
     suspected = int(quality.suspects(table).sum())
     own_results = dataclasses.replace(found[config.method], suspected_labels=suspected)
-    run_results = RunResults(**vars(own_results), plain=plain)
+    against_plain = None
+    if plain is not None and own.method != "plain":
+        pair = {method: trainings[method] for method in (own.method, "plain")}
+        against_plain = _difference(pair, predicted, data)
+    run_results = RunResults(**vars(own_results), plain=plain, against_plain=against_plain)
     if report is not None:
         report(directory, run_results, data.splits.train, data.source.feature_names)
     # Last, so that a directory with results.json is a finished run.
@@ -82,7 +92,7 @@ def write(
 
 
 def _results(
-    journal: Journal, data: PreparedData, trained: Training, heading: str
+    journal: Journal, data: PreparedData, trained: Training, predicted: np.ndarray, heading: str
 ) -> TrainingResults:
     config = journal.config
     final, last = trained.final, trained.epochs[-1]
@@ -125,7 +135,9 @@ def _results(
         feature_names=list(data.source.feature_names),
         training_class_counts=data.training_class_counts,
         examples=sizes(data),
-        test_confusion=_confusion(trained, data),
+        test_confusion=confusion_matrix(
+            data.splits.test.y, predicted, labels=range(data.source.num_classes)
+        ).tolist(),
         device=device(),
         versions={
             "l2rw_tf": __version__,
@@ -149,10 +161,22 @@ def _chosen(epochs: Sequence[Row], column: str, labels: str) -> ChosenEpoch | No
     )
 
 
-def _confusion(trained: Training, data: PreparedData) -> list[list[int]]:
-    test = data.splits.test
-    predicted = class_logits(trained.network, test, data.preprocessing).argmax(axis=1)
-    return confusion_matrix(test.y, predicted, labels=range(data.source.num_classes)).tolist()
+def _predicted(trained: Training, examples: Examples, data: PreparedData) -> np.ndarray:
+    return class_logits(trained.network, examples, data.preprocessing).argmax(axis=1)
+
+
+def _difference(
+    pair: Mapping[str, Training], on_test: Mapping[str, np.ndarray], data: PreparedData
+) -> Difference | None:
+    """Compares two trainings on what accuracy is measured on."""
+    measured = data.splits.test
+    predicted = [on_test[method] for method in pair]
+    if data.test_labels == AS_GIVEN:
+        measured = data.splits.trusted_test
+        if measured is None:
+            return None
+        predicted = [_predicted(trained, measured, data) for trained in pair.values()]
+    return difference(*(one == measured.y for one in predicted))
 
 
 def sizes(data: PreparedData) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from l2rw_tf.data.settings import AS_GIVEN, TRUE
 from l2rw_tf.errors import UsageError
+from l2rw_tf.runs.paired import Difference
 from l2rw_tf.runs.run_directory import RunDirectory, damaged
 
 NAME = "results.json"
@@ -128,9 +129,16 @@ class TrainingResults:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunResults(TrainingResults):
-    """A run: the results of its method and, with --with_plain, of plain training."""
+    """A run: the results of its method and, with --with_plain, of plain training.
+
+    Attributes:
+        plain: Those of plain training, or None.
+        against_plain: How much better the run's own network is than the plainly trained one, on
+            what accuracy is measured on; None without one of them.
+    """
 
     plain: TrainingResults | None = None
+    against_plain: Difference | None = None
 
     @property
     def trainings(self) -> dict[str, TrainingResults]:
@@ -144,6 +152,7 @@ _OBJECTS = {
     "chosen_by_validation": ChosenEpoch,
     "chosen_by_clean": ChosenEpoch,
     "plain": TrainingResults,
+    "against_plain": Difference,
 }
 
 
@@ -151,7 +160,7 @@ def write(directory: RunDirectory, results: RunResults) -> None:
     """Writes results.json."""
     content = dataclasses.asdict(results)
     if results.plain is None:
-        del content["plain"]
+        del content["plain"], content["against_plain"]
     directory.write_json(NAME, content)
 
 

@@ -220,6 +220,8 @@ def _train(
         found = outcome.write(journal, data, directory, trainings, heading, report)
         closing = words.closing_table(list(found.trainings.values()), _TITLES)
         print(f"\n{heading}\n\n{closing}\n\nresults: {directory.path}")
+        if better := words.against_plain(found, _TITLES):
+            print(better)
         return found
     except program.Stopped as stopped:
         stopped.outcome = _how_to_resume(directory, checkpoints, "")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from l2rw_tf.data.settings import AS_GIVEN, TRUE, TRUSTED, DataSettings
+from l2rw_tf.runs.paired import Difference
 from l2rw_tf.runs.results import (
     HELD_OUT_TRUSTED,
     RunResults,
@@ -87,6 +88,56 @@ def difference(before: TrainingResults, now: TrainingResults) -> str:
     change, error = now.accuracy - before.accuracy, math.hypot(*errors)
     within = ", within its standard error" if abs(change) <= error else ""
     return f"{change:+.1%} ± {percent(error)}{within}"
+
+
+def against_plain(results: RunResults, titles: Mapping[str, str]) -> str:
+    """Says which of a run's two trainings is better, and whether that may be chance.
+
+    Args:
+        results: Of the run.
+        titles: What each method is called.
+
+    Returns:
+        One sentence or two; empty without a plain training beside another one.
+    """
+    plain = results.plain
+    if plain is None or results.method == "plain":
+        return ""
+    own_title, plain_title = titles[results.method], titles["plain"]
+    found = results.against_plain
+    if found is None:
+        return (
+            f"Whether {own_title} or {plain_title} is better is not known: no examples with true "
+            "labels were held out."
+        )
+    by = f"{abs(found.accuracy):.1%} ± {percent(found.standard_error)}"
+    of = f"on {found.examples:,} {'test' if results.test_labels == TRUE else 'trusted'} examples"
+    first, second = own_title, plain_title
+    if found.accuracy < 0:
+        first, second = second, first
+    said = (
+        f"Better {of}: {first}, by {by} ({abs(found.standard_errors):.1f} standard errors)."
+        if found.is_difference(found.accuracy)
+        else f"No difference {of} that could not be chance: {first} is ahead by {by}."
+    )
+    return " ".join([said, *_stopped_early(results, found, plain_title)])
+
+
+def _stopped_early(results: RunResults, found: Difference, plain_title: str) -> list[str]:
+    """Names the epoch of plain training that would have been better than either network."""
+    assert results.plain is not None
+    choice = results.plain.chosen_by_clean
+    if choice is None:
+        return []
+    there = choice.trusted_accuracy if results.test_labels == AS_GIVEN else choice.test_accuracy
+    ends = [one.accuracy for one in (results, results.plain) if one.accuracy is not None]
+    ahead = 0.0 if there is None else max(there - max(ends), 0.0)
+    if not found.is_difference(ahead):
+        return []
+    return [
+        f"Better still: {plain_title} stopped at epoch {choice.epoch}, which the clean examples "
+        f"choose, {percent(there)} (--method=plain --early_stopping --early_stopping_on=clean)."
+    ]
 
 
 def measured_on(result: TrainingResults, kind: str = "examples") -> str:

@@ -61,6 +61,7 @@ def test_a_run_fills_its_directory(finished, blobs):
     ]
     _check_results(directory, results, blobs)
     _check_metrics(directory, results)
+    _check_difference(directory, results)
     _check_network(directory, results)
     _check_events(directory)
     _check_report(directory, results)
@@ -74,7 +75,7 @@ def _check_results(directory, results, blobs):
     # The file has the plain training under a key, with the same keys as the run's own.
     written = json.loads((directory / "results.json").read_text(encoding="utf-8"))
     assert written["test_accuracy"] == results.test_accuracy
-    assert set(written["plain"]) == set(written) - {"plain"}
+    assert set(written["plain"]) == set(written) - {"plain", "against_plain"}
     assert (results.method, results.plain.method) == ("l2rw", "plain")
     train = prepared_data.prepare(SETTINGS, SETTINGS.seed).splits.train
     metrics = tables.read_metrics(directory)
@@ -116,6 +117,17 @@ def _check_metrics(directory, results):
     )
 
 
+def _check_difference(directory, results):
+    """Against the accuracies of both, and the sentence in the report."""
+    found = results.against_plain
+    gap = results.test_accuracy - results.plain.test_accuracy
+    assert found.accuracy == pytest.approx(gap) and found.standard_error > 0
+    data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
+    assert found.examples == len(data.splits.test)
+    page = (directory / "report.html").read_text(encoding="utf-8")
+    assert ("Better on" in page) is found.is_difference(gap)
+
+
 def _check_network(directory, results):
     network = keras.saving.load_model(directory / "model.keras")
     assert type(network).__module__.startswith("keras.")
@@ -147,7 +159,8 @@ def _check_report(directory, results):
 
 def _check_printed(printed, results):
     assert "blobs, uniform flip of 0.4 of the labels" in printed
-    *_, head, plain, reweighted, _, where = printed.splitlines()
+    *_, head, plain, reweighted, _, where, better = printed.splitlines()
+    assert " on 60 test examples" in better
     assert head.split("  ")[0] == "" and "test accuracy" in head
     assert plain.startswith("plain") and f"{results.plain.test_accuracy:.1%}" in plain
     assert reweighted.startswith("reweighted") and f"{results.test_loss:.4f}" in reweighted
