@@ -29,7 +29,8 @@ class Variant:
 
     Attributes:
         kind: "plain", "literal" (the look-ahead of the paper to the letter), "exact" (the
-            project's default), "head", "tracked" (exact, with the record of the examples) or
+            project's default), "forward" (exact, in forward mode), "head",
+            "tracked" (exact, with the record of the examples) or
             "history" (head, with weights from history).
         clean: Clean batch, 0 for plain.
         size_known: Whether the graph knows the sizes of its batches, as where `fit` is given arrays
@@ -153,6 +154,8 @@ def _reweighting_model(network: keras.Model, kind: str) -> l2rw_tf.ReweightingMo
         return LiteralModel(network)
     if kind == "history":
         return l2rw_tf.ReweightingModel(network, weighting="history")
+    if kind == "forward":
+        return l2rw_tf.ReweightingModel(network, meta_gradient="forward")
     return l2rw_tf.ReweightingModel(network, "head" if kind == "head" else "all")
 
 

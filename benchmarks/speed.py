@@ -29,8 +29,8 @@ flags.DEFINE_list(
         *("plain", "literal:100", "exact:100", "exact:10", "head:100", "head:10"),
         *("plain?", "exact:100?", "exact:10?"),
     ],
-    "KIND:CLEAN_BATCH of the steps, plain first; kinds are plain, literal, exact, head, tracked, "
-    "history. With ? behind it the graph does not know the sizes of the batches.",
+    "KIND:CLEAN_BATCH of the steps, plain first; kinds are plain, literal, exact, forward, head, "
+    "tracked, history. With ? behind it the graph does not know the sizes of the batches.",
 )
 flags.DEFINE_integer("samples", 25, "Times that each variant is timed.", lower_bound=3)
 flags.DEFINE_integer("warm_up", 4, "Times before that.", lower_bound=1)

@@ -30,9 +30,10 @@ class MethodSettings(Settings):
     )
     meta_gradient: str = _method(
         "nested",
-        "nested: exact, by nested gradient tapes; finite_difference: for networks with operations "
+        "nested: exact, by nested gradient tapes; forward: exact, with less memory, but not for "
+        "networks with loops (recurrent layers); finite_difference: for networks with operations "
         "that have no second derivative.",
-        choices=("nested", "finite_difference"),
+        choices=("nested", "forward", "finite_difference"),
     )
     clean_batch_size: int | None = _method(
         None,

@@ -8,10 +8,12 @@ A network with parameters θ meets a training batch with losses ℓ_i and a clea
 
 Since θ̂(0) = θ, the chain rule leaves u_i = α ⟨∇ℓ_i(θ), v⟩ with v = ∇_θ (1/M) Σ_j ℓ^v_j(θ)
 (section 3.3 derives it for a multilayer perceptron). α and any positive factor of the losses drop
-out when u becomes weights, so α is 1 here. Two estimators give ⟨∇ℓ_i, v⟩, with one signature:
+out when u becomes weights, so α is 1 here. Three estimators give ⟨∇ℓ_i, v⟩, with one signature:
 
 - `nested`: the inner tape forms g(ε) = ∇_θ Σ_i ε_i ℓ_i, the outer one differentiates ⟨g(ε), v⟩ by
   ε. Exact, and the default.
+- `forward`: along θ + t v the loss ℓ_i changes at the rate ⟨∇ℓ_i, v⟩, which a forward accumulator
+  carries with the pass from operation to operation. Exact, but not for loops.
 - `finite_difference`: (ℓ_i(θ + h v) − ℓ_i(θ − h v)) / 2h, without a second derivative.
 
 The tests hold both against the equations to the letter, θ̂ and all.
@@ -33,6 +35,7 @@ from l2rw_tf.reweighting.explain import (
     no_second_derivative,
     sparse_label_error,
 )
+from l2rw_tf.reweighting.forward_mode import refuse_obstacles
 from l2rw_tf.reweighting.losses import ExampleLosses
 from l2rw_tf.reweighting.objective import Batch, Gradient, Objective
 from l2rw_tf.reweighting.replicas import part_of_sum, sum_over_replicas
@@ -75,14 +78,15 @@ def meta_gradient(
             weight the mean of the clean losses.
         loss_weights: What `Model.compile(loss_weights=...)` accepts.
         meta_variables: "all" trainable variables, those of the "head", or a function of a variable.
-        method: "nested" or "finite_difference".
+        method: "nested", "forward" or "finite_difference".
 
     Returns:
         u, float, shape (N,).
 
     Raises:
         UsageError: If the loss has no value per example, the network no trainable variables, an
-            operation no second derivative, or an argument a value that is not possible.
+            operation no second derivative, or one that forward mode cannot follow, or an argument
+            a value that is not possible.
     """
     estimator = get_estimator(method)
     batch, clean_batch = (
@@ -156,6 +160,66 @@ def nested(
 
 
 @contextlib.contextmanager
+def forward(
+    objective: Objective, batch: Batch, directions: list[Gradient], is_clean: bool = False
+) -> Iterator[Alignments]:
+    """Estimates alignments in forward mode, as exactly as `nested`.
+
+    One more pass of about twice the work of a forward call, where nested tapes take two ways back,
+    and no activations are kept for it (Pearlmutter 1994, "Fast exact multiplication by the
+    Hessian"). A graph is needed, which shows what forward mode cannot follow; without one, as in
+    eager execution, this is `nested`.
+
+    Raises:
+        UsageError: If losses depend on the variables through a loop, a branch or a gradient of the
+            user's own.
+    """
+    if tf.executing_eagerly():
+        with nested(objective, batch, directions, is_clean) as alignments:
+            yield alignments
+        return
+    values = [variable.value for variable in objective.variables]
+    with contextlib.ExitStack() as scope:
+        found = [_Tangent(scope, values, direction) for direction in directions]
+
+        def alignments(tape: tf.GradientTape, losses: tf.Tensor) -> list[tf.Tensor]:
+            del tape
+            refuse_obstacles(values, losses)
+            return [one.of(losses) for one in found]
+
+        try:
+            yield alignments
+        except (TypeError, AssertionError, *NO_SECOND_DERIVATIVE):
+            # TensorFlow ends so in some loops and branches.
+            refuse_obstacles(values)
+            raise
+
+
+class _Tangent:
+    """The rate of change of what a pass computes as variables move along a direction."""
+
+    def __init__(
+        self, scope: contextlib.ExitStack, values: list[tf.Variable], direction: Gradient
+    ) -> None:
+        pairs = [
+            (value, part) for value, part in zip(values, direction, strict=True) if part is not None
+        ]
+        # As in `align`.
+        self._length = _length([part for _, part in pairs])
+        self._accumulator = scope.enter_context(
+            tf.autodiff.ForwardAccumulator(
+                [value for value, _ in pairs], [_divide(part, self._length) for _, part in pairs]
+            )
+        )
+
+    def of(self, losses: tf.Tensor) -> tf.Tensor:
+        u = self._accumulator.jvp(losses)
+        if u is None:
+            raise _unconnected()
+        return u * tf.cast(self._length, u.dtype)
+
+
+@contextlib.contextmanager
 def finite_difference(
     objective: Objective, batch: Batch, directions: list[Gradient], is_clean: bool = False
 ) -> Iterator[Alignments]:
@@ -216,11 +280,7 @@ def align(
     except NO_SECOND_DERIVATIVE as error:
         raise no_second_derivative(error, losses) from None
     if u is None:
-        raise UsageError(
-            "The training loss does not depend on the variables that the meta-gradient is taken "
-            "through: choose meta_variables='all' or others, and check that the loss uses every "
-            "output."
-        )
+        raise _unconnected()
     return u * tf.cast(length, u.dtype)
 
 
@@ -258,6 +318,13 @@ def difference_along(
     return tf.math.divide_no_nan(difference, tf.cast(2 * h, difference.dtype))
 
 
+def _unconnected() -> UsageError:
+    return UsageError(
+        "The training loss does not depend on the variables that the meta-gradient is taken "
+        "through: choose meta_variables='all' or others, and check that the loss uses every output."
+    )
+
+
 def _length(parts: list[tf.Tensor]) -> tf.Tensor:
     """The Euclidean length of a gradient whose parts may differ in dtype."""
     squares = [tf.cast(tf.reduce_sum(tf.square(part)), keras.config.floatx()) for part in parts]
@@ -268,7 +335,11 @@ def _divide(part: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(part, tf.cast(length, part.dtype))
 
 
-_ESTIMATORS: dict[str, Estimator] = {"nested": nested, "finite_difference": finite_difference}
+_ESTIMATORS: dict[str, Estimator] = {
+    "nested": nested,
+    "forward": forward,
+    "finite_difference": finite_difference,
+}
 
 
 def get_estimator(name: str) -> Estimator:
@@ -278,6 +349,6 @@ def get_estimator(name: str) -> Estimator:
         UsageError: If there is none.
     """
     if name not in _ESTIMATORS:
-        names = " or ".join(map(repr, _ESTIMATORS))
-        raise UsageError(f"meta_gradient must be {names}, got {name!r}.")
+        names = ", ".join(map(repr, _ESTIMATORS))
+        raise UsageError(f"meta_gradient must be among {names}, got {name!r}.")
     return _ESTIMATORS[name]

@@ -22,6 +22,13 @@ STEPS = 50
 # has nothing; so do the clean batches of 3.
 CASES = {
     "exact, smaller last batch": {"meta_variables": "all", "examples": 35},
+    "forward, smaller last batch": {
+        "meta_variables": "all",
+        "examples": 35,
+        "meta_gradient": "forward",
+        # Synchronized over replicas, it has a gradient of its own.
+        "normalization": False,
+    },
     "head, smaller last batch": {"meta_variables": "head", "examples": 35},
     # With more parameters than the examples need to be learned by heart.
     "history": {"meta_variables": "head", "examples": 35, "weighting": "history", "width": 100},
@@ -54,11 +61,15 @@ def _scope(strategy: tf.distribute.Strategy | None) -> contextlib.AbstractContex
 
 
 def _train(
-    strategy: tf.distribute.Strategy | None, examples: int, width: int = 8, **arguments: str
+    strategy: tf.distribute.Strategy | None,
+    examples: int,
+    width: int = 8,
+    normalization: bool = True,
+    **arguments: str,
 ) -> dict[str, np.ndarray]:
     keras.utils.set_random_seed(1)
     with _scope(strategy):
-        model = l2rw_tf.ReweightingModel(_network(width), **arguments)
+        model = l2rw_tf.ReweightingModel(_network(width, normalization), **arguments)
         model.compile(
             keras.optimizers.SGD(0.02, momentum=0.9, global_clipnorm=1.0),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -114,12 +125,12 @@ def _mistakes(strategy: tf.distribute.Strategy) -> dict[str, str]:
     }
 
 
-def _network(width: int = 8) -> keras.Model:
+def _network(width: int = 8, normalization: bool = True) -> keras.Model:
     return keras.Sequential(
         [
             keras.Input((4,)),
             keras.layers.Dense(width, "tanh", kernel_regularizer=keras.regularizers.L2(0.01)),
-            keras.layers.BatchNormalization(synchronized=True),
+            *([keras.layers.BatchNormalization(synchronized=True)] if normalization else []),
             keras.layers.Dense(3),
         ]
     )

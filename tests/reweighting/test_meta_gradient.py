@@ -114,6 +114,104 @@ def test_nested_equals_look_ahead_and_finite_difference(make, float64):
         np.testing.assert_allclose(u, central_difference(case), rtol=0, atol=1e-4 * largest)
 
 
+# Swish has a gradient of its own in TensorFlow, recurrent layers are loops.
+_NOT_FORWARD = {zoo.convolutional: "IdentityN", zoo.lstm: "While", zoo.sequence_labeller: "While"}
+
+
+def in_graph(case: zoo.Case, method: str) -> np.ndarray:
+    """Returns u of a case as a training takes it."""
+    return tf.function(lambda: u_of(case, method), autograph=False)().numpy()
+
+
+# Keras makes the metrics of a loss per output in the first call, which a graph does not allow.
+_IN_GRAPH = [one for one in zoo.CASES if one not in (*_NOT_FORWARD, zoo.two_outputs)]
+
+
+@pytest.mark.parametrize("make", _IN_GRAPH, ids=_name)
+def test_forward_mode_equals_nested_tapes(make, float64):
+    """In double precision, after some steps; in eager execution it is the same."""
+    keras.utils.set_random_seed(0)
+    case = make()
+    train(case, 10)
+    u, expected = in_graph(case, "forward"), u_of(case, "nested").numpy()
+    largest = np.abs(expected).max()
+    assert largest > 0
+    np.testing.assert_allclose(u, expected, rtol=0, atol=1e-12 * largest)
+    np.testing.assert_array_equal(u_of(case, "forward"), expected)
+
+
+def test_forward_mode_gives_the_weights_of_two_outputs(float64):
+    case = zoo.two_outputs()
+    x, y = case.batch
+    w = []
+    for meta_gradient in ("nested", "forward"):
+        model = l2rw_tf.ReweightingModel(case.network, meta_gradient=meta_gradient)
+        model.compile("sgd", case.loss, loss_weights=case.loss_weights)
+        w.append(model.example_weights(x, y, clean_data=case.clean_batch))
+    assert w[0].sum() == pytest.approx(1)
+    np.testing.assert_allclose(w[1], w[0], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("make", _NOT_FORWARD, ids=_name)
+def test_what_forward_mode_cannot_follow_is_refused(make):
+    """A simple recurrent layer would get a wrong u without a word."""
+    case = make()
+    layer = {"IdentityN": "activation", "While": "rnn|lstm"}[_NOT_FORWARD[make]]
+    with pytest.raises(l2rw_tf.UsageError, match=f"{_NOT_FORWARD[make]} .of .*({layer}).*nested"):
+        in_graph(case, "forward")
+
+
+class _Applied(keras.layers.Layer):
+    """A function as a layer."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+
+@tf.custom_gradient
+def _reversed(x):
+    return tf.identity(x), lambda gradient: -gradient
+
+
+@pytest.mark.parametrize(
+    ("function", "operation"),
+    [
+        (_reversed, "IdentityN"),
+        (lambda x: tf.map_fn(tf.sin, x), "While"),
+        (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: tf.sin(x), lambda: x), "If"),
+        (tf.function(lambda x: x * tf.nn.softplus(x)), None),
+        (lambda x: x * tf.stop_gradient(x), None),
+        (lambda x: tf.vectorized_map(tf.sin, x), None),
+    ],
+    ids=["own gradient", "loop", "branch", "function", "stop_gradient", "vectorized_map"],
+)
+def test_forward_mode_is_exact_or_refused(function, operation, float64):
+    """Operations as users write them into layers."""
+    keras.utils.set_random_seed(0)
+    case = zoo.mlp()
+    hidden, out = case.network.layers
+    case.network = keras.Sequential([keras.Input((5,)), hidden, _Applied(function), out])
+    if operation:
+        with pytest.raises(l2rw_tf.UsageError, match=f"{operation} .of .*applied"):
+            in_graph(case, "forward")
+        return
+    expected = in_graph(case, "nested")
+    np.testing.assert_allclose(in_graph(case, "forward"), expected, rtol=0, atol=1e-14)
+
+
+def test_a_loop_that_no_variable_reaches_may_stay():
+    """Augmentation of the inputs, for example."""
+    case = zoo.mlp()
+    loop = _Applied(lambda x: tf.map_fn(tf.sin, x))
+    case.network = keras.Sequential([keras.Input((5,)), loop, *case.network.layers])
+    expected = in_graph(case, "nested")
+    np.testing.assert_allclose(in_graph(case, "forward"), expected, atol=1e-6)
+
+
 @CASES
 def test_weights_in_single_precision(make):
     """w to 1e-6 of the literal form; u by finite differences to 1 %."""
@@ -299,10 +397,10 @@ def test_half_precision_ranks_examples_as_single_precision_does(policy):
     assert stats.spearmanr(*w).statistic >= 0.98
 
 
-@pytest.mark.parametrize("method", ["nested", "finite_difference"])
+@pytest.mark.parametrize("method", ["nested", "forward", "finite_difference"])
 def test_nothing_changes(method):
     """Moving averages and seeds are what they were, whichever method is asked for."""
-    case = zoo.convolutional()
+    case = zoo.transfer() if method == "forward" else zoo.convolutional()
     before = [v.numpy() for v in case.network.variables]
     u_of(case, method)
     for value, variable in zip(before, case.network.variables, strict=True):
@@ -361,5 +459,5 @@ def _inner(network, loss, one, clean):
 def test_unknown_method():
     """One sentence with the possible values."""
     case = zoo.mlp()
-    with pytest.raises(ValueError, match="'nested' or 'finite_difference'.*'forward'"):
-        u_of(case, "forward")
+    with pytest.raises(ValueError, match="'nested', 'forward', 'finite_difference', got 'back'"):
+        u_of(case, "back")

@@ -41,7 +41,10 @@ def assert_same(found, case):
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("devices", "cases"),
-    [(2, ["head, smaller last batch", "history"]), (4, ["exact, smaller last batch"])],
+    [
+        (2, ["head, smaller last batch", "forward, smaller last batch", "history"]),
+        (4, ["exact, smaller last batch"]),
+    ],
 )
 def test_mirrored_devices_give_what_one_gives(devices, cases, tmp_path):
     """With synchronized batch normalization, weight decay, clipping and momentum."""

@@ -140,6 +140,7 @@ def test_the_same_seed_gives_the_same_rows(blobs):
         {"steps_per_execution": 4},
         {"optimizer": "adam", "clipnorm": 1.0, "meta_variables": "head"},
         {"optimizer": "adamw", "meta_gradient": "finite_difference"},
+        {"meta_gradient": "forward"},
         pytest.param({"jit_compile": "true", "clean_batch_size": 4}, marks=pytest.mark.xla),
         {"dropout": 0.5, "validation_fraction": 0.0},
         {"balanced_clean": False, "clean_per_class": None, "num_clean": 7, "clean_in_train": True},
