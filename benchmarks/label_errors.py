@@ -6,9 +6,12 @@
 All score the same partly wrong training labels with the same network, optimizer and number of
 epochs. The audit takes `label_quality` of the run's table, after one training, with the paper's
 weights or with weights from history. cleanlab takes `get_label_quality_scores` of out-of-fold
-probabilities, after three plain trainings: as its documentation has it, each label is scored by a
-network that was not trained on it. The clean examples are added to the training examples of every
-fold, so that all know the same.
+probabilities, by self-confidence (its default) or normalized margin, after a plain training per
+fold: as its documentation has it, each label is scored by a network that was not trained on it. The
+clean examples are added to the training examples of every fold, so that all know the same.
+
+CIFAR-10N has human labels, so that no noise is simulated: --dataset=cifar10_n --noise none, and
+--label_column=aggre_label or another column of labels.
 
 Every row of the comparison is a file of its directory; started again, the program does what is
 missing. The table of what is finished is table.md there. Other flags are those of a run.
@@ -29,6 +32,7 @@ import itertools
 import json
 import sys
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,9 +68,21 @@ FLAGS = {
         "--learning_rate=0.001",
         "--lr_decay_epochs=3.5,5.25",
     ),
+    # As configs/small_worst_short.cfg.
+    "cifar10_n": (
+        "--dataset=cifar10_n",
+        "--true_label_column=label",
+        "--num_examples=10000",
+        "--image_size=16",
+        "--num_clean=500",
+        "--network=resnet20",
+        "--augment=crop_flip",
+        "--epochs=20",
+        "--learning_rate=0.05",
+        "--lr_decay_epochs=12,17",
+    ),
 }
 NOISE = ("background", "pair", "uniform")
-NUM_FOLDS = 3
 MEASURES = {
     "auroc": "AUROC",
     "average_precision": "average precision",
@@ -76,8 +92,10 @@ COSTS = {"train_seconds": "training (s)", "processor_seconds": "processor (s)"}
 METHODS = {
     "audit": "audit, paper's weights",
     "audit_history": "audit, weights from history (head)",
-    "cleanlab": f"cleanlab, {NUM_FOLDS} plain trainings",
+    "cleanlab": "cleanlab, self-confidence",
+    "cleanlab_margin": "cleanlab, normalized margin",
 }
+_SCORES = {"cleanlab": "self_confidence", "cleanlab_margin": "normalized_margin"}
 
 
 Row = dict[str, Any]
@@ -90,15 +108,27 @@ def audit_scores(settings: RunConfig, data: PreparedData) -> tuple[np.ndarray, f
     return audit.label_quality(table), trained.train_seconds
 
 
-def cleanlab_scores(settings: RunConfig, data: PreparedData) -> tuple[np.ndarray, float]:
-    """Returns cleanlab's label quality, (n,), and the seconds of the trainings that it needs."""
+def cleanlab_scores(
+    settings: RunConfig, data: PreparedData, folds: int, score: str, kept: Path
+) -> tuple[np.ndarray, float]:
+    """Returns cleanlab's label quality, (n,), and the seconds of the trainings that it needs.
+
+    The probabilities are kept in a file, so that a second score needs no second training.
+    """
     from cleanlab.rank import get_label_quality_scores
 
-    probabilities, seconds = out_of_fold_probabilities(settings, data)
-    return get_label_quality_scores(data.splits.train.y, probabilities), seconds
+    if not kept.exists():
+        probabilities, seconds = out_of_fold_probabilities(settings, data, folds)
+        np.savez(kept, probabilities=probabilities, seconds=seconds)
+    with np.load(kept) as found:
+        probabilities, seconds = found["probabilities"], float(found["seconds"])
+    labels = data.splits.train.y
+    return get_label_quality_scores(labels, probabilities, method=score), seconds
 
 
-def out_of_fold_probabilities(settings: RunConfig, data: PreparedData) -> tuple[np.ndarray, float]:
+def out_of_fold_probabilities(
+    settings: RunConfig, data: PreparedData, num_folds: int
+) -> tuple[np.ndarray, float]:
     """Trains plainly without one fold after the other, each time with the clean examples.
 
     Returns:
@@ -108,7 +138,7 @@ def out_of_fold_probabilities(settings: RunConfig, data: PreparedData) -> tuple[
     given = data.splits.train
     probabilities = np.zeros((len(given), data.source.num_classes))
     seconds = 0.0
-    folds = model_selection.StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=settings.seed)
+    folds = model_selection.StratifiedKFold(num_folds, shuffle=True, random_state=settings.seed)
     for rest, held_out in folds.split(given.y, given.y):
         examples = given.take(rest).followed_by(data.splits.clean)
         splits = dataclasses.replace(data.splits, train=examples)
@@ -120,15 +150,17 @@ def out_of_fold_probabilities(settings: RunConfig, data: PreparedData) -> tuple[
     return probabilities, seconds
 
 
-def measure(method: str, settings: RunConfig) -> Row:
+def measure(method: str, settings: RunConfig, folds: int, kept: Path) -> Row:
     """Trains, scores, and compares with the truth."""
     data = prepared_data.prepare(settings, settings.seed)
     # Nothing is measured on the test data, which a training looks at after each epoch.
     splits = dataclasses.replace(data.splits, test=data.splits.test.take(np.arange(1)))
     data = dataclasses.replace(data, splits=splits)
     begin = time.process_time()
-    scores = cleanlab_scores if method == "cleanlab" else audit_scores
-    quality, seconds = scores(settings, data)
+    if method in _SCORES:
+        quality, seconds = cleanlab_scores(settings, data, folds, _SCORES[method], kept)
+    else:
+        quality, seconds = audit_scores(settings, data)
     processor_seconds = time.process_time() - begin
     examples = data.splits.train
     found = audit.detection(
@@ -145,7 +177,11 @@ def measure(method: str, settings: RunConfig) -> Row:
 
 
 def compare(
-    directory: RunDirectory, flags: Sequence[str], condition: Row, methods: Sequence[str]
+    directory: RunDirectory,
+    flags: Sequence[str],
+    condition: Row,
+    methods: Sequence[str],
+    folds: int,
 ) -> dict[str, Row]:
     """Returns a row for each method, made now where there is none.
 
@@ -154,18 +190,22 @@ def compare(
         flags: Of the runs; a row of other flags is made anew.
         condition: `noise_type`, `noise_ratio` and `seed`.
         methods: The methods whose rows are made; those of others are returned where they exist.
+        folds: Of cleanlab's trainings.
     """
     condition_flags = [f"--{name}={value}" for name, value in condition.items()]
     found = {}
     for method in METHODS:
         of_method = ["--weighting=history"] if method == "audit_history" else []
         method_flags = [*flags, *condition_flags, *of_method]
-        name = "-".join([*map(str, condition.values()), method]) + ".json"
+        where = "-".join(map(str, condition.values()))
+        name = f"{where}-{method}.json"
         row = _read(directory.path / name)
+        # Of other flags, probabilities are others.
+        kept = directory.path / f"{where}-{zlib.crc32(repr((method_flags, folds)).encode())}.npz"
         if row.get("flags") != method_flags:
             if method not in methods:
                 continue
-            figures = measure(method, config.from_arguments(method_flags))
+            figures = measure(method, config.from_arguments(method_flags), folds, kept)
             row = {**condition, "method": method, **figures, "flags": method_flags}
             directory.write_json(name, row)
             keras.backend.clear_session()
@@ -214,13 +254,14 @@ def main(arguments: Sequence[str]) -> int:
     """Makes the rows that are missing and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--dataset", choices=tuple(FLAGS), default="digits")
-    parser.add_argument("--noise", nargs="+", choices=NOISE, default=NOISE)
+    parser.add_argument("--noise", nargs="+", choices=(*NOISE, "none"), default=NOISE)
+    parser.add_argument("--folds", type=int, default=3, help="cleanlab's trainings")
     parser.add_argument("--ratios", nargs="+", type=float, default=(0.1, 0.2, 0.4))
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
     parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=tuple(METHODS))
     parser.add_argument("--directory", default="")
     options, others = parser.parse_known_args(arguments)
-    needs_cleanlab = "cleanlab" in options.methods
+    needs_cleanlab = not _SCORES.keys().isdisjoint(options.methods)
     if needs_cleanlab and importlib.util.find_spec("cleanlab") is None:
         print("cleanlab is missing: pip install -r requirements-bench.txt", file=sys.stderr)
         return 2
@@ -239,7 +280,8 @@ def main(arguments: Sequence[str]) -> int:
     compared = []
     try:
         for condition in conditions:
-            compared.append(compare(directory, [*flags, *others], condition, options.methods))
+            row = compare(directory, [*flags, *others], condition, options.methods, options.folds)
+            compared.append(row)
             directory.write_text("table.md", table(compared))
             print(*table(compared[-1:]).splitlines()[2:], sep="\n", flush=True)
     except UsageError as error:

@@ -42,7 +42,7 @@ def test_no_network_scores_what_it_was_trained_on(monkeypatch):
 
     monkeypatch.setattr(label_errors.training, "train", fake_training)
     monkeypatch.setattr(label_errors.predictions, "class_probabilities", fake_probabilities)
-    probabilities, seconds = label_errors.out_of_fold_probabilities(RunConfig(), data)
+    probabilities, seconds = label_errors.out_of_fold_probabilities(RunConfig(), data, 3)
 
     np.testing.assert_array_equal(probabilities[:, 0], train.ids)
     np.testing.assert_array_equal(probabilities[:, 1], train.x[:, 0])
@@ -75,7 +75,9 @@ def test_the_table_has_the_means_of_the_seeds():
         ["background", "20%", "0", "0.6000", "**0.5000**"],
         ["background", "20%", "0", "0.6000", "**0.5000**"],
         ["background", "20%", "0", "**0.7500**", "**0.5000**"],
+        ["background", "20%", "0", "0.6000", "**0.5000**"],
         ["pair", "20%", "0, 1", "**0.8500**", "**0.5000**"],
+        ["pair", "20%", "0, 1", "0.6000", "**0.5000**"],
         ["pair", "20%", "0, 1", "0.6000", "**0.5000**"],
         ["pair", "20%", "0, 1", "0.6000", "**0.5000**"],
     ]
@@ -86,4 +88,4 @@ def test_the_table_says_which_seeds_a_method_has():
     compared = [rows("pair", seed) for seed in (0, 1)]
     del compared[1]["cleanlab"]
     lines = label_errors.table(compared).splitlines()[2:]
-    assert [line.split("|")[3].strip() for line in lines] == ["0, 1", "0, 1", "0"]
+    assert [line.split("|")[3].strip() for line in lines] == ["0, 1", "0, 1", "0", "0, 1"]
