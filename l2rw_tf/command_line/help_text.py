@@ -23,8 +23,7 @@ def short(usage: str, *kinds: type[Settings]) -> str:
         *kinds: The classes whose fields are the flags, the program's own first. The common flags of
             the others, which belong to another program, are left to `--helpfull`.
     """
-    own, *others = kinds
-    common = [field for field in dataclasses.fields(own) if field.metadata["is_common"]]
+    common = [field for field in dataclasses.fields(kinds[0]) if field.metadata["is_common"]]
     meanings = {_flag(one): _with_choices(one, _first_sentence(one)) for one in common}
     meanings["--flagfile=FILE"] = _FLAGFILE
     margin = max(map(len, meanings)) + 4
@@ -51,10 +50,10 @@ def full(usage: str, *kinds: type[Settings]) -> str:
     for group, fields in groups.items():
         lines.append(f"\n{group}:")
         for field in fields:
-            is_switch = isinstance(field.default, bool)
-            switch = f"--[no]{field.name} (default: {as_text(field.default)})"
-            meaning = _with_choices(field, field.metadata["help"])
-            lines += _entry(switch if is_switch else _flag(field), meaning)
+            head = _flag(field)
+            if isinstance(field.default, bool):
+                head = f"--[no]{field.name} (default: {as_text(field.default)})"
+            lines += _entry(head, _with_choices(field, field.metadata["help"]))
     lines += ["\nAlso:", *_entry("--flagfile=FILE", _FLAGFILE)]
     lines += _entry("--help", "Shows the flags that are used most, on one screen.")
     return "\n".join(lines)
