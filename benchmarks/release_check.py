@@ -1,6 +1,6 @@
 """Builds a release and tries it as users get it: `make release-check`.
 
-Wheel and sdist are built in the checkout, and must hold what git tracks and nothing else. Each is
+Wheel and sdist are built from the last commit, and must hold its files and nothing else. Each is
 installed into an empty environment with the versions of requirements.txt, where the demo runs from
 an empty folder. The fast tests run on the installed wheel, in the sources without the package.
 """
@@ -51,20 +51,36 @@ def say(what: str) -> None:
     print(f"{what} ...", flush=True)
 
 
-def tracked() -> set[str]:
-    """What git knows of."""
-    command = ["git", "ls-files", "-z"]
-    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return set(listed.split("\0")) - {""}
+def git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def unpacked(archive: Path, folder: str) -> Path:
+    """Unpacks an archive with one folder in it, and returns that."""
+    place = BUILD / folder
+    shutil.rmtree(place, ignore_errors=True)
+    with tarfile.open(archive) as file:
+        file.extractall(place, filter="data")
+    (inner,) = place.iterdir()
+    return inner
+
+
+def committed() -> Path:
+    """The archive of the last commit: in a checkout, setuptools reads what earlier builds left."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    archive = BUILD / "commit.tar"
+    git("archive", "--prefix=commit/", f"--output={archive}", "HEAD")
+    return archive
 
 
 def names_in(distribution: Path) -> set[str]:
-    """The files of a wheel or an sdist; those of an sdist below its one folder."""
+    """The files of a wheel or of an archive; those of an archive below its one folder."""
     if distribution.suffix == ".whl":
         with zipfile.ZipFile(distribution) as wheel:
             return set(wheel.namelist())
-    with tarfile.open(distribution) as sdist:
-        return {one.name.partition("/")[2] for one in sdist.getmembers() if one.isfile()}
+    with tarfile.open(distribution) as archive:
+        return {one.name.partition("/")[2] for one in archive.getmembers() if one.isfile()}
 
 
 def unlike(found: Iterable[str], expected: set[str]) -> list[str]:
@@ -74,22 +90,11 @@ def unlike(found: Iterable[str], expected: set[str]) -> list[str]:
     return surplus + [f"missing: {name}" for name in sorted(expected - found)]
 
 
-def build() -> tuple[Path, Path]:
+def build(sources: Path) -> tuple[Path, Path]:
     """Builds the sdist, and the wheel from that."""
-    uv("build", "--clear", f"--out-dir={BUILD / 'dist'}")
+    uv("build", "--clear", f"--out-dir={BUILD / 'dist'}", sources)
     (wheel,), (sdist,) = (BUILD / "dist").glob("*.whl"), (BUILD / "dist").glob("*.tar.gz")
     return wheel, sdist
-
-
-def sources_without_package(sdist: Path) -> Path:
-    """Unpacks the sdist and takes the package away."""
-    folder = BUILD / "sources"
-    shutil.rmtree(folder, ignore_errors=True)
-    with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
-    (unpacked,) = folder.iterdir()
-    shutil.rmtree(unpacked / PACKAGE)
-    return unpacked
 
 
 def environment(name: str, distribution: Path) -> Path:
@@ -147,15 +152,18 @@ def main(arguments: Sequence[str]) -> int:
     """Makes the checks; the exit code is 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tests", nargs="*", help="files and flags of pytest (after --)")
-    chosen, checks, known = parser.parse_args(arguments), Checks(), tracked()
-    say("building wheel and sdist")
-    wheel, sdist = build()
+    chosen, checks, commit = parser.parse_args(arguments), Checks(), committed()
+    checks.add("everything is committed", git("status", "--porcelain").splitlines())
+    say("building sdist and wheel")
+    wheel, sdist = build(unpacked(commit, "commit"))
+    known = names_in(commit)
     of_package = {name for name in known if name.startswith(f"{PACKAGE}/")}
     for distribution, expected in ((wheel, of_package), (sdist, known - OF_GIT)):
         problems = unlike(names_in(distribution), expected)
         size = f"{len(expected)} files, {distribution.stat().st_size / 1e6:.1f} MB"
         checks.add(f"{distribution.name} is whole, with nothing else in it", problems, size)
-    sources = sources_without_package(sdist)
+    sources = unpacked(sdist, "sources")
+    shutil.rmtree(sources / PACKAGE)
     for name, distribution in (("wheel", wheel), ("sdist", sdist)):
         say(f"installing the {name} into an empty environment")
         programs = environment(name, distribution)
