@@ -9,9 +9,8 @@ from pathlib import Path
 
 import l2rw_tf
 
-# The installed package, if the tests run without the checkout's.
-PACKAGE = Path(l2rw_tf.__file__).parent
-ROOT = PACKAGE.parent
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "l2rw_tf"
 KERAS_INTERNALS = "l2rw_tf/reweighting/keras_internals.py"
 PUBLIC = l2rw_tf._HOMES
 LINES_OF_A_FILE = 400
