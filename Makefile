@@ -13,7 +13,7 @@ INSTALL := $(RUN) -m pip install --quiet --quiet --disable-pip-version-check --e
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := $(PYTHON) $(if $(PYTHON),,python3.12 python3.13 python3.11 python3 python)
 
-.PHONY: help demo test test-fast report-check kill-test bench compat lint clean
+.PHONY: help demo test test-fast report-check kill-test bench compat release-check lint clean
 
 help:
 	@echo 'make demo    train on digits with 40 % wrong labels, reweighted and plain (DEMO_FLAGS="--seed=1" adds flags)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make kill-test  kill a run 30 times, resume it each time and compare its end with a run that is left alone'
 	@echo 'make bench   measure what a step costs (BENCH_FLAGS="--parts=steps" adds flags; PyTorch beside it: requirements-bench.txt)'
 	@echo 'make compat  run the fast tests with each version of Keras and TensorFlow that is supported (docs/versions.md)'
+	@echo 'make release-check  build wheel and sdist, install each into an empty environment, run the demo and the fast tests there'
 	@echo 'make lint    check the style of the code and the types of its public part'
 	@echo 'make clean   remove .venv and caches; runs/ stays'
 
@@ -50,6 +51,9 @@ bench: $(VENV)/.installed-dev
 
 compat: $(VENV)/.installed-dev
 	@$(RUN) -m benchmarks.compat $(COMPAT_FLAGS)
+
+release-check: $(VENV)/.installed-dev
+	@$(RUN) -m benchmarks.release_check $(RELEASE_FLAGS)
 
 lint: $(VENV)/.installed-dev
 	@$(RUN) -m ruff check --quiet --output-format=concise .

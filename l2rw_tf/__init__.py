@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from l2rw_tf.reweighting.model import ReweightingModel
     from l2rw_tf.reweighting.weights import normalize
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 _HOMES = {
     "ReweightingModel": "l2rw_tf.reweighting.model",

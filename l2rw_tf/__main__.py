@@ -27,9 +27,10 @@ def main(arguments: Sequence[str]) -> int:
     overview = "\n".join(
         ["usage: l2rw COMMAND [--flag=value ...]", ""]
         + [f"  {name:8} {purpose}" for name, (_, purpose) in COMMANDS.items()]
-        + ["", "l2rw COMMAND --help shows its flags."]
+        + ["", "e.g.   l2rw train --dataset=digits --noise_type=uniform --noise_ratio=0.4"]
+        + ["", "l2rw COMMAND --help shows its common flags, l2rw COMMAND --helpfull shows all."]
     )
-    if arguments and arguments[0] in ("--help", "-h", "-help", "help"):
+    if arguments and arguments[0] in ("--help", "--helpfull", "-h", "-help", "help"):
         print(overview)
         return 0
     if not arguments or arguments[0] not in COMMANDS:

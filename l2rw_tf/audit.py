@@ -26,10 +26,11 @@ Says which labels of a finished run's training examples are probably wrong: how 
 classes, and the worst of them. All examples in this order are in the run's examples.csv.
 
 usage: python -m l2rw_tf.audit --run_dir=DIR [--flag=value ...]
-   e.g. python -m l2rw_tf.audit --run_dir=runs/digits_noisy-seed0 --write_clean=keep.txt
+   e.g. python -m l2rw_tf.audit --run_dir=runs/digits_noisy-seed0
+        python -m l2rw_tf.audit --run_dir=runs/digits_noisy-seed0 --write_clean=keep.txt
 """
 
-_setting = functools.partial(settings.setting, group="Audit")
+_setting = functools.partial(settings.setting, group="Audit", is_common=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class AuditConfig(settings.Settings):
     run_dir: str = _setting("", "The directory that a run filled.")
     threshold: float | None = _setting(
         None,
-        f"Labels of a quality below it are suspected. Default: {quality.SUSPECT_BELOW:g}.",
+        f"Labels of a quality below it are suspected, by default below {quality.SUSPECT_BELOW:g}.",
         at_least=0,
         at_most=1,
     )
@@ -106,7 +107,8 @@ def main(arguments: Sequence[str]) -> int:
     return program.run(
         arguments,
         _audit,
-        help_text=lambda: settings.help_text(USAGE, AuditConfig),
+        usage=USAGE,
+        flags=(AuditConfig,),
         when_stopped="nothing was changed.",
     )
 

@@ -17,6 +17,9 @@ table and one figure. Started again, it keeps finished runs, resumes others and 
 usage: python -m l2rw_tf.compare [--flagfile=FILE] [--flag=value ...]
    e.g. python -m l2rw_tf.compare --methods=plain,l2rw,l2rw:meta_variables=head --seeds=0,1,2 \\
             --noise_type=background --sweep=noise_ratio=0,0.2,0.4 --epochs=20
+
+The flags of a run (--dataset, --noise_type, --network, --epochs, ...; those that are used most:
+python -m l2rw_tf.main --help) are those of every run of the comparison.
 """
 
 
@@ -33,7 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     return program.run(
         arguments,
         _compare,
-        help_text=lambda: settings.help_text(USAGE, ComparisonConfig, RunConfig),
+        usage=USAGE,
+        flags=(ComparisonConfig, RunConfig),
         when_stopped="all runs are saved, the same command resumes the comparison.",
     )
 

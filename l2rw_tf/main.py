@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from l2rw_tf.command_line import environment, program, settings
+from l2rw_tf.command_line import environment, program
 from l2rw_tf.runs import config
 from l2rw_tf.runs.run_directory import RunDirectory
 
@@ -15,6 +15,7 @@ examples (Ren et al., ICML 2018), evaluates it and fills a run directory.
 
 usage: python -m l2rw_tf.main [--flagfile=FILE] [--flag=value ...]
    e.g. python -m l2rw_tf.main --flagfile=configs/digits_noisy.cfg --seed=1
+        python -m l2rw_tf.main --dataset=photos --clean_data=checked --with_plain
 """
 
 
@@ -31,7 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     return program.run(
         arguments,
         _train,
-        help_text=lambda: settings.help_text(USAGE, config.RunConfig),
+        usage=USAGE,
+        flags=(config.RunConfig,),
         when_stopped="nothing was trained yet.",
     )
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
 
 from l2rw_tf.command_line import environment, program, settings
 from l2rw_tf.errors import UsageError
+
+_setting = functools.partial(settings.setting, group="Predictions", is_common=True)
 
 USAGE = """\
 Classifies images or rows of a table with the network of a finished run, and writes a CSV file with
@@ -29,14 +32,13 @@ standardized inputs.
 class PredictConfig(settings.Settings):
     """Which network classifies, and where the classes go."""
 
-    run_dir: str = settings.setting("", "The directory that a run filled.", group="Predictions")
-    output: str = settings.setting("", "A new CSV file.", group="Predictions")
-    bad_files: str = settings.setting(
+    run_dir: str = _setting("", "The directory that a run filled.")
+    output: str = _setting("", "A new CSV file.")
+    bad_files: str = _setting(
         "stop",
         "What is done with files that cannot be read as images: all of them are listed, and "
         "nothing is written (stop), or they are left out (skip).",
         choices=("stop", "skip"),
-        group="Predictions",
     )
 
     def check_together(self) -> None:
@@ -60,7 +62,8 @@ def main(arguments: Sequence[str]) -> int:
     return program.run(
         arguments,
         _predict,
-        help_text=lambda: settings.help_text(USAGE, PredictConfig),
+        usage=USAGE,
+        flags=(PredictConfig,),
         when_stopped="nothing was written.",
     )
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from l2rw_tf import __main__ as commands
 from l2rw_tf import compare
 from l2rw_tf.comparison import jobs
 from l2rw_tf.runs import lock, results, tables
@@ -144,14 +143,6 @@ def test_unusable_flags_end_with_code_2_and_one_line(arguments, part, capsys):
     assert compare.main(arguments) == 2
     printed, complaint = capsys.readouterr()
     assert complaint.startswith("l2rw: ") and part in complaint and complaint.count("\n") == 1
-
-
-def test_help_shows_the_flags_of_runs_too(capsys):
-    assert commands.main(["compare", "--help"]) == 0
-    shown = capsys.readouterr().out
-    for part in ("--methods=", "--sweep=", "--learning_rates=", "--noise_ratio=", "Comparison:"):
-        assert part in shown
-    assert max(map(len, shown.splitlines())) <= 100
 
 
 @pytest.mark.process

@@ -9,9 +9,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
+from l2rw_tf.command_line import help_text
+from l2rw_tf.command_line.settings import Settings
 from l2rw_tf.errors import RunFailed, UsageError
 
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 3
+
+_HELP = {
+    **dict.fromkeys(("--help", "-help", "-h"), help_text.short),
+    **dict.fromkeys(("--helpfull", "-helpfull"), help_text.full),
+}
 
 
 class Stopped(BaseException):
@@ -83,7 +90,8 @@ def run(
     arguments: Sequence[str],
     work: Callable[[Sequence[str]], int | None],
     *,
-    help_text: Callable[[], str],
+    usage: str,
+    flags: Sequence[type[Settings]],
     when_stopped: str,
 ) -> int:
     """Runs a program: prints its help, or does its work and turns errors into exit codes.
@@ -91,7 +99,8 @@ def run(
     Args:
         arguments: The command line without the program's name.
         work: Is given them; returns an exit code, or None for 0.
-        help_text: Gives what `--help` prints.
+        usage: What it does and how it is called, for its help.
+        flags: The classes whose fields are its flags, the program's own first.
         when_stopped: What is said of the work so far after a signal: a sentence.
 
     Returns:
@@ -99,8 +108,8 @@ def run(
         that cannot be used, 3 after SIGINT or SIGTERM.
     """
     try:
-        if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in arguments):
-            print(help_text(), flush=True)
+        if asked := [argument for argument in arguments if argument in _HELP]:
+            print(_HELP[asked[0]](usage, *flags), flush=True)
             return DONE
         with _stopped_by_signals():
             return work(arguments) or DONE

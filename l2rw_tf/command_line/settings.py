@@ -10,7 +10,6 @@ import difflib
 import functools
 import math
 import operator
-import textwrap
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -32,19 +31,21 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     affects_result: bool = True,
+    is_common: bool = False,
 ) -> Any:
     """Declares one field of a `Settings` class.
 
     Args:
         default: Its default; None only where the field's type has it.
-        help_text: What it means, for `--help`.
-        group: The heading that it stands under in `--help`.
+        help_text: What it means, for `--helpfull`; its first sentence can be read alone.
+        group: The heading that it stands under in `--helpfull`.
         choices: The texts that are possible, where not all are.
         at_least: Smallest number.
         at_most: Largest number.
         above: Number that it must be above.
         below: Number that it must be below.
         affects_result: Whether it changes what is computed, for `differences`.
+        is_common: Whether its program's `--help` shows it, with that first sentence.
     """
     limits = {"at least": at_least, "at most": at_most, "above": above, "below": below}
     metadata = {
@@ -52,6 +53,7 @@ def setting(
         "group": group,
         "choices": tuple(choices),
         "affects_result": affects_result,
+        "is_common": is_common,
         "limits": {words: limit for words, limit in limits.items() if limit is not None},
     }
     return dataclasses.field(default=default, metadata=metadata)
@@ -177,7 +179,8 @@ def parse(arguments: Sequence[str], *kinds: type[Settings]) -> flags.FlagValues:
     values, stray = _parsed(arguments, kinds)
     if stray:
         raise UsageError(
-            f"{stray[0]!r} is not a flag: flags are given as --name=value, --help shows all flags."
+            f"{stray[0]!r} is not a flag: flags are given as --name=value, --helpfull shows all "
+            "flags."
         )
     return values
 
@@ -196,7 +199,7 @@ def _parsed(
         files = ", ".join(one for one in arguments if "-flagfile" in one)
         raise UsageError(
             f"--{error.flagname}{'' if is_typed else ' in ' + files} is not a flag"
-            f"{suggestion(error.flagname, values, '--')}: --help shows all flags."
+            f"{suggestion(error.flagname, values, '--')}: --helpfull shows all flags."
         ) from error
     except flags.CantOpenFlagFileError as error:
         cause = error.__context__
@@ -229,35 +232,6 @@ def _define_flags(kinds: Sequence[type[Settings]]) -> flags.FlagValues:
             flag = flags.Flag(parser, None, field.name, field.default, "", boolean=is_switch)
             flags.DEFINE_flag(flag, values)
     return values
-
-
-def help_text(usage: str, *kinds: type[Settings]) -> str:
-    """Every flag with its default and meaning, grouped as in the classes.
-
-    Args:
-        usage: The lines that say what the program does and how it is called.
-        *kinds: The classes whose fields are the flags.
-    """
-    wrap = functools.partial(textwrap.fill, width=100, initial_indent=" " * 6)
-    groups: dict[str, list[tuple[type[Settings], dataclasses.Field]]] = {}
-    for kind in kinds:
-        for field in dataclasses.fields(kind):
-            groups.setdefault(field.metadata["group"], []).append((kind, field))
-    lines = [usage.rstrip()]
-    for group, fields in groups.items():
-        lines.append(f"\n{group}:")
-        for kind, field in fields:
-            text = field.metadata["help"]
-            if field.metadata["choices"]:
-                text += f" One of {', '.join(field.metadata['choices'])}."
-            if _type_of(kind, field).base is bool:
-                head = f"--[no]{field.name} (default: {as_text(field.default)})"
-            else:
-                head = f"--{field.name}={'' if field.default is None else as_text(field.default)}"
-            lines += [f"  {head}", wrap(text, subsequent_indent=" " * 6)]
-    about = wrap("Reads flags from a file, one a line; # starts a comment. Later flags win.")
-    lines += ["\nAlso:", "  --flagfile=FILE", about, "  --help"]
-    return "\n".join(lines)
 
 
 class _Parser(flags.ArgumentParser):

@@ -16,7 +16,7 @@ from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.results import RunResults
 from l2rw_tf.runs.run_directory import RunDirectory, check_vacant, name_of_data
 
-_setting = functools.partial(setting, group="Comparison")
+_setting = functools.partial(setting, group="Comparison", is_common=True)
 
 # Flags that a comparison sets itself.
 _OWN_FLAGS = ("method", "seed", "run_dir", "name", "with_plain")
@@ -47,8 +47,8 @@ class ComparisonConfig(Settings):
     jobs: int = _setting(1, "Runs at the same time.", at_least=1)
     compare_dir: str = _setting(
         "",
-        "Where runs, table and figure go; finished runs found there are kept. Empty: "
-        "runs/compare-NAME.",
+        "Where runs, table and figure go, by default runs/compare-NAME; finished runs found there "
+        "are kept.",
     )
 
     def check_together(self) -> None:

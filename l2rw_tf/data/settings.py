@@ -26,9 +26,11 @@ class DataSettings(Settings):
 
     dataset: str = _data(
         "digits",
-        "What to train on: digits (embedded), the name of an image classification data set of "
-        "TensorFlow Datasets (mnist, fashion_mnist, cifar10, cifar100, ...), a folder of images "
-        "with one sub-folder per class, or a .csv or .npz file of numeric features.",
+        "What to train on: digits (embedded), the name of a data set of TensorFlow Datasets, a "
+        "folder of images, or a .csv or .npz file. Data sets of TensorFlow Datasets are those of "
+        "image classification (mnist, fashion_mnist, cifar10, cifar100, ...); a folder has one "
+        "sub-folder per class; files hold numeric features.",
+        is_common=True,
     )
     # Two runs are compared by the data that they read, not by how they came to it.
     fallback_dataset: str = _data(
@@ -96,18 +98,20 @@ class DataSettings(Settings):
 
     noise_type: str = _labels(
         "none",
-        "How labels of the training and validation data are made wrong: to any other class "
-        "(uniform), to one class (background), to the next class (pair), to the class that theirs "
-        "is taken for (asymmetric, by --noise_map), or not at all (none: data whose labels are "
-        "wrong already).",
+        "How labels of the training and validation data are made wrong, or none for labels as they "
+        "are. They are changed to any other class (uniform), to one class (background), to the "
+        "next class (pair), or to the class that theirs is taken for (asymmetric, by --noise_map); "
+        "none is for data whose labels are wrong already.",
         choices=("none", "uniform", "background", "pair", "asymmetric"),
+        is_common=True,
     )
     noise_ratio: float | None = _labels(
         None,
-        "The fraction of labels that --noise_type chooses; of asymmetric noise, of the labels of "
-        "the classes in its map. A --noise_type needs it.",
+        "The fraction of labels that --noise_type chooses, which needs it. For asymmetric noise: "
+        "of the labels of the classes in its map.",
         at_least=0,
         at_most=1,
+        is_common=True,
     )
     noise_map: tuple[str, ...] = _labels(
         (),
@@ -142,11 +146,13 @@ class DataSettings(Settings):
 
     clean_data: str = _splits(
         "",
-        "Trusted examples, whose labels are known to be right: a folder of CLASS/IMAGE, a .csv or "
-        ".npz file like --dataset, a text file that lists training examples that are right (files "
-        "or ids, one per line; they leave the training data), or a split of a data set of "
-        "TensorFlow Datasets (cifar10:test). Empty: FOLDER/clean beside FOLDER/train, if there is "
-        "one; otherwise examples are held out of the training data, if their labels are right.",
+        "Trusted examples, whose labels are known to be right: a folder, a file, a list of "
+        "training examples, or a split. A folder has CLASS/IMAGE; a .csv or .npz file is like "
+        "--dataset; a text file lists training examples that are right (files or ids, one per "
+        "line; they leave the training data); a split is one of a data set of TensorFlow Datasets "
+        "(cifar10:test). Empty: FOLDER/clean beside FOLDER/train, if there is one; otherwise "
+        "examples are held out of the training data, if their labels are right.",
+        is_common=True,
     )
     clean_per_class: int | None = _splits(
         None,
@@ -176,9 +182,10 @@ class DataSettings(Settings):
     corrections: str = _splits(
         "",
         "corrections.csv, as report.html gives it: what somebody says of the labels of training "
-        "examples (origin, content_hash, given_label, decision: right, other, unusable or "
-        "undecided, label). Confirmed and corrected examples become clean ones and leave the "
-        "training data, unusable ones leave it.",
+        "examples. Its columns are origin, content_hash, given_label, decision (right, other, "
+        "unusable or undecided) and label. Confirmed and corrected examples become clean ones and "
+        "leave the training data, unusable ones leave it.",
+        is_common=True,
     )
     test_fraction: float = _splits(
         0.25,

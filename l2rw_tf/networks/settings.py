@@ -29,6 +29,7 @@ class NetworkSettings(Settings):
         "input_shape and num_classes, and returns a keras.Model: a flagfile that names one runs "
         "its code. Files and functions end in one logit per class, or in a softmax, which is taken "
         "off; what the last layer gives otherwise is taken for logits.",
+        is_common=True,
     )
     network_inputs: str = _network(
         AUTO,

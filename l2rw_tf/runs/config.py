@@ -36,11 +36,16 @@ class MethodChoice(Settings):
 
     method: str = _method(
         "l2rw",
-        "; ".join(f"{name}: {entry.summary}" for name, entry in METHODS.items()) + ".",
+        "What the network is trained with. "
+        + "; ".join(f"{name}: {entry.summary}" for name, entry in METHODS.items())
+        + ".",
         choices=tuple(METHODS),
+        is_common=True,
     )
     with_plain: bool = _method(
-        False, "Trains plainly too, on the same corrupted data from the same initial parameters."
+        False,
+        "Trains plainly too, on the same corrupted data from the same initial parameters.",
+        is_common=True,
     )
 
 
@@ -48,16 +53,16 @@ class MethodChoice(Settings):
 class TrainingSettings(Settings):
     """How long a training is, its phases, its optimizer and its batches."""
 
-    epochs: int = _training(30, "Passes over the training data.", at_least=1)
+    epochs: int = _training(30, "Passes over the training data.", at_least=1, is_common=True)
     max_steps: int | None = _training(
         None,
         "Ends training earlier, after the last whole epoch within so many steps (or within the "
         "first epoch).",
         at_least=1,
     )
-    batch_size: int = _training(100, "Training examples per step.", at_least=1)
+    batch_size: int = _training(100, "Training examples per step.", at_least=1, is_common=True)
     optimizer: str = _training("sgd", "Keras's optimizer.", choices=("sgd", "adam", "adamw"))
-    learning_rate: float = _training(0.02, "Learning rate at the start.", above=0)
+    learning_rate: float = _training(0.02, "Learning rate at the start.", above=0, is_common=True)
     momentum: float = _training(0.9, "Momentum of --optimizer=sgd.", at_least=0, below=1)
     lr_decay_epochs: tuple[float, ...] = _training(
         (),
@@ -168,6 +173,7 @@ class RunConfig(
         False,
         "Resumes the run in --run_dir from its newest checkpoint, so that it ends as it would "
         "have; begins it if the directory is new. Flags that are not given are the run's.",
+        is_common=True,
     )
     resume_learning_rate: float | None = _interruptions(
         None,
@@ -191,7 +197,8 @@ class RunConfig(
 
     run_dir: str = _output(
         "",
-        "Where results go: a new or empty directory. Empty: runs/NAME-seedS, numbered.",
+        "Where results go, a new or empty directory; by default runs/NAME-seedS, numbered.",
+        is_common=True,
     )
     name: str = _output("", "NAME in runs/NAME-seedS. Empty: made of data and method.")
     review_examples: int = _output(
@@ -217,6 +224,7 @@ class RunConfig(
         0,
         "Decides splits, corruption, initial parameters, order and augmentation.",
         at_least=0,
+        is_common=True,
     )
 
     def check_together(self) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
-import numpy as np
+# `--help` reads this file, and is to answer at once.
+if TYPE_CHECKING:
+    import numpy as np
 
 # From so many standard errors on, a difference is called one: by chance alone, one in twenty is.
 _IS_DIFFERENT = 2.0
@@ -51,7 +54,7 @@ def difference(right: np.ndarray, other_right: np.ndarray) -> Difference:
         other_right: Whether the other one is, likewise.
     """
     number = len(right)
-    alone, other_alone = int(np.sum(right & ~other_right)), int(np.sum(other_right & ~right))
+    alone, other_alone = int((right & ~other_right).sum()), int((other_right & ~right).sum())
     apart = alone - other_alone
     variance = alone + other_alone + 2 - apart**2 / (number + 2)
     return Difference(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from l2rw_tf.command_line.settings import differences, from_arguments, help_text
+from l2rw_tf.command_line.settings import differences, from_arguments
 from l2rw_tf.comparison.plan import ComparisonConfig, plan
 from l2rw_tf.data.settings import DataSettings
 from l2rw_tf.errors import UsageError
@@ -83,18 +83,11 @@ def test_a_later_flag_wins_over_the_flagfile(tmp_path):
     assert (settings_.epochs, settings_.clean_per_class, settings_.num_clean) == (9, None, 30)
 
 
-def test_every_flag_has_a_help_text():
-    shown = help_text("usage", RunConfig)
-    for field in dataclasses.fields(RunConfig):
-        assert f"  --{field.name}=" in shown or f"  --[no]{field.name} " in shown
-        assert field.metadata["help"].endswith(".")
-
-
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
         (["--epoch=3"], ["--epoch is not a flag", "--epochs"]),
-        (["--zzzz"], ["--zzzz is not a flag", "--help"]),
+        (["--zzzz"], ["--zzzz is not a flag", "--helpfull"]),
         (["--epochs=many"], ["--epochs=many", "whole number"]),
         (["--epochs=1.5"], ["--epochs=1.5", "whole number"]),
         (["--epochs="], ["--epochs=", "whole number"]),
@@ -112,7 +105,7 @@ def test_every_flag_has_a_help_text():
         (["--method=l2r"], ["method", "plain", "'l2r'", "did you mean l2rw?"]),
         (["--with_plain=maybe"], ["--with_plain=maybe", "true or false"]),
         (["--nowith_plain=false"], ["--nowith_plain takes no value", "--with_plain=false"]),
-        (["--with_plain", "false"], ["'false' is not a flag", "--name=value"]),
+        (["--with_plain", "false"], ["'false' is not a flag", "--name=value", "--helpfull"]),
         (["--lr_decay_epochs=1,x"], ["--lr_decay_epochs=1,x", "commas"]),
         (["--lr_decay_epochs=9,3"], ["lr_decay_epochs", "increase", "9.0,3.0"]),
         (["--lr_decay_epochs=3,3"], ["lr_decay_epochs", "increase"]),
