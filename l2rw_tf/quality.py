@@ -14,7 +14,7 @@ Table = Mapping[str, np.ndarray]
 # A label of lower quality is suspected, unless somebody says otherwise.
 SUSPECT_BELOW = 0.2
 
-# Measured in docs/results.md: the loss averaged over training still reflects the epochs before a
+# Measured in docs/label_errors.md: the loss averaged over training still reflects the epochs before a
 # wrong label was memorized; the final network discriminates classes better; gradient alignment (and
 # likeness, if available) breaks ties.
 _FINAL_SHARE = 0.25

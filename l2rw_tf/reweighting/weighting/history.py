@@ -21,7 +21,7 @@ class HistoryWeighting(Weighting):
 
     The estimate compares losses and alignments with those of the clean examples at every visit
     (`history_evidence.compare`) and adds up over the visits; `history_evidence.weigh` turns it into
-    weights. docs/results.md has the measurements.
+    weights. docs/studies/history.md has the measurements.
     """
 
     meta_variables = "head"

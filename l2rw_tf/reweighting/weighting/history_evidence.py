@@ -25,7 +25,7 @@ _NOT_AGAINST = 0.25
 _AGAINST = 0.75
 # From so many on, a network is taken to learn its examples by heart. Two could do (Zhang et al.
 # 2017, "Understanding deep learning requires rethinking generalization"); the number that does was
-# measured (docs/results.md).
+# measured (docs/studies/history.md).
 _PARAMETERS_AN_EXAMPLE = 10
 
 
