@@ -14,9 +14,9 @@ Table = Mapping[str, np.ndarray]
 # A label of lower quality is suspected, unless somebody says otherwise.
 SUSPECT_BELOW = 0.2
 
-# Measured in docs/label_errors.md: the loss averaged over training still reflects the epochs before a
-# wrong label was memorized; the final network discriminates classes better; gradient alignment (and
-# likeness, if available) breaks ties.
+# Measured in docs/label_errors.md: the loss averaged over training still reflects the epochs before
+# a wrong label was memorized; the final network discriminates classes better; gradient alignment
+# (and likeness, if available) breaks ties.
 _FINAL_SHARE = 0.25
 _ALIGNMENT_SHARE = 0.1
 _ALIGNMENT_SLOPE = 4.0
