@@ -66,6 +66,11 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+def has_snippets(page: Path) -> bool:
+    """Whether a page has Python of its own, which is no excerpt."""
+    return any(one.language == "python" and not one.title for one in blocks(page))
+
+
 def run_snippets(page: Path) -> dict[str, Any]:
     """Runs the Python blocks of a page that are no excerpts, one after the other.
 

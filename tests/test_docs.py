@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 import pytest
 
+import mkdocs_hooks
 from tests import documentation
 
 DOCS = documentation.ROOT / "docs"
@@ -18,17 +20,17 @@ GUIDES = [
 PAGES = sorted(
     str(one.relative_to(DOCS)) for one in [*DOCS.glob("*.md"), *DOCS.glob("guides/*.md")]
 )
+# Pages with code that is not run here, and why.
+RUN_ELSEWHERE = {
+    "distributed.md": "needs several devices; tests/reweighting/test_replicas.py has them made up",
+}
 # Commands that are not run here, by a part of them, and why.
 NOT_RUN = {
     "pip install": "needs the network; `make compat` installs the wheel and trains with it",
     "keras.applications:MobileNetV2": "downloads weights; tests/networks/ has it without",
 }
 HAVE_COMMANDS = [one for one in GUIDES if documentation.commands(DOCS / one)]
-HAVE_SNIPPETS = [
-    one
-    for one in GUIDES
-    if any(b.language == "python" and not b.title for b in documentation.blocks(DOCS / one))
-]
+HAVE_SNIPPETS = [one for one in GUIDES if documentation.has_snippets(DOCS / one)]
 
 
 @pytest.mark.slow
@@ -67,7 +69,16 @@ def test_the_snippets_of_the_first_page_find_suspects():
 def test_excerpts_stand_in_their_files(page):
     for one in documentation.blocks(DOCS / page):
         if one.title:
-            assert one.text in (documentation.ROOT / one.title).read_text("utf-8"), one.text
+            text = (documentation.ROOT / one.title).read_text("utf-8")
+            # An excerpt begins at the margin.
+            indented = [textwrap.indent(one.text, " " * depth) for depth in range(0, 20, 4)]
+            assert any(f"\n{lines}" in text for lines in indented), one.text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_has_code_that_nobody_runs(page):
+    has_code = documentation.has_snippets(DOCS / page) or documentation.commands(DOCS / page)
+    assert page in GUIDES or page in RUN_ELSEWHERE or not has_code
 
 
 def test_every_page_is_in_the_navigation_and_no_other():
@@ -87,3 +98,10 @@ def test_files_outside_of_a_page_exist():
 def test_lines_of_prose_are_short(page):
     lines = (DOCS / page).read_text("utf-8").splitlines()
     assert [one for one in lines if len(one) > 100 and not one.startswith("|")] == []
+
+
+def test_tables_and_lists_get_the_empty_line_before_them():
+    page = "Text:\n- one\n  more\n- two\n```\nx\n- y\n| z |\n```\n| a |\n|---|\n| b |\n\n1. c"
+    assert mkdocs_hooks.on_page_markdown(page) == page.replace(":\n", ":\n\n").replace(
+        "\n| a", "\n\n| a"
+    )
