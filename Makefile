@@ -6,6 +6,7 @@
 
 VENV := .venv
 RUN := $(VENV)/bin/python
+DOCS := build/docs-env
 # With the package itself, editable: `import l2rw_tf` works from any directory, and pip checks the versions against pyproject.toml.
 INSTALL := $(RUN) -m pip install --quiet --quiet --disable-pip-version-check --editable . --requirement
 
@@ -13,7 +14,7 @@ INSTALL := $(RUN) -m pip install --quiet --quiet --disable-pip-version-check --e
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := $(PYTHON) $(if $(PYTHON),,python3.12 python3.13 python3.11 python3 python)
 
-.PHONY: help demo test test-fast report-check kill-test bench compat release-check lint clean
+.PHONY: help demo test test-fast report-check kill-test bench compat release-check docs lint clean
 
 help:
 	@echo 'make demo    train on digits with 40 % wrong labels, reweighted and plain (DEMO_FLAGS="--seed=1" adds flags)'
@@ -24,6 +25,7 @@ help:
 	@echo 'make bench   measure what a step costs (BENCH_FLAGS="--parts=steps" adds flags; PyTorch beside it: requirements-bench.txt)'
 	@echo 'make compat  run the fast tests with each version of Keras and TensorFlow that is supported (docs/versions.md)'
 	@echo 'make release-check  build wheel and sdist, install each into an empty environment, run the demo and the fast tests there'
+	@echo 'make docs    build the documentation as a site: build/docs/index.html'
 	@echo 'make lint    check the style of the code and the types of its public part'
 	@echo 'make clean   remove .venv and caches; runs/ stays'
 
@@ -55,6 +57,10 @@ compat: $(VENV)/.installed-dev
 release-check: $(VENV)/.installed-dev
 	@$(RUN) -m benchmarks.release_check $(RELEASE_FLAGS)
 
+# In an environment of its own, which needs none of the package's requirements.
+docs: $(DOCS)/.installed
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
+
 lint: $(VENV)/.installed-dev
 	@$(RUN) -m ruff check --quiet --output-format=concise .
 	@$(RUN) -m mypy --no-error-summary
@@ -72,6 +78,12 @@ $(VENV)/.installed-dev: requirements-dev.txt requirements.txt pyproject.toml $(V
 	@echo 'Installing requirements-dev.txt into $(VENV) (once; some minutes) ...'
 	@$(INSTALL) requirements-dev.txt
 	@touch $(VENV)/.installed $@
+
+$(DOCS)/.installed: requirements-docs.txt $(VENV)/.made
+	@echo 'Installing requirements-docs.txt into $(DOCS) (once) ...'
+	@$(RUN) -m venv --clear $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --requirement requirements-docs.txt
+	@touch $@
 
 $(VENV)/.made:
 	@if $(RUN) -c '$(SUPPORTED)' >/dev/null 2>&1; then touch $@; exit 0; fi; \

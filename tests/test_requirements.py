@@ -26,6 +26,7 @@ def pinned(file: str) -> dict[str, Requirement]:
         ("requirements.txt", PROJECT["dependencies"]),
         ("requirements-dev.txt", EXTRAS["dev"]),
         ("requirements-bench.txt", EXTRAS["bench"]),
+        ("requirements-docs.txt", EXTRAS["docs"]),
     ],
 )
 def test_exact_versions_are_within_the_ranges(file, ranges):
