@@ -67,7 +67,7 @@ def test_the_options_exist():
 
 def test_flags_links_and_targets_exist():
     kinds = (RunConfig, ComparisonConfig, AuditConfig, PredictConfig)
-    flags = {"help", "flagfile"}.union(*(kind.__dataclass_fields__ for kind in kinds))
+    flags = {"help", "helpfull", "flagfile"}.union(*(kind.__dataclass_fields__ for kind in kinds))
     assert set(re.findall(r"--(\w+)", TEXT)) - {"l2rw"} <= flags
     for link in re.findall(r"\]\(([^)#]+)", TEXT):
         assert link.startswith("https://") or (README.parent / link).exists(), link
