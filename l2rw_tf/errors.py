@@ -11,7 +11,7 @@ class UsageError(ValueError):
 
 
 class DataUnavailable(UsageError):
-    """A data set that is neither on this machine nor to be had from the network."""
+    """A data set that is neither on this machine nor available from the network."""
 
 
 class RunFailed(RuntimeError):

@@ -285,7 +285,7 @@ def _description(planned: Plan, found: Sequence[Row]) -> str:
     sizes = ", ".join(f"{size:,} {name}" for name, size in first.examples.items())
     sentences = [f"{', '.join(datasets)}{classes}: {sizes} examples."]
     if first.dataset != first.requested_dataset:
-        sentences.append(f"**{first.requested_dataset} was not to be had.**")
+        sentences.append(f"**{first.requested_dataset} was not available.**")
     if planned.comparison.learning_rates:
         sentences.append(
             f"Learning rates from {_listed(planned.comparison.learning_rates)}, chosen for each "

@@ -130,7 +130,7 @@ def _inputs(path: str, name: str, x: np.ndarray) -> np.ndarray:
 
 
 def _label_values(path: str, name: str, values: np.ndarray, rows: int) -> np.ndarray:
-    """Returns checked labels: whole numbers or strings, one a row."""
+    """Returns checked labels: whole numbers or strings, one per row."""
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.shape != (rows,):

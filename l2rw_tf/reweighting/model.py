@@ -174,9 +174,9 @@ class ReweightingModel(CheckedModel):
             shuffle: Whether to shuffle training arrays, in an order that follows from Keras's seed
                 and the epoch, so that `keras.callbacks.BackupAndRestore` resumes it.
             class_weight: Weights by class of the training examples; the clean data is left alone.
-            sample_weight: A weight s_i an example: w̃_i = s_i max(u_i, 0); 0 takes an example out.
+            sample_weight: A weight s_i per example: w̃_i = s_i max(u_i, 0); 0 takes an example out.
             initial_epoch: Number of the first epoch.
-            steps_per_epoch: Training batches an epoch.
+            steps_per_epoch: Training batches per epoch.
             validation_steps: Validation batches.
             validation_batch_size: Size of the validation batches.
             validation_freq: How often to validate.

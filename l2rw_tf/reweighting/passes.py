@@ -57,10 +57,10 @@ def observed_call(
 
 
 def split_sample_weight(sample_weight: Any) -> tuple[tf.Tensor | None, Any]:
-    """Splits a user's weights into one an example and what is left within the examples.
+    """Splits a user's weights into one per example and what is left within the examples.
 
     Weights s of shape (N,) or (N, 1) are all the first part. Weights of time steps or pixels, or
-    one array an output, are split so that their product is kept: S_i is the mean over everything
+    one array per output, are split so that their product is kept: S_i is the mean over everything
     but the examples and r = s / S has mean 1 in each example. S scales the example's weight, r is
     part of its loss, and so s enters once.
 

@@ -42,7 +42,7 @@ def mean_over_examples(values: tf.Tensor) -> tf.Tensor:
     """Returns the mean over the examples of all replicas, a scalar.
 
     Args:
-        values: One value an example of this replica, float, shape (n,).
+        values: One value per example of this replica, float, shape (n,).
     """
     if _several_replicas() is None:
         return tf.reduce_mean(values)
@@ -55,7 +55,7 @@ def gather_examples(values: list[tf.Tensor]) -> list[tf.Tensor]:
     """Returns what all replicas hold, one replica after the other.
 
     Args:
-        values: Tensors with one row an example of this replica, first dimension n.
+        values: Tensors with one row per example of this replica, first dimension n.
 
     Returns:
         The same of the whole batch, first dimension N, on every replica.
@@ -68,7 +68,7 @@ def first_example(values: tf.Tensor) -> tf.Tensor | int:
     """Returns the place that this replica's first example has in the whole batch.
 
     Args:
-        values: One value an example of this replica, shape (n,).
+        values: One value per example of this replica, shape (n,).
     """
     context = _several_replicas()
     if context is None:
@@ -81,7 +81,7 @@ def share_of_examples(values: tf.Tensor) -> tf.Tensor:
     """Returns the share n / N of the batch's examples that this replica has, a scalar.
 
     Args:
-        values: One value an example of this replica, float, shape (n,).
+        values: One value per example of this replica, float, shape (n,).
     """
     if _several_replicas() is None:
         return tf.ones((), values.dtype)
@@ -96,7 +96,7 @@ def part_of_sum(values: list[Any], examples: tf.Tensor) -> list[Any]:
 
     Args:
         values: Tensors, `tf.IndexedSlices` (empty by themselves without examples) or Nones.
-        examples: Anything with a row an example of this replica.
+        examples: Anything with a row per example of this replica.
     """
     if _several_replicas() is None:
         return values
@@ -113,7 +113,7 @@ def state_kept_without_examples(network: keras.Model, examples: tf.Tensor) -> It
 
     Args:
         network: Called in this scope.
-        examples: Anything with a row an example of this replica.
+        examples: Anything with a row per example of this replica.
     """
     variables = [
         variable

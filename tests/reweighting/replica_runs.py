@@ -30,7 +30,7 @@ CASES = {
         "normalization": False,
     },
     "head, smaller last batch": {"meta_variables": "head", "examples": 35},
-    # With more parameters than the examples need to be learned by heart.
+    # With more parameters than the examples need to be memorized.
     "history": {"meta_variables": "head", "examples": 35, "weighting": "history", "width": 100},
 }
 

@@ -705,7 +705,7 @@ def mean_kept_as_an_axis(y, p):
 
 @pytest.mark.parametrize("loss", [mean_over_the_batch, mean_kept_as_an_axis])
 def test_losses_that_lose_the_first_axis_are_refused_whatever_the_batch_size(loss):
-    """Batch sizes are unknown while Keras traces; a value a column is not a value an example."""
+    """Batch sizes are unknown while Keras traces; a value a column is not a value per example."""
     x = data(20)[0]
     with pytest.raises(l2rw_tf.UsageError, match=f"{loss.__name__}' gives no value per example"):
         reweighting(
@@ -791,7 +791,7 @@ def test_an_output_without_weights_counts_with_ones():
 
 @pytest.mark.parametrize("kind", ["dataset", "pydataset"])
 def test_clean_streams_go_on_from_epoch_to_epoch(kind):
-    """Three clean batches and two steps an epoch: all three are met."""
+    """Three clean batches and two steps per epoch: all three are met."""
     from l2rw_tf.reweighting.feeding.batches import pair_batches
 
     (x, y), clean = data(20), data(6, seed=1)

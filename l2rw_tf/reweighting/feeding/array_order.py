@@ -1,7 +1,7 @@
 """Arrays in a random order that follows from a seed and the epoch alone.
 
 Keras shuffles from a state that is lost with the process. In an order that is a function of (seed,
-epoch), a `fit` that `keras.callbacks.BackupAndRestore` takes up at a later epoch sees the batches
+epoch), a `fit` that `keras.callbacks.BackupAndRestore` resumes at a later epoch sees the batches
 that it would have seen.
 """
 

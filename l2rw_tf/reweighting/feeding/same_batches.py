@@ -14,7 +14,7 @@ class SameBatches(DataAdapter):
 
     @property
     def num_batches(self) -> int | None:
-        """Batches an epoch, where known."""
+        """Batches per epoch, where known."""
         return self._source.num_batches
 
     @property

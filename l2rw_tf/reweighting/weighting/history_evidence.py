@@ -23,7 +23,7 @@ _LARGEST_GAP = 20.0
 # mean |u|, before the paper's weights come in, and where there is nothing else. Below is noise.
 _NOT_AGAINST = 0.25
 _AGAINST = 0.75
-# From so many on, a network is taken to learn its examples by heart. Two could do (Zhang et al.
+# From so many on, a network is taken to memorize its examples. Two could do (Zhang et al.
 # 2017, "Understanding deep learning requires rethinking generalization"); the number that does was
 # measured (docs/studies/history.md).
 _PARAMETERS_AN_EXAMPLE = 10
@@ -49,7 +49,7 @@ def compare(
     and hard right ones not far from there. Where users gave weights, an example counts in all of
     these with its weight in units of the mean weight. A loss no larger than the clean median is no
     sign against an example: there both minima of a_i / b_i are 1. A visit counts with γ²: before
-    the network has learned something, and once it knows wrong labels by heart, losses tell nothing.
+    the network has learned something, and once it has memorized wrong labels, losses tell nothing.
     It does not count where a u is not finite, as in a step that half precision overflowed in, and
     where all weights on one side are 0.
 
@@ -103,17 +103,17 @@ def compare(
     return tf.square(gamma) * tf.stack([right, tf.ones_like(right)], axis=1)
 
 
-def probability(findings: tf.Tensor) -> tf.Tensor:
+def probability(evidence: tf.Tensor) -> tf.Tensor:
     """Returns r, how probable it is that an example's label is right.
 
     Args:
-        findings: What `compare` returned, summed over the visits, shape (n, 2).
+        evidence: What `compare` returned, summed over the visits, shape (n, 2).
 
     Returns:
         The mean of p over the visits, each counting with its γ², between 0 and 1; float32, shape
         (n,); 1 for an example without a visit that counted.
     """
-    right, visits = tf.unstack(findings, axis=1)
+    right, visits = tf.unstack(evidence, axis=1)
     return tf.where(visits > 0, tf.minimum(tf.math.divide_no_nan(right, visits), 1), 1)
 
 
@@ -136,7 +136,7 @@ def trust(r: tf.Tensor, gap: tf.Tensor | float) -> tf.Tensor:
 
 
 def capacity(parameters: int, examples: int) -> float:
-    """Returns G₀ = P / (10 N), between 1 and 20: how far a network can learn examples by heart.
+    """Returns G₀ = P / (10 N), between 1 and 20: how far a network can memorize examples.
 
     Args:
         parameters: P, the network's trainable parameters.
@@ -146,7 +146,7 @@ def capacity(parameters: int, examples: int) -> float:
 
 
 def weigh(
-    findings: tf.Tensor,
+    evidence: tf.Tensor,
     losses: tf.Tensor,
     u: tf.Tensor,
     sample_weight: tf.Tensor | None,
@@ -158,7 +158,7 @@ def weigh(
 
     Examples count as they are trusted. As far as those that are likely right are against the clean
     gradient as a whole, as where a class has too many, a part λ of the weight goes as in the paper;
-    as far as the network knows them by heart, a part κ of the rest to those that are along it:
+    as far as the network has memorized them, a part κ of the rest to those that are along it:
 
         w_i = (1 − λ) ((1 − κ) s_i t_i / Σ_j s_j t_j + κ s_i t_i u⁺_i / Σ_j s_j t_j u⁺_j)
               + λ s_i u⁺_i / Σ_j s_j u⁺_j,
@@ -169,16 +169,16 @@ def weigh(
     0 where nothing has weight in it, as where no u is above 0, and the others do not make up for
     it: a batch without the rare class hardly moves the network.
 
-    A network that knows its training examples by heart learns a wrong label from any weight, and
+    A network that memorizes its training examples learns a wrong label from any weight, and
     needs a sharper cut: G = max(g^(1 − 1/G₀), G₀^(1/n))^(1 − λ), g the clean loss in units of the
     training loss (each weighted by the probability of the squared odds, 1 / (1 + ((1 − r) / r)²)),
     between 1 and 20, 1 for losses that are not positive. But g tells so once it is too late: at
     first the capacity G₀ stands for it, less and less with n, the visits to an example. A network
-    with a G₀ of 1 is taken not to learn them by heart. With uneven classes, for which λ is near 1,
+    with a G₀ of 1 is taken not to memorize them. With imbalanced classes, for which λ is near 1,
     the two losses differ by these alone.
 
     Args:
-        findings: What `compare` returned, summed over the visits, this one included, (n, 2).
+        evidence: What `compare` returned, summed over the visits, this one included, (n, 2).
         losses: ℓ of this replica's training examples, shape (n,).
         u: Their signed meta-gradient in units of the batch (`weights.scale`), shape (n,).
         sample_weight: s, which weights the training loss as well, shape (n,), or None for ones.
@@ -191,7 +191,7 @@ def weigh(
         w, of u's dtype, shape (n,): not negative, with a sum of 1, or less by the empty parts.
     """
     losses, along = tf.cast(losses, tf.float32), tf.cast(u, tf.float32)
-    r = probability(findings)
+    r = probability(evidence)
     # By r itself, the few in a hundred that it leaves to wrong labels would make up the loss.
     likely = normalize(tf.sigmoid(2 * _log_odds(r)), sample_weight)
     sums = [normalize(r, sample_weight) * along, likely * losses]

@@ -52,7 +52,7 @@ def test_findings_and_weights_equal_plain_loops(number):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     clean_loss = np.average(clean_losses, weights=clean_weight)
     visits = np.arange(20) % 3 + 1
-    # Along, as is, and against the clean gradient, of a network that learns by heart or not.
+    # Along, as is, and against the clean gradient, of a network that memorizes or not.
     for shift, capacity in ((0, 1), (0, 3), (-1, 1), (-1, 8), (-2, 8)):
         w = likeness.weigh(
             tf.constant(found),
