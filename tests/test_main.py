@@ -69,7 +69,8 @@ def test_a_run_its_repetition_and_its_network(tmp_path, monkeypatch, capsys):
     code, printed, complaints = _finish(_run("-m", "l2rw_tf.main", *arguments, cwd=tmp_path))
     assert (code, complaints) == (0, "")
     first = tmp_path / "runs" / "small-seed7"
-    assert printed.endswith("results: runs/small-seed7\n")
+    *_, where, better = printed.splitlines()
+    assert where == "results: runs/small-seed7" and " on 360 test examples" in better
     results = json.loads((first / "results.json").read_text(encoding="utf-8"))
     assert (results["dataset"], results["plain"]["method"]) == ("digits", "plain")
 
