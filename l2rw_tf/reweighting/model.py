@@ -66,9 +66,9 @@ class ReweightingModel(CheckedModel):
                 the paper, "head" for those of the last layer of every output (much cheaper), or a
                 function that is given a variable and returns whether it takes part. By default
                 what the weighting prefers: "all" for the paper's, "head" for "history".
-            meta_gradient: "nested" (exact); "forward", exact as well, often faster and with less
-                memory, but not through loops such as recurrent layers; or "finite_difference" for
-                networks with operations that have no second derivative.
+            meta_gradient: "nested" (exact); "forward", exact as well, with less memory for deep
+                networks, but not through loops such as recurrent layers; or "finite_difference"
+                for networks with operations that have no second derivative.
             weighting: From u to weights: "paper" (line 11 of the algorithm); "history"
                 (experimental), by what all visits to an example have shown; or an object of a
                 subclass of `reweighting.weighting.weighting.Weighting`.
