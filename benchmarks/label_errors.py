@@ -197,16 +197,17 @@ def compare(
     for method in METHODS:
         of_method = ["--weighting=history"] if method == "audit_history" else []
         method_flags = [*flags, *condition_flags, *of_method]
+        made_by = [*method_flags, *([f"folds={folds}"] if method in _SCORES else [])]
         where = "-".join(map(str, condition.values()))
         name = f"{where}-{method}.json"
         row = _read(directory.path / name)
         # Of other flags, probabilities are others.
-        kept = directory.path / f"{where}-{zlib.crc32(repr((method_flags, folds)).encode())}.npz"
-        if row.get("flags") != method_flags:
+        kept = directory.path / f"{where}-{zlib.crc32(repr(made_by).encode())}.npz"
+        if row.get("flags") != made_by:
             if method not in methods:
                 continue
             figures = measure(method, config.from_arguments(method_flags), folds, kept)
-            row = {**condition, "method": method, **figures, "flags": method_flags}
+            row = {**condition, "method": method, **figures, "flags": made_by}
             directory.write_json(name, row)
             keras.backend.clear_session()
             gc.collect()

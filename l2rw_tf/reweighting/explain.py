@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -29,7 +30,7 @@ def no_second_derivative(error: Exception, losses: tf.Tensor) -> Exception:
     else:
         # Recomputed activations (keras.remat, tf.recompute_grad) are gradients of their own.
         operation = "recompute_grad"
-        places = _places(losses, _has_own_gradient)
+        places = _places(losses, lambda one: has_own_gradient(one.node_def))
     return UsageError(f"The operation {operation}{places} {_WAY_OUT}")
 
 
@@ -46,8 +47,9 @@ def _places(losses: tf.Tensor, is_one: Callable[[tf.Operation], bool]) -> str:
     return f" (of {', '.join(sorted(paths))})" if paths else ""
 
 
-def _has_own_gradient(operation: tf.Operation) -> bool:
-    return operation.type == "IdentityN" and "_gradient_op_type" in operation.node_def.attr
+def has_own_gradient(node: Any) -> bool:
+    """Whether a node of a graph is the end of a `tf.custom_gradient`."""
+    return node.op == "IdentityN" and "_gradient_op_type" in node.attr
 
 
 def sparse_label_error(error: tf.errors.InvalidArgumentError) -> UsageError | None:

@@ -7,14 +7,20 @@ operations within a `tf.custom_gradient` for what they are, whatever gradient wa
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
+from l2rw_tf.reweighting.explain import has_own_gradient
 
 _LOOPS = ("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+
+# The functions of a graph by name; they are copied out of it, so that is left until one is called.
+_Functions = Callable[[], dict[str, Any]]
 
 
 def refuse_obstacles(variables: list[tf.Variable], losses: tf.Tensor | None = None) -> None:
@@ -28,7 +34,7 @@ def refuse_obstacles(variables: list[tf.Variable], losses: tf.Tensor | None = No
         UsageError: If there is something of the kind between both.
     """
     graph = tf.compat.v1.get_default_graph()
-    functions = {one.signature.name: one for one in graph.as_graph_def().library.function}
+    functions = functools.cache(lambda: _functions_of(graph))
     before_losses = None if losses is None else _before(losses)
     handles = {id(variable.handle) for variable in variables}
     left = [inner for outer, inner in graph.captures if id(outer) in handles]
@@ -63,11 +69,15 @@ def _before(tensor: tf.Tensor) -> set[str]:
     return found
 
 
-def _obstacle(node: Any, functions: dict[str, Any]) -> str:
+def _functions_of(graph: tf.Graph) -> dict[str, Any]:
+    return {one.signature.name: one for one in graph.as_graph_def().library.function}
+
+
+def _obstacle(node: Any, functions: _Functions) -> str:
     """The type of what cannot be followed: a node or, if it calls a function, one in its body."""
-    if node.op in _LOOPS or (node.op == "IdentityN" and "_gradient_op_type" in node.attr):
+    if node.op in _LOOPS or has_own_gradient(node):
         return node.op
     if node.op not in _CALLS:
         return ""
-    body = functions[node.attr["f"].func.name].node_def
+    body = functions()[node.attr["f"].func.name].node_def
     return next(filter(None, (_obstacle(inner, functions) for inner in body)), "")

@@ -168,7 +168,7 @@ def forward(
     One more pass of about twice the work of a forward call, where nested tapes take two ways back,
     and no activations are kept for it (Pearlmutter 1994, "Fast exact multiplication by the
     Hessian"). A graph is needed, which shows what forward mode cannot follow; without one, as in
-    eager execution, this is `nested`.
+    eager execution, this is `nested`, whose arguments it takes.
 
     Raises:
         UsageError: If losses depend on the variables through a loop, a branch or a gradient of the
@@ -180,7 +180,7 @@ def forward(
         return
     values = [variable.value for variable in objective.variables]
     with contextlib.ExitStack() as scope:
-        found = [_Tangent(scope, values, direction) for direction in directions]
+        found = [_Tangent(scope, objective.variables, direction) for direction in directions]
 
         def alignments(tape: tf.GradientTape, losses: tf.Tensor) -> list[tf.Tensor]:
             del tape
@@ -199,16 +199,15 @@ class _Tangent:
     """The rate of change of what a pass computes as variables move along a direction."""
 
     def __init__(
-        self, scope: contextlib.ExitStack, values: list[tf.Variable], direction: Gradient
+        self, scope: contextlib.ExitStack, variables: list[keras.Variable], direction: Gradient
     ) -> None:
-        pairs = [
-            (value, part) for value, part in zip(values, direction, strict=True) if part is not None
-        ]
+        pairs = _connected(variables, direction)
         # As in `align`.
         self._length = _length([part for _, part in pairs])
         self._accumulator = scope.enter_context(
             tf.autodiff.ForwardAccumulator(
-                [value for value, _ in pairs], [_divide(part, self._length) for _, part in pairs]
+                [variable.value for variable, _ in pairs],
+                [_divide(part, self._length) for _, part in pairs],
             )
         )
 
@@ -251,11 +250,7 @@ def align(
     Raises:
         UsageError: If an operation of the network has no second derivative.
     """
-    pairs = [
-        (variable.value, part)
-        for variable, part in zip(variables, v, strict=True)
-        if part is not None
-    ]
+    pairs = _connected(variables, v)
     # A unit v keeps the products within the range of half precision; the length comes back at
     # the end.
     length = _length([part for _, part in pairs])
@@ -263,7 +258,7 @@ def align(
     with tf.GradientTape(watch_accessed_variables=False) as epsilon_tape:
         epsilon_tape.watch(epsilon)
         try:
-            g = tape.gradient(losses, [value for value, _ in pairs], output_gradients=epsilon)
+            g = tape.gradient(losses, [one.value for one, _ in pairs], output_gradients=epsilon)
         except NO_SECOND_DERIVATIVE as error:
             raise no_second_derivative(error, losses) from None
         connected = [
@@ -298,11 +293,7 @@ def difference_along(
         v: The gradient of the clean loss, as `clean_gradient` returns it.
         is_clean: Whether this is a pass on clean examples.
     """
-    pairs = [
-        (variable, part)
-        for variable, part in zip(objective.variables, v, strict=True)
-        if part is not None
-    ]
+    pairs = _connected(objective.variables, v)
     length = _length([part for _, part in pairs])
     step = 0.003 if length.dtype == tf.float32 else 1e-4
     h = tf.math.divide_no_nan(tf.cast(step, length.dtype), length)
@@ -323,6 +314,13 @@ def _unconnected() -> UsageError:
         "The training loss does not depend on the variables that the meta-gradient is taken "
         "through: choose meta_variables='all' or others, and check that the loss uses every output."
     )
+
+
+def _connected(
+    variables: list[keras.Variable], v: Gradient
+) -> list[tuple[keras.Variable, tf.Tensor]]:
+    """The variables that a gradient has a part for, each with it."""
+    return [(one, part) for one, part in zip(variables, v, strict=True) if part is not None]
 
 
 def _length(parts: list[tf.Tensor]) -> tf.Tensor:
