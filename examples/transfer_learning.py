@@ -54,7 +54,7 @@ def main(weights=None, epochs=2):
     network = build_network(weights)
     model = l2rw_tf.ReweightingModel(network)
     for learning_rate in (1e-2, 1e-4):
-        # As in Keras, a changed `trainable` counts from the next compile.
+        # As in Keras, a change of `trainable` takes effect at the next compile.
         model.compile(
             keras.optimizers.Adam(learning_rate),
             loss="sparse_categorical_crossentropy",
