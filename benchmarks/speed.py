@@ -1,4 +1,4 @@
-"""The cost of a reweighted step relative to a plain one: `make bench` runs it.
+"""The cost of a reweighted step relative to plain Keras: `python -m benchmarks.speed`.
 
 All variants of a network take their steps in turn, so that other load slows all of them alike. The
 tables have medians after warm-up, and their ratios to Keras's own plain step on the same network,
