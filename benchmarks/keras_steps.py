@@ -28,7 +28,7 @@ class Variant:
     """A variant of the training step.
 
     Attributes:
-        kind: "plain", "literal" (the look-ahead of the paper to the letter), "exact" (the
+        kind: "plain", "literal" (the literal look-ahead of the paper), "exact" (the
             project's default), "forward" (exact, in forward mode), "head",
             "tracked" (exact, with the record of the examples) or
             "history" (head, with weights from history).

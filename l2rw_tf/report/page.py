@@ -29,7 +29,7 @@ from l2rw_tf.runs.results import RunResults, percent
 _OUTCOMES = {
     TRUE: "test examples right",
     TRUSTED: "held-out trusted examples right",
-    AS_GIVEN: "test examples predicted as they were labelled",
+    AS_GIVEN: "test examples predicted as labelled",
 }
 
 

@@ -54,8 +54,8 @@ def check(network: keras.Model, name: str, preprocessing: Preprocessing, source:
         except Exception as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise UsageError(
-                f"network {name!r} cannot be saved by Keras: {reason[:300]} A layer of your own "
-                "needs get_config."
+                f"network {name!r} cannot be saved by Keras: {reason[:300]} Custom layers "
+                "need get_config."
             ) from error
 
 

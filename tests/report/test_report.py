@@ -314,7 +314,7 @@ def test_labels_that_may_be_wrong_measure_no_accuracy(usual, trusted):
     assert "of the test images right" not in words
     assert "Agreement with given test labels60.0%60.0%" in words
     assert "agreement with them is not accuracy" in words
-    assert "predicted as they were labelled" in _alt(page, "Confusion matrix, reweighted")
+    assert "predicted as labelled" in _alt(page, "Confusion matrix, reweighted")
     if trusted is None:
         assert "12 of 40 labels suspected" in words and "Accuracy not known" in words
         assert "reweighted, given test labels: 20.0%" in _alt(page, "Accuracy over")

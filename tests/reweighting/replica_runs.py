@@ -1,4 +1,4 @@
-"""Trainings on one device and on several, run as a process of its own.
+"""Trainings on one device and on several, run in a separate process.
 
 `python -m tests.reweighting.replica_runs OUT.npz DEVICES CASE [CASE ...]`, DEVICES being a number
 of logical CPU devices, or `workers`, whose TF_CONFIG names them. OUT gets `one/CASE/...` and

@@ -716,7 +716,7 @@ def test_losses_that_lose_the_first_axis_are_refused_whatever_the_batch_size(los
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["in the clean gradient", "in the update"])
 def test_float16_recovers_from_overflow(fault):
-    """The optimizer lowers its loss scale until the step fits, and training goes on."""
+    """The optimizer lowers its loss scale until the step fits, and training continues."""
     with half_precision():
         keras.utils.set_random_seed(0)
         net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])

@@ -128,7 +128,7 @@ def test_ids_of_data_sets_stay_with_their_examples():
 
 
 def test_tracking_changes_nothing_and_is_saved(tmp_path):
-    """The same parameters with and without; the record comes back with the model and goes on."""
+    """The same parameters with and without; the record is loaded with the model and continues."""
     (x, y), clean = data(20), data(6, seed=1)
     clean_data = tf.data.Dataset.from_tensors(clean)
     with_record, without = reweighting(), reweighting()
