@@ -62,15 +62,18 @@ class Record(RowState):
         smoothed = self._smoothed(rows, u)
         row = self.rows_in_table(rows)
         visit = [tf.ones_like(u), tf.cast(weights > 0, tf.float32), weights, u, losses]
-        last = tf.where(_met_again(row), tf.cast(self.num_examples, row.dtype), row)
         # By its handle, a variable of a strategy is the one of this replica.
         tf.raw_ops.ResourceScatterNdAdd(
             ref=self.sums.value.handle, indices=row[:, None], updates=tf.stack(visit, axis=1)
         )
+        last_visit = tf.stack([weights, u, smoothed], axis=1)
+        order, met_again = _by_row(row)
+        # Of the visits to one example the last counts; the others go to the row that nobody has.
+        nobody = tf.cast(self.num_examples, row.dtype)
         tf.raw_ops.ResourceScatterNdUpdate(
             ref=self.last.value.handle,
-            indices=last[:, None],
-            updates=tf.stack([weights, u, smoothed], axis=1),
+            indices=tf.where(met_again, nobody, tf.gather(row, order))[:, None],
+            updates=tf.gather(last_visit, order),
         )
 
     def columns(self) -> dict[str, np.ndarray]:
@@ -131,8 +134,16 @@ class Record(RowState):
         self._strange_row.assign(tf.maximum(self._strange_row.value, tf.reduce_max(strange)))
 
 
-def _met_again(row: tf.Tensor) -> tf.Tensor:
-    """Returns for each place whether the same row stands at a later one, bool (n,)."""
-    places = tf.range(tf.size(row))
-    later = places[None, :] > places[:, None]
-    return tf.reduce_any(later & (row[None, :] == row[:, None]), axis=1)
+def _by_row(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the places of a batch ordered by row, and for each whether the next has its row.
+
+    Args:
+        row: Integers, shape (n,).
+
+    Returns:
+        `(order, met_again)`: integers and bool, both of shape (n,). Of the places of one row,
+        the last one of the batch comes last.
+    """
+    order = tf.argsort(row, stable=True)
+    row = tf.gather(row, order)
+    return order, tf.concat([row[1:] == row[:-1], tf.zeros_like(row[:1], tf.bool)], axis=0)

@@ -72,10 +72,11 @@ class PairedBatches(SameBatches):
 
     def get_tf_dataset(self) -> tf.data.Dataset | tf.distribute.DistributedDataset:
         """Returns the joined batches of one epoch, divided among the replicas."""
-        return shards.distribute(self._strategy, self.joined())
+        return shards.distribute(self._strategy, self._joined)
 
-    def joined(self) -> tf.data.Dataset:
-        """Returns the joined batches of one epoch."""
+    @functools.cached_property
+    def _joined(self) -> tf.data.Dataset:
+        """The joined batches of one epoch, laid out once: to trace them takes 0.1 s."""
         training = self._training.get_tf_dataset()
         if (rest_of_clean := self._rest_of_clean) is not None:
             # Not by zip, which takes one more batch of all its sources at the end of the shortest.
@@ -89,10 +90,10 @@ class PairedBatches(SameBatches):
         joined = {TRAINING: batch, CLEAN: checks.in_order_of(batch, clean_batch)}
         return joined if rows is None else {**joined, ROWS: rows}
 
-    @functools.cached_property
+    @property
     def element_spec(self) -> dict[str, Any]:
-        """What an element is; to know it, the arrays are laid out once."""
-        return self.joined().element_spec
+        """The specification of an element."""
+        return self._joined.element_spec
 
     def on_epoch_begin(self) -> None:
         """Tells both sources of data."""

@@ -22,8 +22,9 @@ NEGATIVE_WEIGHTS = (
 # Given (x, y), says whether their losses are finite.
 Takes = Callable[[tuple[Any, Any]], bool]
 
-# A clean stream of unknown length may never end; this many of its batches are read beforehand.
-_READ_AHEAD = 1000
+# A clean stream may be long, and is decoded for this. What is wrong with later batches ends the
+# training at the step that meets it.
+_READ_AHEAD = 20
 
 
 def is_arrays(x: Any) -> bool:
@@ -178,7 +179,7 @@ def check_arrays(
 
 
 def check_clean_stream(batches: tf.data.Dataset, takes_text: bool, takes: Takes) -> Any:
-    """Reads a clean stream once, in full where it ends, and refuses strange values.
+    """Reads the first batches of a clean stream and refuses NaN, infinity and negative weights.
 
     Args:
         batches: The clean batches.
