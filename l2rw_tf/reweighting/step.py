@@ -14,6 +14,7 @@ import tensorflow as tf
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.feeding.batches import CLEAN, ROWS, TRAINING
 from l2rw_tf.reweighting.keras_internals import log_loss
+from l2rw_tf.reweighting.known_sizes import StepsBySize
 from l2rw_tf.reweighting.losses import ExampleLosses
 from l2rw_tf.reweighting.meta_gradient import Estimator, u_of_batch
 from l2rw_tf.reweighting.monitor import STEP_MEANS, FaultWatch, update_means
@@ -93,8 +94,7 @@ class ReweightedStep(NetworkWrapper):
         """Compiles the step as Keras does, and looks from time to time whether steps went well."""
         if self.train_function is not None and not force:
             return self.train_function
-        super().make_train_function(force=True)
-        execute, executions = self.train_function, itertools.count(1)
+        execute, executions = self._train_function(), itertools.count(1)
         # To look, the host waits for the device; the step of a fault is known all the same.
         look_every = _GPU_LOOKS_EVERY if tf.config.list_physical_devices("GPU") else 1
 
@@ -106,6 +106,14 @@ class ReweightedStep(NetworkWrapper):
 
         self.train_function = execute_and_look
         return self.train_function
+
+    def _train_function(self) -> Any:
+        def make() -> Any:
+            return self._make_function(self.train_step)
+
+        # XLA compiles for known sizes anyway.
+        may_know_sizes = not (self._is_eager or self.jit_compile) and self.steps_per_execution == 1
+        return StepsBySize(make) if may_know_sizes else make()
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the means so far by name: those of the steps with the logs of training only."""
