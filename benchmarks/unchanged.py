@@ -1,12 +1,12 @@
-"""Records what trainings compute, so that two states of the code can be compared bit for bit.
+"""Records the results of trainings, so that two states of the code can be compared bit for bit.
 
     python -m benchmarks.unchanged record DIR       trains and writes DIR
-    python -m benchmarks.unchanged compare DIR DIR  says what differs between two of them
+    python -m benchmarks.unchanged compare DIR DIR  prints the differences between two of them
 
 Recorded are, with fixed seeds: 20 steps of five networks with the paper's weights and with weights
 from history (parameters, the weights of each step, the record of the examples, the logs); the
 digits demo (reweighted, plain, with weights from history: parameters, metrics.csv, examples.csv);
-and a run that is killed and resumed. Times are left out. The same machine has to make both.
+and a run that is killed and resumed. Times are left out. Both must be made on the same machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RUNS = {
 
 
 def train_network(name: str, weighting: str, meta_variables: str) -> dict[str, np.ndarray]:
-    """Trains a network of the zoo for 20 steps and returns all that came of it by name."""
+    """Trains a network of the zoo for 20 steps and returns all results by name."""
     import keras
 
     import l2rw_tf
@@ -70,7 +70,7 @@ def train_network(name: str, weighting: str, meta_variables: str) -> dict[str, n
 
 
 def outcome(directory: Path) -> dict[str, np.ndarray]:
-    """Returns what a run left, its times aside."""
+    """Returns the results of a run, without times."""
     import keras
 
     network = keras.saving.load_model(directory / "model.keras")
@@ -85,7 +85,7 @@ def outcome(directory: Path) -> dict[str, np.ndarray]:
 
 
 def record(directory: Path) -> None:
-    """Trains everything and writes an .npz file for each."""
+    """Runs all trainings and writes an .npz file for each."""
     directory.mkdir(parents=True)
 
     def save(name: str, found: dict[str, np.ndarray]) -> None:
@@ -111,7 +111,7 @@ def record(directory: Path) -> None:
 
 
 def compare(before: Path, after: Path) -> int:
-    """Prints what differs; returns 1 if anything does."""
+    """Prints the differences; returns 1 if there are any."""
     files = sorted({path.name for place in (before, after) for path in place.glob("*.npz")})
     worst = 0
     for file in files:

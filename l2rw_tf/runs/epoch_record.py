@@ -1,4 +1,4 @@
-"""What is written down while a network trains."""
+"""Collects the rows of metrics.csv while a network trains."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Row = dict[str, str | int | float]
 
 
 class EpochRecord(keras.callbacks.Callback):
-    """Collects a row of metrics.csv per epoch and hands it on.
+    """Collects a row of metrics.csv per epoch and passes it to listeners.
 
     The test data (and held-out trusted examples) are evaluated at the end of every epoch, for the
-    record only: nothing in a training depends on them. So are clean examples, by which early
-    stopping may choose. Epochs that are not evaluated have no such columns.
+    record only: no training decision depends on them. Clean examples are evaluated too; early
+    stopping may use their accuracy. Rows of epochs without evaluation lack these columns.
 
     Attributes:
-        rows: The rows so far, of all phases.
-        steps: The steps taken so far.
+        rows: The rows so far, over all phases.
+        steps: The number of steps so far, over all phases.
     """
 
     def __init__(
@@ -41,11 +41,12 @@ class EpochRecord(keras.callbacks.Callback):
         """Sets up the record.
 
         Args:
-            method: What is trained, for the column of that name.
-            test_batches: Finite, (x, y).
+            method: The name of the method, for the column `method`.
+            test_batches: The test data, a finite data set of (x, y).
             listeners: Called with each row.
-            trusted_batches: The same of held-out trusted examples, if there are any.
-            clean_batches: The same of clean examples that are not trained on before fine-tuning.
+            trusted_batches: Held-out trusted examples in the same form, if there are any.
+            clean_batches: Clean examples in the same form, unless they are trained on before
+                fine-tuning.
             evaluate_every: Epochs between evaluations.
         """
         super().__init__()
@@ -65,7 +66,7 @@ class EpochRecord(keras.callbacks.Callback):
         self._epoch_seconds: float | None = None
 
     def state(self) -> dict[str, object]:
-        """Returns what `resume` takes, as JSON can hold it."""
+        """Returns the state for `resume`, in a form that JSON can store."""
         within_epoch = self._epoch_seconds is None
         return {
             "rows": list(self.rows),
@@ -75,10 +76,10 @@ class EpochRecord(keras.callbacks.Callback):
         }
 
     def resume(self, state: Mapping[str, object]) -> None:
-        """Goes on from a saved state.
+        """Resumes from a saved state.
 
         Args:
-            state: What `state` returned.
+            state: The return value of `state`.
         """
         self.rows = list(state["rows"])
         self.steps = state["steps"]
@@ -86,18 +87,18 @@ class EpochRecord(keras.callbacks.Callback):
         self._seconds_before = state["seconds"]
 
     def start_phase(self, phase: Phase) -> None:
-        """Tells the record that another phase follows."""
+        """Starts the next phase."""
         self._step_seconds_before, self._times = self.step_seconds, []
         self._phase = phase
 
     @property
     def steps_of_phase(self) -> int:
-        """The steps taken since the phase began."""
+        """The number of steps since the phase began."""
         return self.steps - self._phase.steps_before
 
     @property
     def train_seconds(self) -> float:
-        """Time spent on training steps; evaluation is left out."""
+        """Time spent on training steps, without evaluation."""
         return sum(row["seconds"] for row in self.rows)
 
     @property
@@ -129,12 +130,12 @@ class EpochRecord(keras.callbacks.Callback):
         self._step_start = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Stops the step's clock, and the training if the loss is not finite.
+        """Stops the step's clock and checks that the loss is finite.
 
         Raises:
-            TrainingDiverged: If the loss is NaN or infinite, with the step of this phase.
+            TrainingDiverged: If the loss is NaN or infinite; it has the step within this phase.
         """
-        # Keras has fetched the logs by now, so that the device has done the step.
+        # Keras has fetched the logs by now, so the device has finished the step.
         steps = batch - self._first_batch + 1
         self.steps += steps
         self._times.append((time.perf_counter() - self._step_start) / steps)
@@ -147,7 +148,7 @@ class EpochRecord(keras.callbacks.Callback):
             self._epoch_seconds = time.perf_counter() - self._epoch_start
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Writes the epoch down."""
+        """Evaluates the epoch and adds its row."""
         self.on_test_begin()
         found = {
             **logs,
