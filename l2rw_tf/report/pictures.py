@@ -106,7 +106,11 @@ def accuracy_curves(
         for part, line in ((held_out, "-"), ("training", ":")):
             name = "accuracy" if part == "training" else column
             # Training accuracy of fine-tuning is on the clean data: it is not part of the curve.
-            shown = [row for row in rows if part == held_out or row["phase"] != "finetune"]
+            shown = [
+                row
+                for row in rows
+                if name in row and (part == held_out or row["phase"] != "finetune")
+            ]
             values = [row[name] for row in shown]
             axes.plot(
                 [row["epoch"] for row in shown],

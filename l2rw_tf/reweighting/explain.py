@@ -1,4 +1,4 @@
-"""TensorFlow's errors, as sentences for the person who trains."""
+"""Turns TensorFlow's errors into messages that name the cause and the remedy."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
 
-# What TensorFlow raises if there is no gradient of a gradient. The last is a fault of its message
-# on recomputed activations, which asks a layer for the name of a function.
+# What TensorFlow raises if an operation has no second derivative. For recomputed activations it
+# raises AttributeError, as its error message reads the `__name__` of a layer.
 NO_SECOND_DERIVATIVE = (LookupError, NotImplementedError, AttributeError)
 
 _WAY_OUT = (
@@ -21,21 +21,24 @@ _WAY_OUT = (
 
 
 def no_second_derivative(error: Exception, losses: tf.Tensor) -> Exception:
-    """Turns the lack of a gradient of a gradient into a sentence that names operation and layer."""
+    """Returns a `UsageError` that names the operation without a second derivative and its layer.
+
+    An unrelated `AttributeError` is returned unchanged.
+    """
     if isinstance(error, AttributeError) and "__name__" not in str(error):
         return error
     missing = re.search(r"no entry for: (\w+?)(Grad|Backprop)", str(error))
     if missing:
         operation, places = missing[1], _places(losses, lambda one: one.type.startswith(missing[1]))
     else:
-        # Recomputed activations (keras.remat, tf.recompute_grad) are gradients of their own.
+        # Recomputed activations (keras.remat, tf.recompute_grad) define a custom gradient.
         operation = "recompute_grad"
         places = _places(losses, lambda one: has_own_gradient(one.node_def))
     return UsageError(f"The operation {operation}{places} {_WAY_OUT}")
 
 
 def _places(losses: tf.Tensor, is_one: Callable[[tf.Operation], bool]) -> str:
-    """Says in which layers operations stand, which a graph knows by the paths in its names."""
+    """Returns " (of PATH, ...)", the layers of the selected operations, read from their names."""
     if tf.executing_eagerly():
         return ""
     operations = losses.graph.get_operations()
@@ -48,12 +51,12 @@ def _places(losses: tf.Tensor, is_one: Callable[[tf.Operation], bool]) -> str:
 
 
 def has_own_gradient(node: Any) -> bool:
-    """Whether a node of a graph is the end of a `tf.custom_gradient`."""
+    """Returns whether a graph node is the output of a `tf.custom_gradient`."""
     return node.op == "IdentityN" and "_gradient_op_type" in node.attr
 
 
 def sparse_label_error(error: tf.errors.InvalidArgumentError) -> UsageError | None:
-    """Turns TensorFlow's complaint about a sparse label into a sentence, and others into None."""
+    """Returns a `UsageError` if TensorFlow refused a sparse label, and None for other errors."""
     complaint = re.search(
         r"label value of (\S+) which is outside the valid range of (\[.*?\))", str(error)
     )
@@ -66,7 +69,7 @@ def sparse_label_error(error: tf.errors.InvalidArgumentError) -> UsageError | No
 
 
 def py_function_error(error: tf.errors.OpError) -> UsageError | None:
-    """Turns TensorFlow's complaint that a py_function gives one gradient only into a sentence."""
+    """Returns a `UsageError` if a py_function has no second derivative, None for other errors."""
     node = re.search(r"gradient_tape/(\S+)/EagerPyFunc\w*", str(error))
     if node is None or "KeyError" not in str(error):
         return None

@@ -1,8 +1,8 @@
-"""What forward mode cannot follow in a graph: loops, branches and gradients of somebody's own.
+"""Finds what forward mode does not support in a graph: loops, branches and custom gradients.
 
-TensorFlow's forward accumulator carries tangents through operations. In a loop or a branch it ends
-with an error or, in a simple recurrent layer, gives a wrong number without a word; and it takes the
-operations within a `tf.custom_gradient` for what they are, whatever gradient was defined for them.
+TensorFlow's forward accumulator carries tangents through operations. In a loop or a branch it
+raises an error or, in a simple recurrent layer, silently returns wrong numbers. It differentiates
+the operations inside a `tf.custom_gradient` and ignores the gradient defined for them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from l2rw_tf.reweighting.explain import has_own_gradient
 _LOOPS = ("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
-# The functions of a graph by name; they are copied out of it, so that is left until one is called.
+# Returns the functions of a graph by name. This copies them, so it is called only when needed.
 _Functions = Callable[[], dict[str, Any]]
 
 
 def refuse_obstacles(variables: list[tf.Variable], losses: tf.Tensor | None = None) -> None:
-    """Refuses what tangents do not follow, in the graph that is traced.
+    """Refuses operations that forward mode does not support, in the graph being traced.
 
     Args:
-        variables: Those that move.
-        losses: What they move; None if the pass did not get as far.
+        variables: The variables that tangents start from.
+        losses: The losses; None if the pass failed before computing them.
 
     Raises:
-        UsageError: If there is something of the kind between both.
+        UsageError: If there is such an operation between the variables and the losses.
     """
     graph = tf.compat.v1.get_default_graph()
     functions = functools.cache(lambda: _functions_of(graph))
@@ -41,7 +41,7 @@ def refuse_obstacles(variables: list[tf.Variable], losses: tf.Tensor | None = No
     met: set[str] = set()
     while left:
         for operation in left.pop().consumers():
-            # The way back through the clean pass, which comes first, has loops if that has.
+            # Not the backward pass on the clean batch: it has loops if its forward pass has.
             if operation.name in met or "gradient_tape/" in operation.name:
                 continue
             met.add(operation.name)
@@ -50,15 +50,15 @@ def refuse_obstacles(variables: list[tf.Variable], losses: tf.Tensor | None = No
             if found := _obstacle(operation.node_def, functions):
                 place = operation.name.rpartition("/")[0]
                 raise UsageError(
-                    f"meta_gradient='forward' cannot follow the operation {found}"
+                    f"meta_gradient='forward' does not support the operation {found}"
                     f"{f' (of {place})' if place else ''}, which is a loop, a branch or has a "
-                    "gradient of its own: choose meta_gradient='nested'."
+                    "custom gradient: choose meta_gradient='nested'."
                 )
             left += operation.outputs
 
 
 def _before(tensor: tf.Tensor) -> set[str]:
-    """The names of all operations that a tensor is made by."""
+    """Returns the names of all operations that a tensor depends on."""
     found: set[str] = set()
     left = [tensor.op]
     while left:
@@ -74,7 +74,7 @@ def _functions_of(graph: tf.Graph) -> dict[str, Any]:
 
 
 def _obstacle(node: Any, functions: _Functions) -> str:
-    """The type of what cannot be followed: a node or, if it calls a function, one in its body."""
+    """Returns the type of an unsupported operation, the node's or one in its function, or ""."""
     if node.op in _LOOPS or has_own_gradient(node):
         return node.op
     if node.op not in _CALLS:

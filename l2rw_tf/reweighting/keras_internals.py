@@ -1,30 +1,29 @@
-"""Every private name of Keras that the package uses, and nowhere else.
+"""All private names of Keras that the package uses; no other file uses any.
 
-An upgrade of Keras is this file's work. The names, why each is needed, and what would replace it:
+Check them when Keras is upgraded. The names, why each is needed, and what would replace it:
 
 - `CompileLoss`, `get_loss`: match outputs, labels, losses and loss weights as `compile` does, with
   a value per example; a public container of losses would replace them.
 - `get_data_adapter`, `DataAdapter`, `ArrayDataAdapter` with its `_inputs` and `_num_samples`,
   `array_slicing`, `can_convert_arrays`, `class_weight_to_sample_weights`,
-  `make_class_weight_map_fn`: batches of whatever `fit` takes, joined by clean batches; handing
-  `fit` a `tf.data.Dataset` would replace them, and lose the order of arrays and the hooks of
-  PyDatasets.
+  `make_class_weight_map_fn`: pair any data that `fit` takes with clean batches; passing `fit` a
+  `tf.data.Dataset` would replace them, but lose the order of arrays and the hooks of PyDatasets.
 - `train_validation_split`: `validation_split` of any structure of arrays.
-- `global_seed_generator`, `make_default_seed`: the random numbers of operations without a seed of
-  their own, and the seed of `keras.utils.set_random_seed`.
+- `global_seed_generator`, `make_default_seed`: the random state of operations without a seed, and
+  the seed of `keras.utils.set_random_seed`.
 - `_symbolic_build`, `_maybe_symbolic_build`, `_make_function`, `_distribute_strategy`: the
-  variables of a step that takes more than `(x, y)`, and logs under several workers (TensorFlow
+  variables of a step that takes more than `(x, y)`, and logs with several workers (TensorFlow
   issue 72388).
-- `_loss_tracker`, `_compile_loss`: the logged `loss`, and that of each output.
-- `_metrics`: those that a network holds itself, which Keras leaves out of a model around it.
+- `_loss_tracker`, `_compile_loss`: the logged `loss`, and the logged loss of each output.
+- `_metrics`: metrics that a network holds itself; Keras ignores them in a model that wraps it.
 - `_get_metrics_result_or_logs`: what `train_on_batch` returns.
-- `_use_cached_eval_dataset`: whether `fit` is what evaluates.
-- `_initial_epoch`: where `BackupAndRestore` resumes.
-- `_flatten_layers`: layers at any depth, for their precision.
-- `Functional`: whether a network takes its inputs out of a dict by name.
+- `_use_cached_eval_dataset`: whether `fit` called `evaluate`.
+- `_initial_epoch`: the epoch at which `BackupAndRestore` resumes.
+- `_flatten_layers`: layers at any depth.
+- `Functional`: whether a network selects its inputs from a dict by name.
 - `_keras_history`, `_inbound_nodes`: the graph of a functional model, for `meta_variables="head"`.
 - `_flat_losses`: the losses of a `CompileLoss`, by output.
-- `_keras_mask`: the mask that a layer gave its output.
+- `_keras_mask`: the mask attached to a tensor.
 - `ResourceVariable` (of TensorFlow): a variable that no distribution strategy mirrors.
 - `_in_multi_worker_mode` (of TensorFlow): whether a strategy has several workers.
 """
@@ -50,7 +49,7 @@ from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_
 from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
-# A mixin is no model, but takes much from one.
+# At run time the mixin is not a model, but type checkers need the methods of one.
 if TYPE_CHECKING:
     from keras import Model as _Model
 else:
@@ -58,18 +57,18 @@ else:
 
 
 class DistributedFit(_Model):
-    """A mixin of `keras.Model`, whose `fit` and `evaluate` then go under any strategy.
+    """A mixin for `keras.Model` that makes `fit` and `evaluate` work under any strategy.
 
-    - Under several workers Keras averages what a step logs along a first axis, which it then must
-      have (TensorFlow issue 72388).
-    - Keras builds a model from the sum of the parts of a batch, which may differ in size.
-    - A model whose step takes more than `(x, y)` builds itself before and says so by
+    - With several workers, Keras averages the logs of a step along their first axis, so each log
+      gets one (TensorFlow issue 72388).
+    - Keras builds a model from the sum of a batch's parts, which fails if their sizes differ.
+    - A model whose step takes more than `(x, y)` builds itself earlier and overrides
       `builds_itself`.
     """
 
     @property
     def builds_itself(self) -> bool:
-        """Whether everything is built before Keras would do it."""
+        """Whether the model has built itself, so that Keras need not."""
         return False
 
     def _make_function(self, step_function: Callable[[Any], Any]) -> Any:
@@ -95,7 +94,7 @@ class DistributedFit(_Model):
 
 
 class DistributedFunctional(DistributedFit, keras.Model):
-    """A functional model made of its inputs and outputs."""
+    """A functional model that can be trained under any strategy."""
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
@@ -105,22 +104,22 @@ def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
 
 
 def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
-    """Returns the strategy in whose scope a model was made, if there was one."""
+    """Returns the strategy in whose scope a model was created, or None."""
     return model._distribute_strategy
 
 
 def is_validation(arguments: dict[str, Any]) -> bool:
-    """Returns whether `evaluate` is called by `fit`, which has prepared the data."""
+    """Returns whether `fit` called `evaluate`, with data that is already preprocessed."""
     return bool(arguments.get("_use_cached_eval_dataset"))
 
 
 def resumed_epoch(model: keras.Model) -> int | None:
-    """Returns the epoch at which a callback has resumed the `fit` under way, if one has."""
+    """Returns the epoch at which a callback resumed the current `fit`, or None."""
     return model._initial_epoch
 
 
 def build_metrics(model: keras.Model, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> None:
-    """Makes the variables of what a compiled model logs, within a `keras.StatelessScope`."""
+    """Creates the variables of a compiled model's metrics, within a `keras.StatelessScope`."""
     model._compile_loss(y, y_pred, sample_weight)
     model.compute_metrics(x, y, y_pred, sample_weight)
 
@@ -128,13 +127,13 @@ def build_metrics(model: keras.Model, x: Any, y: Any, y_pred: Any, sample_weight
 def log_loss(
     model: keras.Model, loss: tf.Tensor, number: tf.Tensor, by_output: Callable[[], Any] | None
 ) -> None:
-    """Adds a step to the mean that a model logs as `loss`, and to those of its outputs.
+    """Adds a step to the mean logged as `loss`, and to the mean loss of each output.
 
     Args:
         model: A compiled model.
-        loss: Scalar.
-        number: Of examples.
-        by_output: Gives (y, y_pred, sample_weight) for the losses of several outputs; or None.
+        loss: Loss of the batch, a scalar.
+        number: Number of examples.
+        by_output: Returns (y, y_pred, sample_weight); None if there is only one output.
     """
     model._loss_tracker.update_state(loss, sample_weight=number)
     if by_output is not None:
@@ -142,7 +141,7 @@ def log_loss(
 
 
 def logs_of_step(model: keras.Model, logs: Any) -> Any:
-    """Returns the logs of a step as a dict of means, whatever replica they come from."""
+    """Returns the logs of a step as a dict of metric results."""
     return model._get_metrics_result_or_logs(logs)
 
 
@@ -152,39 +151,39 @@ def flatten_layers(model: keras.Model) -> Iterator[keras.Layer]:
 
 
 def is_functional(model: keras.Model) -> bool:
-    """Returns whether a model runs the graph of its inputs and outputs, and no `call`."""
+    """Returns whether a model is functional and does not override `call`."""
     return isinstance(model, Functional) and type(model).call is Functional.call
 
 
 def operation_and_inputs(output: Any) -> tuple[Any, list[Any]]:
-    """Returns the operation that gave a symbolic tensor, and the tensors that it was called on."""
+    """Returns the operation that produced a symbolic tensor, and the operation's inputs."""
     history = output._keras_history
     return history.operation, history.operation._inbound_nodes[history.node_index].input_tensors
 
 
 def own_metrics(model: keras.Model) -> list[keras.metrics.Metric]:
-    """Returns the metrics that a model holds beside those of `compile` and of its layers."""
+    """Returns the metrics of a model itself, without those of `compile` and of its layers."""
     return list(model._metrics)
 
 
 def losses_by_output(losses: CompileLoss) -> list[tuple[Any, Any]]:
-    """Returns the path of each output that has a loss, and its loss."""
+    """Returns (path, loss) for each output that has a loss."""
     return [(path, loss) for path, loss, _, _ in losses._flat_losses or []]
 
 
 def mask_of(tensor: Any) -> Any:
-    """Returns the mask that a layer or a loss gave a tensor, or None."""
+    """Returns the mask attached to a tensor, or None."""
     return getattr(tensor, "_keras_mask", None)
 
 
 def arrays_of_adapter(adapter: ArrayDataAdapter) -> Any:
-    """Returns the arrays of Keras's adapter of arrays, as it slices them."""
+    """Returns the arrays of Keras's array adapter, in a form that can be sliced."""
     arrays = array_slicing.convert_to_sliceable(adapter._inputs, target_backend="tensorflow")
     return keras.tree.lists_to_tuples(keras.tree.traverse(_with_all_rows, arrays))
 
 
 def _with_all_rows(array: Any) -> Any:
-    """Gives a sparse array its empty last rows, which Keras 3.13 leaves out."""
+    """Adds the empty last rows of a sparse array, which Keras 3.13 omits."""
     if not isinstance(array, array_slicing.TensorflowSparseWrapper):
         return None
     sparse = array.sparse
@@ -198,5 +197,5 @@ def _with_all_rows(array: Any) -> Any:
 
 
 def examples_of_adapter(adapter: ArrayDataAdapter) -> int:
-    """Returns the number of examples of Keras's adapter of arrays."""
+    """Returns the number of examples of Keras's array adapter."""
     return adapter._num_samples

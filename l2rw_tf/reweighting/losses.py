@@ -1,4 +1,4 @@
-"""One loss value per example, ℓ_i, from whatever loss Keras accepts."""
+"""One loss value per example, ℓ_i, for any loss that Keras accepts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from l2rw_tf.reweighting.replicas import mean_over_examples
 
 
 class ExampleLosses(CompileLoss):
-    """Keras's own container of losses, giving ℓ of shape (N,) instead of its sum.
+    """Keras's own container of losses, which returns ℓ of shape (N,) instead of a scalar.
 
     Keras matches outputs, labels, losses and loss weights; only the last reduction, over the
-    examples, is left out. So Σ_i w_i ℓ_i is the loss that Keras computes with sample weights w for
+    examples, is omitted. So Σ_i w_i ℓ_i is the loss that Keras computes with sample weights w for
     the reduction `sum`, and with sample weights N w for the reductions `sum_over_batch_size` and
     `mean`, masks included.
     """
@@ -51,16 +51,16 @@ class ExampleLosses(CompileLoss):
         self._sparse_losses: list[tuple[int, _OutputLoss]] = []
 
     def build(self, y_true: Any, y_pred: Any) -> None:
-        """Matches outputs, labels and losses, and makes no variables for metrics.
+        """Matches outputs, labels and losses, without creating variables for metrics.
 
-        Variables could not be made inside a `tf.function` that is traced for the second time.
+        A `tf.function` cannot create variables when it is traced a second time.
         """
         with keras.StatelessScope(initialize_variables=False):
             super().build(y_true, y_pred)
 
     @property
     def metrics(self) -> list[None]:
-        """No trackers: what Keras logs stays with the container of `Model.compile`."""
+        """No trackers: the loss container of `Model.compile` does the logging."""
         return [None] * len(losses_by_output(self))
 
     def sample_weight_for_keras(self, weights: tf.Tensor, y_pred: Any) -> Any:
@@ -68,7 +68,7 @@ class ExampleLosses(CompileLoss):
 
         Args:
             weights: Shape (N,).
-            y_pred: The network's outputs, already given to this container.
+            y_pred: The network's outputs, on which this container has been called.
 
         Returns:
             A structure like `y_pred` of weights, expanded to the rank of each unreduced loss.
@@ -82,11 +82,11 @@ class ExampleLosses(CompileLoss):
         return keras.tree.map_structure(lambda output: leaves.get(id(output), weights), y_pred)
 
     def trace(self, y: Any, y_pred: Any) -> None:
-        """Computes ℓ of one batch, remembering which labels belong to which loss.
+        """Computes ℓ of one batch, and stores which labels belong to which loss.
 
         Args:
             y: Labels, a structure of tensors.
-            y_pred: Outputs of the network for them.
+            y_pred: Outputs of the network.
 
         Raises:
             UsageError: If a loss has no value per example.
@@ -100,14 +100,14 @@ class ExampleLosses(CompileLoss):
         ]
 
     def check_labels(self, labels: Any, what: str) -> None:
-        """Refuses sparse labels outside the network's classes; after `trace`.
+        """Refuses sparse labels outside the network's classes. Call `trace` first.
 
         Args:
             labels: A structure of arrays like the `y` that was traced.
-            what: How the message calls them, such as "y".
+            what: Name of the labels in the message, such as "y".
 
         Raises:
-            UsageError: Naming the label and the number of classes.
+            UsageError: If a label is not a class; names the label and the number of classes.
         """
         leaves = keras.tree.flatten(labels)
         for place, loss in self._sparse_losses:
@@ -130,13 +130,12 @@ class _OutputLoss(keras.losses.Loss):
         loss = self._loss = self._loss or get_loss(self._given, y_true, y_pred)
         self.y_true = y_true
         self._num_classes = y_pred.shape[-1] if hasattr(y_pred, "shape") else None
-        # A mean over the sum of the weights is the same for all common factors, so its derivative
-        # by the weight of any example is 0 when all losses are equal, and u has no meaning.
+        # Dividing by the sum of the weights makes the derivative with respect to each weight 0 if
+        # all losses are equal, so u is meaningless.
         if loss.reduction == "mean_with_sample_weight":
             raise UsageError(
-                f"The loss {loss.name!r} has reduction='mean_with_sample_weight', which takes the "
-                "scale of the example weights out again: use 'sum_over_batch_size', 'mean' or "
-                "'sum'."
+                f"The loss {loss.name!r} has reduction='mean_with_sample_weight', which divides by "
+                "the sum of the example weights: use 'sum_over_batch_size', 'mean' or 'sum'."
             )
         self._is_mean = loss.reduction in ("sum_over_batch_size", "mean")
         mask = mask_of(y_pred)
@@ -169,7 +168,7 @@ class _OutputLoss(keras.losses.Loss):
     def _reduce_positions(
         self, values: tf.Tensor, mask: tf.Tensor | None, sample_weight: tf.Tensor | None
     ) -> tf.Tensor:
-        """Sums or averages over time steps or pixels, as Keras's reduction does with its masks."""
+        """Sums or averages over time steps or pixels, with masks, as Keras's reduction does."""
         axes = list(range(1, values.shape.rank))
         if sample_weight is not None:
             values *= _expand(tf.cast(sample_weight, values.dtype), values)
@@ -178,7 +177,7 @@ class _OutputLoss(keras.losses.Loss):
         counted = tf.broadcast_to(_expand(tf.cast(mask, values.dtype), values), tf.shape(values))
         losses = tf.reduce_sum(values * counted, axes)
         if self._is_mean:
-            # Keras divides by the positions that count in the whole batch, not in each example.
+            # Keras divides by the unmasked positions of the whole batch, not of each example.
             losses = tf.math.divide_no_nan(losses, mean_over_examples(tf.reduce_sum(counted, axes)))
         return losses
 
@@ -204,7 +203,7 @@ class _OutputLoss(keras.losses.Loss):
 
 
 def _expand(weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Gives weights the rank of the losses: they meet from the first axis on, not from the last."""
+    """Reshapes weights to the rank of the losses, aligned at the first axis, not the last."""
     missing = values.shape.rank - weights.shape.rank
     if missing < 0:
         return tf.reshape(weights, tf.shape(weights)[: values.shape.rank])

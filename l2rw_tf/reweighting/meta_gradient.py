@@ -1,22 +1,22 @@
-"""The meta-gradient u: how well each example's gradient agrees with that of the clean loss.
+"""The meta-gradient u: how well each example's gradient is aligned with that of the clean loss.
 
-A network with parameters θ meets a training batch with losses ℓ_i and a clean batch with losses
-ℓ^v_j. The paper looks ahead one step of gradient descent on the ε-weighted training loss,
+A network with parameters θ has losses ℓ_i on a training batch and losses ℓ^v_j on a clean batch.
+The paper looks ahead one step of gradient descent on the ε-weighted training loss,
 
     θ̂(ε) = θ − α ∇_θ Σ_i ε_i ℓ_i(θ)                                (equations 4 and 5)
     u_i = −∂/∂ε_i (1/M) Σ_j ℓ^v_j(θ̂(ε))  at ε = 0                  (equations 6 and 7)
 
 Since θ̂(0) = θ, the chain rule leaves u_i = α ⟨∇ℓ_i(θ), v⟩ with v = ∇_θ (1/M) Σ_j ℓ^v_j(θ)
 (section 3.3 derives it for a multilayer perceptron). α and any positive factor of the losses drop
-out when u becomes weights, so α is 1 here. Three estimators give ⟨∇ℓ_i, v⟩, with one signature:
+out when u becomes weights, so α is 1 here. Three estimators of ⟨∇ℓ_i, v⟩ share one signature:
 
-- `nested`: the inner tape forms g(ε) = ∇_θ Σ_i ε_i ℓ_i, the outer one differentiates ⟨g(ε), v⟩ by
-  ε. Exact, and the default.
-- `forward`: along θ + t v the loss ℓ_i changes at the rate ⟨∇ℓ_i, v⟩, which a forward accumulator
-  carries with the pass from operation to operation. Exact, but not for loops.
-- `finite_difference`: (ℓ_i(θ + h v) − ℓ_i(θ − h v)) / 2h, without a second derivative.
+- `nested`: the inner tape computes g(ε) = ∇_θ Σ_i ε_i ℓ_i, the outer tape differentiates
+  ⟨g(ε), v⟩ with respect to ε. Exact, and the default.
+- `forward`: a forward accumulator carries the derivative of ℓ_i(θ + t v) with respect to t, which
+  is ⟨∇ℓ_i, v⟩, through the forward pass. Exact, but does not support loops.
+- `finite_difference`: (ℓ_i(θ + h v) − ℓ_i(θ − h v)) / 2h; needs no second derivative.
 
-The tests hold both against the equations to the letter, θ̂ and all.
+The tests compare them with the literal equations, including θ̂.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from l2rw_tf.reweighting.objective import Batch, Gradient, Objective
 from l2rw_tf.reweighting.replicas import part_of_sum, sum_over_replicas
 from l2rw_tf.reweighting.variables import MetaVariables, select_meta_variables, watching
 
-# From a persistent tape and the losses (n,) that it has recorded to ⟨∇ℓ_i, d⟩, shape (n,), for each
+# Maps a persistent tape and the losses (n,) that it recorded to ⟨∇ℓ_i, d⟩, shape (n,), for each
 # direction d.
 Alignments = Callable[[tf.GradientTape, tf.Tensor], list[tf.Tensor]]
 
-# From (objective, batch, directions, is_clean) to a scope for the pass that gives the losses.
+# Maps (objective, batch, directions, is_clean) to a scope for the pass that computes the losses.
 Estimator = Callable[..., AbstractContextManager[Alignments]]
 
 
@@ -59,23 +59,23 @@ def meta_gradient(
     meta_variables: MetaVariables = "all",
     method: str = "nested",
 ) -> tf.Tensor:
-    """Returns the signed meta-gradient u of one batch, for a training loop of the user's own.
+    """Returns the signed meta-gradient u of one batch, for custom training loops.
 
-    Equations 6 and 7 of the paper with α = 1: u_i = ⟨∇ℓ_i, v⟩, v the gradient of the mean clean
-    loss. Both passes run as in training, and nothing is changed: neither moving averages nor the
-    state of dropout. `normalize` turns u into example weights:
+    Equations 6 and 7 of the paper with α = 1: u_i = ⟨∇ℓ_i, v⟩ with v the gradient of the mean clean
+    loss. Both passes run in training mode but change no state, neither moving averages nor dropout
+    seeds. `normalize` turns u into example weights:
 
     ```python
     w = l2rw_tf.normalize(l2rw_tf.meta_gradient(network, loss, (x, y), (x_clean, y_clean)))
     ```
 
     Args:
-        network: Any built `keras.Model`, or one that `x` can build.
+        network: Any `keras.Model`; built with `x` if it is not built yet.
         loss: What `Model.compile(loss=...)` accepts, with a value per example.
         batch: `(x, y)` or `(x, y, sample_weight)`, each of first dimension N. A rank-1
-            `sample_weight` plays no part in u and belongs to `normalize`.
-        clean_batch: `(x, y)` or `(x, y, sample_weight)`, each of first dimension M; the weights
-            weight the mean of the clean losses.
+            `sample_weight` does not affect u; pass it to `normalize`.
+        clean_batch: `(x, y)` or `(x, y, sample_weight)`, each of first dimension M;
+            `sample_weight` weights the mean of the clean losses.
         loss_weights: What `Model.compile(loss_weights=...)` accepts.
         meta_variables: "all" trainable variables, those of the "head", or a function of a variable.
         method: "nested", "forward" or "finite_difference".
@@ -84,9 +84,9 @@ def meta_gradient(
         u, float, shape (N,).
 
     Raises:
-        UsageError: If the loss has no value per example, the network no trainable variables, an
-            operation no second derivative, or one that forward mode cannot follow, or an argument
-            a value that is not possible.
+        UsageError: If the loss has no value per example, the network has no trainable variables, an
+            operation has no second derivative or is not supported by forward mode, or an argument
+            is invalid.
     """
     estimator = get_estimator(method)
     batch, clean_batch = (
@@ -108,7 +108,7 @@ def meta_gradient(
 def u_of_batch(
     objective: Objective, batch: Batch, clean_batch: Batch, estimator: Estimator
 ) -> tf.Tensor:
-    """Returns u of one batch, shape (N,), and changes nothing."""
+    """Returns u of one batch, shape (N,), without changing any state."""
     _, v = clean_gradient(objective, clean_batch)
     with (
         estimator(objective, batch, [v]) as alignments,
@@ -142,18 +142,18 @@ def clean_gradient(objective: Objective, clean_batch: Batch) -> tuple[tf.Tensor,
 def nested(
     objective: Objective, batch: Batch, directions: list[Gradient], is_clean: bool = False
 ) -> Iterator[Alignments]:
-    """Estimates alignments by nested tapes.
+    """Computes alignments with nested tapes.
 
     Args:
         objective: The network, its losses and variables.
-        batch: What the pass in this scope is on.
-        directions: Such as v, each a gradient by the objective's variables.
-        is_clean: Whether the pass is one on clean examples.
+        batch: The batch of the pass in this scope.
+        directions: Gradients with respect to the objective's variables, such as v.
+        is_clean: Whether this is a clean batch.
 
     Yields:
-        The function that gives them, once a tape has recorded the losses.
+        A function of the tape and the losses that it recorded, which returns the alignments.
     """
-    del batch, is_clean  # The tape has all of it.
+    del batch, is_clean  # The tape records the pass.
     yield lambda tape, losses: [
         align(tape, losses, objective.variables, direction) for direction in directions
     ]
@@ -163,16 +163,15 @@ def nested(
 def forward(
     objective: Objective, batch: Batch, directions: list[Gradient], is_clean: bool = False
 ) -> Iterator[Alignments]:
-    """Estimates alignments in forward mode, as exactly as `nested`.
+    """Computes alignments in forward mode, as exactly as `nested`; takes the same arguments.
 
-    One more pass of about twice the work of a forward call, where nested tapes take two ways back,
-    and no activations are kept for it (Pearlmutter 1994, "Fast exact multiplication by the
-    Hessian"). A graph is needed, which shows what forward mode cannot follow; without one, as in
-    eager execution, this is `nested`, whose arguments it takes.
+    The tangents cost about twice a forward pass, where nested tapes need two backward passes, and
+    keep no activations (Pearlmutter 1994, "Fast exact multiplication by the Hessian"). Operations
+    that forward mode does not support can only be found in a graph, so eager execution uses
+    `nested`.
 
     Raises:
-        UsageError: If losses depend on the variables through a loop, a branch or a gradient of the
-            user's own.
+        UsageError: If losses depend on the variables through a loop, a branch or a custom gradient.
     """
     if tf.executing_eagerly():
         with nested(objective, batch, directions, is_clean) as alignments:
@@ -190,13 +189,13 @@ def forward(
         try:
             yield alignments
         except (TypeError, AssertionError, *NO_SECOND_DERIVATIVE):
-            # TensorFlow ends so in some loops and branches.
+            # TensorFlow raises these in some loops and branches.
             refuse_obstacles(values)
             raise
 
 
 class _Tangent:
-    """The rate of change of what a pass computes as variables move along a direction."""
+    """The derivative of what a pass computes along a direction of the variables."""
 
     def __init__(
         self, scope: contextlib.ExitStack, variables: list[keras.Variable], direction: Gradient
@@ -222,9 +221,9 @@ class _Tangent:
 def finite_difference(
     objective: Objective, batch: Batch, directions: list[Gradient], is_clean: bool = False
 ) -> Iterator[Alignments]:
-    """Estimates alignments by central differences of ℓ: as `nested`, without a second derivative.
+    """Estimates alignments by central differences of ℓ; takes the arguments of `nested`.
 
-    They are taken before the pass in this scope, so that dropout draws the mask that it will draw.
+    The differences are computed before the pass in this scope, with the same dropout mask.
     """
     found = [difference_along(objective, batch, direction, is_clean) for direction in directions]
     yield lambda tape, losses: found
@@ -233,15 +232,15 @@ def finite_difference(
 def align(
     tape: tf.GradientTape, losses: tf.Tensor, variables: list[keras.Variable], v: Gradient
 ) -> tf.Tensor:
-    """Returns u_i = ⟨∇ℓ_i, v⟩ by nested tapes.
+    """Returns u_i = ⟨∇ℓ_i, v⟩, computed with nested tapes.
 
-    g(ε) = ∇_θ Σ_i ε_i ℓ_i is linear in ε, so its derivative ∂⟨g(ε), v⟩/∂ε_i = ⟨∇ℓ_i, v⟩ asks for
-    no value of g: the graph keeps the forward pass and the way back through g, nothing else.
+    g(ε) = ∇_θ Σ_i ε_i ℓ_i is linear in ε, so its derivative ∂⟨g(ε), v⟩/∂ε_i = ⟨∇ℓ_i, v⟩ needs no
+    value of g: the graph keeps only the forward pass and the backward pass through g.
 
     Args:
         tape: A persistent tape that has recorded `losses`.
         losses: ℓ, shape (N,).
-        variables: The variables that v was taken by.
+        variables: The variables of the gradient v.
         v: The gradient of the clean loss, as `clean_gradient` returns it.
 
     Returns:
@@ -251,8 +250,7 @@ def align(
         UsageError: If an operation of the network has no second derivative.
     """
     pairs = _connected(variables, v)
-    # A unit v keeps the products within the range of half precision; the length comes back at
-    # the end.
+    # A unit v keeps the products within the range of half precision; u is scaled back at the end.
     length = _length([part for _, part in pairs])
     epsilon = tf.zeros_like(losses)
     with tf.GradientTape(watch_accessed_variables=False) as epsilon_tape:
@@ -284,14 +282,14 @@ def difference_along(
 ) -> tf.Tensor:
     """Returns u_i ≈ (ℓ_i(θ + h v) − ℓ_i(θ − h v)) / 2h, shape (N,).
 
-    h v has length 0.003 in single precision: long enough to stand clear of rounding, short enough
-    that the curvature of the loss stays below one percent of u.
+    h v has length 0.003 in single precision: large enough to exceed rounding errors, and so small
+    that the error due to the curvature of the loss stays below 1% of u.
 
     Args:
         objective: The network, its losses and variables.
         batch: `(x, y[, sample_weight])` of first dimension N.
         v: The gradient of the clean loss, as `clean_gradient` returns it.
-        is_clean: Whether this is a pass on clean examples.
+        is_clean: Whether this is a clean batch.
     """
     pairs = _connected(objective.variables, v)
     length = _length([part for _, part in pairs])
@@ -311,20 +309,20 @@ def difference_along(
 
 def _unconnected() -> UsageError:
     return UsageError(
-        "The training loss does not depend on the variables that the meta-gradient is taken "
-        "through: choose meta_variables='all' or others, and check that the loss uses every output."
+        "The training loss does not depend on the variables that meta_variables selects: choose "
+        "meta_variables='all' or others, and check that the loss uses every output."
     )
 
 
 def _connected(
     variables: list[keras.Variable], v: Gradient
 ) -> list[tuple[keras.Variable, tf.Tensor]]:
-    """The variables that a gradient has a part for, each with it."""
+    """Returns (variable, gradient) for each variable that has a gradient."""
     return [(one, part) for one, part in zip(variables, v, strict=True) if part is not None]
 
 
 def _length(parts: list[tf.Tensor]) -> tf.Tensor:
-    """The Euclidean length of a gradient whose parts may differ in dtype."""
+    """Returns the Euclidean norm of a gradient whose parts may differ in dtype."""
     squares = [tf.cast(tf.reduce_sum(tf.square(part)), keras.config.floatx()) for part in parts]
     return tf.sqrt(tf.add_n(squares))
 
@@ -348,5 +346,5 @@ def get_estimator(name: str) -> Estimator:
     """
     if name not in _ESTIMATORS:
         names = ", ".join(map(repr, _ESTIMATORS))
-        raise UsageError(f"meta_gradient must be among {names}, got {name!r}.")
+        raise UsageError(f"meta_gradient must be one of {names}, got {name!r}.")
     return _ESTIMATORS[name]

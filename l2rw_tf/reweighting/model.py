@@ -35,9 +35,9 @@ from l2rw_tf.reweighting.weighting.weighting import Weighting
 class ReweightingModel(CheckedModel):
     """A network that learns which of its training examples to trust (Algorithm 1 of the paper).
 
-    At every step each training example is weighted by how well its gradient agrees with the
-    gradient of the loss on a clean batch, and one ordinary step of the optimizer follows on the
-    weighted loss. The model shares the variables of the network; train with it, then use either.
+    Each step weights every training example by how well its gradient is aligned with the gradient
+    of the loss on a clean batch, and takes one ordinary optimizer step on the weighted loss. The
+    model shares the variables of the network: after training, use either.
 
     ```python
     model = l2rw_tf.ReweightingModel(network)
@@ -46,7 +46,7 @@ class ReweightingModel(CheckedModel):
     model.network.save("network.keras")
     ```
 
-    `fit` logs, beside Keras's own metrics (whose `loss` is the reweighted loss), `clean_loss`,
+    In addition to Keras's metrics (`loss` is the reweighted loss), `fit` logs `clean_loss`,
     `effective_batch_size` ((Σw)²/Σw²) and `zero_weight_share` as means over the steps of an epoch.
     """
 
@@ -61,15 +61,15 @@ class ReweightingModel(CheckedModel):
         """Wraps a network.
 
         Args:
-            network: Any `keras.Model`; nothing of it is rewritten.
-            meta_variables: What the meta-gradient is taken through: "all" trainable variables as in
-                the paper, "head" for those of the last layer of every output (much cheaper), or a
-                function that is given a variable and returns whether it takes part. By default
-                what the weighting prefers: "all" for the paper's, "head" for "history".
-            meta_gradient: "nested" (exact); "forward", exact as well, with less memory for deep
-                networks, but not through loops such as recurrent layers; or "finite_difference"
-                for networks with operations that have no second derivative.
-            weighting: From u to weights: "paper" (line 11 of the algorithm); "history"
+            network: Any `keras.Model`, unchanged.
+            meta_variables: Variables that the meta-gradient is computed for: "all" trainable
+                variables as in the paper, "head" for those of the last layer of every output (much
+                cheaper), or a function that takes a variable and returns whether to include it. By
+                default the weighting decides: "all" for "paper", "head" for "history".
+            meta_gradient: "nested" (exact); "forward" (exact, needs less memory for deep networks,
+                does not support loops such as recurrent layers); or "finite_difference" for
+                networks with operations that have no second derivative.
+            weighting: How u becomes weights: "paper" (line 11 of the algorithm); "history"
                 (experimental), by what all visits to an example have shown; or an object of a
                 subclass of `reweighting.weighting.weighting.Weighting`.
             **kwargs: `name`, as of any `keras.Model`.
@@ -83,7 +83,7 @@ class ReweightingModel(CheckedModel):
         check_meta_variables(meta_variables)
         # The network's own policy decides on loss scaling in `compile`.
         kwargs.setdefault("dtype", network.dtype_policy)
-        # Inputs reach the network as they come: it casts them itself.
+        # The network casts its inputs itself.
         super().__init__(autocast=False, **kwargs)
         self.network = network
         self.weighting = weighting
@@ -120,8 +120,8 @@ class ReweightingModel(CheckedModel):
                 in Keras. `jit_compile="auto"` uses XLA on a GPU.
 
         Raises:
-            UsageError: If there is no loss, or the optimizer or XLA cannot be used on the replicas
-                of the strategy in whose scope the model was made.
+            UsageError: If there is no loss, or the optimizer or XLA cannot be used under the
+                distribution strategy of the model.
         """
         example_losses = ExampleLosses(loss, loss_weights, getattr(self, "output_names", None))
         with self._strategy_scope():
@@ -164,17 +164,17 @@ class ReweightingModel(CheckedModel):
         Args:
             x: Training inputs: NumPy arrays or a dict or list of them, a `tf.data.Dataset` or a
                 `keras.utils.PyDataset` of batches `(x, y)` or `(x, y, sample_weight)`.
-            y: Training labels, where `x` is arrays.
+            y: Training labels, if `x` is arrays.
             batch_size: Training batch size for arrays; 32 by default.
             epochs: Number of the last epoch.
             verbose: 0, 1, 2 or "auto".
             callbacks: Keras callbacks.
-            validation_split: Share of arrays to hold out.
+            validation_split: Fraction of the arrays to hold out.
             validation_data: Data for `val_` metrics.
-            shuffle: Whether to shuffle training arrays, in an order that follows from Keras's seed
-                and the epoch, so that `keras.callbacks.BackupAndRestore` resumes it.
-            class_weight: Weights by class of the training examples; the clean data is left alone.
-            sample_weight: A weight s_i per example: w̃_i = s_i max(u_i, 0); 0 takes an example out.
+            shuffle: Whether to shuffle training arrays. The order depends only on Keras's seed and
+                the epoch, so that `keras.callbacks.BackupAndRestore` resumes it.
+            class_weight: Class weights of the training examples; not applied to the clean data.
+            sample_weight: A weight s_i per example: w̃_i = s_i max(u_i, 0); 0 excludes an example.
             initial_epoch: Number of the first epoch.
             steps_per_epoch: Training batches per epoch.
             validation_steps: Validation batches.
@@ -182,20 +182,20 @@ class ReweightingModel(CheckedModel):
             validation_freq: How often to validate.
             clean_data: The trusted examples: `(x, y)` or `(x, y, sample_weight)` of arrays
                 (shuffled, batched and repeated), a `tf.data.Dataset` or a PyDataset of batches
-                (repeated). Weights given with it weight the mean of the clean losses.
-            clean_batch_size: M, for arrays; by default the training batch size or the size of the
-                clean set, whichever is smaller.
-            track_examples: Whether to record what each training example is given, for
-                `example_record`. True numbers the examples of arrays from 0; for a data set of
-                `{"examples": (x, y[, sample_weight]), "ids": ids}`, which `number_examples` makes,
-                give the number of examples. A record of as many examples is continued, unless
-                arrays have other labels.
+                (repeated). Its `sample_weight` weights the mean of the clean losses.
+            clean_batch_size: Clean batch size M for arrays; by default the training batch size or
+                the size of the clean set, whichever is smaller.
+            track_examples: Whether to record the weight, u and loss of each training example, for
+                `example_record`. For arrays, True: examples are numbered from 0. For a data set of
+                `{"examples": (x, y[, sample_weight]), "ids": ids}`, which `number_examples`
+                returns, the number of examples. A later `fit` continues the record if the number of
+                examples and, for arrays, the labels are the same.
 
         Returns:
-            Keras's history.
+            Keras's `History`.
 
         Raises:
-            UsageError: If the data, the loss or the network cannot be used; one sentence says why.
+            UsageError: If the data, the loss or the network cannot be used.
             TrainingDiverged: If a loss or u becomes NaN or infinite.
         """
         self._require_compiled("fit")
@@ -237,12 +237,12 @@ class ReweightingModel(CheckedModel):
         return history
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluates as `keras.Model.evaluate` does, whose arguments it takes."""
+        """Evaluates the model; takes the arguments of `keras.Model.evaluate`."""
         with self._steps_logged(False):
             return super().evaluate(*args, **kwargs)
 
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluates one batch as `keras.Model.test_on_batch` does, whose arguments it takes."""
+        """Evaluates one batch; takes the arguments of `keras.Model.test_on_batch`."""
         with self._steps_logged(False):
             return super().test_on_batch(*args, **kwargs)
 
@@ -262,7 +262,7 @@ class ReweightingModel(CheckedModel):
             x: Inputs of one training batch.
             y: Its labels.
             sample_weight: The user's weights of its examples.
-            class_weight: Weights by class; not together with `sample_weight`.
+            class_weight: Class weights; only without `sample_weight`.
             return_dict: Whether to return a dict instead of a list.
             clean_data: One clean batch, `(x, y)` or `(x, y, sample_weight)` of arrays.
 
@@ -285,7 +285,7 @@ class ReweightingModel(CheckedModel):
     def example_weights(
         self, x: Any, y: Any, sample_weight: Any = None, *, clean_data: Any
     ) -> np.ndarray:
-        """Returns the weights that one training batch would get now, and changes nothing.
+        """Returns the weights that a training batch would get now, without changing any state.
 
         Args:
             x: Inputs of one batch, first dimension N.
@@ -294,7 +294,7 @@ class ReweightingModel(CheckedModel):
             clean_data: One clean batch, `(x, y)` or `(x, y, sample_weight)` of arrays.
 
         Returns:
-            w of equations 6 to 9, float32, shape (N,): not negative, with sum 1, or 0 throughout.
+            w of equations 6 to 9, float32, shape (N,): non-negative with sum 1, or all 0.
 
         Raises:
             UsageError: If the data, the loss or the network cannot be used.
@@ -302,8 +302,8 @@ class ReweightingModel(CheckedModel):
         self._require_compiled("example_weights")
         if self.weighting.needs_rows:
             raise UsageError(
-                f"weighting={self.weighting.name!r} weights an example by all its visits, so one "
-                "batch by itself has no weights: example_record() has what fit gave each example."
+                f"weighting={self.weighting.name!r} weights an example by all its visits, so a "
+                "single batch has no weights: call example_record() for those that fit computed."
             )
         pair = self._checked_pair(x, y, sample_weight, clean_data)
         if self._is_eager:
@@ -315,14 +315,14 @@ class ReweightingModel(CheckedModel):
         return np.asarray(self._weights_function(pair), np.float32)
 
     def example_record(self) -> dict[str, np.ndarray]:
-        """Returns what every training example was given since tracking began.
+        """Returns the record of all training examples since tracking began.
 
         Returns:
-            A table by column, each of shape (number of examples,): `id`, `times_seen`,
-            `mean_weight`, `mean_u` (signed; every batch's u divided by the batch's mean of |u|),
-            `mean_loss`, `positive_share` (of visits with a positive weight), `last_weight`,
-            `last_u` and `smoothed_u`, and what the weighting has beside these. NaN if an example
-            was never seen. `pandas.DataFrame` takes it as it is.
+            A dict of columns of shape (number of examples,): `id`, `times_seen`, `mean_weight`,
+            `mean_u` (signed; u divided by its batch's mean of |u|), `mean_loss`, `positive_share`
+            (fraction of visits with a positive weight), `last_weight`, `last_u` and `smoothed_u`,
+            and further columns of the weighting. NaN if an example was never seen. It can be
+            passed to `pandas.DataFrame`.
 
         Raises:
             UsageError: If no training was tracked.

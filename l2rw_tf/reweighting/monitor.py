@@ -1,4 +1,4 @@
-"""What is watched of the training steps, on the device: means for the log, and faults."""
+"""On-device monitoring of training steps: means for the log, and detection of NaN."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from l2rw_tf.reweighting.weights import effective_batch_size, zero_weight_share
 # What `fit` logs beside Keras's own metrics, as means over the steps of an epoch.
 STEP_MEANS = ("clean_loss", "effective_batch_size", "zero_weight_share")
 
-# Loss scaling halves its factor at each overflow; what does not recover in
-# so many steps never will.
+# Loss scaling halves its factor at each overflow; an overflow that lasts longer than this many
+# steps is a fault.
 _PATIENCE_WITH_LOSS_SCALING = 60
 
 
@@ -28,7 +28,7 @@ def update_means(
     """Adds one step to the means of `STEP_MEANS`.
 
     Args:
-        means: A metric for each, by name.
+        means: The metrics by name.
         weights: Example weights, shape (n,).
         clean_loss: Scalar, of the whole batch.
     """
@@ -38,10 +38,10 @@ def update_means(
 
 
 class FaultWatch(TrainingState):
-    """Notes the step at which NaN or infinity began, counted since the model was compiled."""
+    """Stores the step at which NaN or infinity began, counted since the model was compiled."""
 
     def __init__(self, **kwargs: Any) -> None:
-        """Begins with nothing seen."""
+        """Creates counters at 0."""
         super().__init__(**kwargs)
         self._patience = 1
         names = ("steps", "bad_steps", "fault_began", "unusable_weights")
@@ -50,16 +50,16 @@ class FaultWatch(TrainingState):
         )
 
     def load_own_variables(self, store: Any) -> None:
-        """Sets the counters if a resumed `fit` loads them; else a loaded model begins without."""
+        """Loads the counters if `fit` is being resumed; ignores them if a model is loaded."""
         if self.is_resumed:
             super().load_own_variables(store)
 
     def start(self, scales_loss: bool) -> None:
-        """Begins a training.
+        """Resets the counters.
 
         Args:
-            scales_loss: Whether the optimizer scales the loss of half precision, so that an
-                overflow of u now and then is no fault.
+            scales_loss: Whether the optimizer scales the loss for half precision, so that an
+                occasional overflow of u is not a fault.
         """
         self._patience = _PATIENCE_WITH_LOSS_SCALING if scales_loss else 1
         for variable in self.variables:
@@ -72,7 +72,7 @@ class FaultWatch(TrainingState):
         u: tf.Tensor,
         sample_weight: tf.Tensor | None,
     ) -> None:
-        """Takes in one step.
+        """Updates the counters with one step.
 
         Args:
             losses: ℓ, shape (n,).
@@ -103,18 +103,18 @@ class FaultWatch(TrainingState):
         )
 
     def check(self, optimizer: keras.optimizers.Optimizer) -> None:
-        """Ends a training that met NaN, infinity or weights below 0; the next one may begin.
+        """Raises an error if a step met NaN, infinity or negative weights; resets that counter.
 
         Raises:
-            TrainingDiverged: Naming the step and what to try.
+            TrainingDiverged: If the loss or u was NaN or infinite; names the step.
             UsageError: If sample weights are negative, NaN or infinite.
         """
         unusable = int(self._unusable_weights.numpy())
         if unusable:
             self._unusable_weights.assign(0)
             raise UsageError(
-                f"sample_weight or class_weight gave {unusable} negative weights, or weights that "
-                f"are NaN or infinite: {NEGATIVE_WEIGHTS}"
+                f"sample_weight or class_weight gave {unusable} weights that are negative, NaN or "
+                f"infinite: {NEGATIVE_WEIGHTS}"
             )
         step = int(self._fault_began.numpy())
         if step:
@@ -124,7 +124,7 @@ class FaultWatch(TrainingState):
             raise TrainingDiverged(
                 f"Training stopped: the loss or u was NaN or infinite at step {step}. Try a "
                 f"smaller learning rate (it was {rate:g}) or clipping (clipnorm=1.0 in the "
-                "optimizer), and look in the data for NaN, infinity or labels outside the "
+                "optimizer), and check the data for NaN, infinity and labels outside the "
                 "network's classes.",
                 step,
             )

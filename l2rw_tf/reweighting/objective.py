@@ -1,4 +1,4 @@
-"""What gradients are taken of, and by: a network's losses on a batch, with nothing changed."""
+"""A network's losses on a batch as a function of its variables, without changing any state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from l2rw_tf.reweighting.passes import observed_call, split_sample_weight
 
 Batch = tuple[Any, ...]
 
-# A gradient by the variables of an objective: a dense tensor each, None if it is unconnected.
+# A dense tensor for each variable of an objective, or None if the variable is unconnected.
 Gradient = list[tf.Tensor | None]
 
 
@@ -26,9 +26,9 @@ class Objective:
     Attributes:
         network: A built network; no method here changes its state.
         example_losses: Its losses, one per example.
-        variables: What gradients are taken by.
-        loss_scale: A factor that lifts half-precision gradients above rounding to 0, taken out of
-            them again; by default 1024 for networks that compute in float16, 1 for others.
+        variables: The variables of the gradients.
+        loss_scale: A factor that keeps half-precision gradients from underflowing, and that they
+            are divided by again; by default 1024 for networks that compute in float16, else 1.
     """
 
     network: keras.Model
@@ -45,11 +45,11 @@ class Objective:
         """Returns ℓ of a batch, shape (n,).
 
         Args:
-            batch: `(x, y)` or `(x, y, sample_weight)` of first dimension n. Weights per example are
-                no part of ℓ, weights within examples are.
-            values: Pairs of a variable and the value that it is to have in this pass.
-            is_clean: Whether this is a pass on clean examples, which draws a dropout mask of its
-                own and not the one that the training call will draw.
+            batch: `(x, y)` or `(x, y, sample_weight)` of first dimension n. ℓ includes weights
+                within examples, but not weights per example.
+            values: Pairs of a variable and its value in this pass.
+            is_clean: Whether this is a clean batch, which draws its own dropout mask instead of
+                that of the training call.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         _, within = split_sample_weight(sample_weight)
@@ -62,15 +62,15 @@ class Objective:
         return losses, tf.ones_like(losses) if weight is None else tf.cast(weight, losses.dtype)
 
     def scaled(self, loss: tf.Tensor) -> tf.Tensor:
-        """Returns a loss times the loss scale; to be recorded by the tape of `gradient`."""
+        """Returns a loss times the loss scale, to be recorded by the tape for `gradient`."""
         return loss * self._factor
 
     def gradient(self, tape: tf.GradientTape, scaled: tf.Tensor) -> Gradient:
-        """Returns the gradient of a loss by the variables.
+        """Returns the gradient of a loss with respect to the variables.
 
         Args:
-            tape: Has recorded the loss.
-            scaled: What `scaled` returned for it.
+            tape: A tape that has recorded the loss.
+            scaled: The loss as returned by `scaled`.
         """
         return [
             None if g is None else tf.convert_to_tensor(g) / tf.cast(self._factor, g.dtype)

@@ -1,4 +1,4 @@
-"""Forward passes as in training: those that may change state, and those that only look."""
+"""Forward passes in training mode: those that update state, and those that leave it unchanged."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import tensorflow as tf
 from l2rw_tf.reweighting.keras_internals import flatten_layers, global_seed_generator
 from l2rw_tf.reweighting.state import TrainingState
 
-# Added to the first half of a random seed: a stream of its own, and the same one every time.
+# Added to the first half of a random seed to get a second, reproducible random stream.
 _OTHER_STREAM = 1_000_003
 
 
 def call_for_training(network: keras.Model, x: Any) -> Any:
-    """Calls a network as `Model.fit` does: with `training=True` where its `call` takes it.
+    """Calls a network as `Model.fit` does: with `training=True` if its `call` takes it.
 
-    Moving averages and random seeds move on, unless a `keras.StatelessScope` is open.
+    Updates moving averages and random seeds, unless a `keras.StatelessScope` is open.
     """
     parameters = inspect.signature(network.call).parameters
     takes_training = "training" in parameters or any(
@@ -35,15 +35,15 @@ def observed_call(
     values: Iterable[tuple[keras.Variable, tf.Tensor]] = (),
     is_clean: bool = False,
 ) -> Any:
-    """Calls a network as in training and leaves every variable as it is.
+    """Calls a network in training mode without changing any variable.
 
     Args:
         network: A built network.
         x: Its inputs.
-        values: Pairs of a variable and the value that it is to have in this call.
-        is_clean: Whether these are clean examples. Dropout and its kin then draw from a stream of
-            their own, where they draw else what the next training call will draw; and stateful
-            recurrent layers begin anew, as the clean sequences continue none of the training ones.
+        values: Pairs of a variable and its value in this call.
+        is_clean: Whether this is a clean batch. If so, layers such as dropout use a second random
+            stream, and stateful recurrent layers start from zero, as clean sequences do not
+            continue training sequences. If not, they use the state of the next training call.
 
     Returns:
         The outputs of the network.
@@ -57,12 +57,12 @@ def observed_call(
 
 
 def split_sample_weight(sample_weight: Any) -> tuple[tf.Tensor | None, Any]:
-    """Splits a user's weights into one per example and what is left within the examples.
+    """Splits the user's sample weights s into weights S per example and r within examples.
 
-    Weights s of shape (N,) or (N, 1) are all the first part. Weights of time steps or pixels, or
-    one array per output, are split so that their product is kept: S_i is the mean over everything
-    but the examples and r = s / S has mean 1 in each example. S scales the example's weight, r is
-    part of its loss, and so s enters once.
+    Weights of shape (N,) or (N, 1) are all S. Weights of time steps or pixels, or one array per
+    output, are split into factors: S_i is the mean of s over all axes but the examples, and
+    r = s / S has mean 1 in each example. S scales the example weight and r is part of the loss, so
+    that s enters once.
 
     Args:
         sample_weight: None, a tensor of first dimension N, or a structure of them.
@@ -79,7 +79,7 @@ def split_sample_weight(sample_weight: Any) -> tuple[tf.Tensor | None, Any]:
     if not given:
         return None, None
     means = [tf.reduce_mean(leaf, list(range(1, leaf.shape.rank))) for leaf in given]
-    # An output without weights counts with ones.
+    # An output without weights has weights of 1.
     means += [tf.ones_like(means[0])] * (len(leaves) - len(given))
     per_example = tf.add_n(means) / len(means)
 
@@ -106,14 +106,13 @@ def recurrent_states(network: keras.Model) -> list[tuple[keras.Layer, keras.Vari
 
 
 def random_seeds(network: keras.Model) -> dict[str, keras.Variable]:
-    """Returns the states of all random numbers that a call of the network can draw.
+    """Returns the states of all random generators that a call of the network can use.
 
     Args:
         network: A built network.
 
     Returns:
-        Those of its layers by their number, and "global", which random operations that were given
-        no seed draw from.
+        The states of its layers by number, and "global", the state of operations without a seed.
     """
     of_layers = [
         variable
@@ -121,33 +120,32 @@ def random_seeds(network: keras.Model) -> dict[str, keras.Variable]:
         if variable.path.split("/")[-1] == "seed_generator_state"
     ]
     seeds = {str(number): seed for number, seed in enumerate(of_layers)}
-    # Under a strategy Keras has a global one for each thread, and every replica is traced in a
-    # thread of its own, where none could be made.
+    # Under a strategy, every replica is traced in its own thread. Keras has one global generator
+    # per thread, which cannot be created while tracing.
     if not tf.distribute.has_strategy():
         seeds["global"] = global_seed_generator().state
     return seeds
 
 
 class RandomStates(TrainingState):
-    """The states of a network's random numbers, which Keras leaves out when it saves a model.
+    """The random generator states of a network, which Keras does not save with a model.
 
-    Without them a resumed training would draw its first dropout masks again.
-
+    Without them, resumed training would repeat its first dropout masks.
     """
 
     def __init__(self, network: keras.Model, **kwargs: Any) -> None:
-        """Takes the network."""
+        """Wraps a network."""
         super().__init__(**kwargs)
-        # In a function, so that the network does not become a part of this layer.
+        # A function, so that Keras does not track the network as a sublayer.
         self._states = lambda: random_seeds(network)
 
     def save_own_variables(self, store: Any) -> None:
-        """Puts the states where Keras saves them."""
+        """Saves the states."""
         for name, seed in self._states().items():
             store[name] = np.asarray(seed.value)
 
     def load_own_variables(self, store: Any) -> None:
-        """Sets the states, if a resumed `fit` loads them."""
+        """Loads the states if `fit` is being resumed."""
         states = self._states()
         if self.is_resumed and set(store.keys()) == states.keys():
             for name, seed in states.items():

@@ -1,4 +1,4 @@
-"""What can be known to be wrong with data, network and loss before the first step."""
+"""Checks of data, network and loss before the first training step."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from l2rw_tf.reweighting.variables import select_meta_variables
 # Improbable sizes of an axis, to find losses that do not return one value per example.
 _UNLIKELY_BATCH_SIZES = range(41, 10_000, 2)
 
-# What a network may do its own way in training, and a model around it would not.
+# Methods of training that a network may override, and that a model around it would ignore.
 _OWN_METHODS = ("train_step", "test_step", "make_train_function", "make_test_function")
 
 
 def check_network(network: Any) -> None:
-    """Refuses what is no Keras model, and a model whose loss cannot be seen per example.
+    """Refuses objects that are not Keras models, and models that override methods of training.
 
     Raises:
-        UsageError: If it is one of these.
+        UsageError: If `network` is refused.
     """
     if not isinstance(network, keras.Model):
         raise UsageError(
@@ -47,23 +47,23 @@ def check_network(network: Any) -> None:
     for method in _OWN_METHODS:
         if not _is_keras_own(network, method):
             raise UsageError(
-                f"The network {network.name!r} has a {method} of its own, which reweighting would "
-                "leave out: make a network without it, or use l2rw_tf.meta_gradient in your step."
+                f"The network {network.name!r} has its own {method}, which reweighting would "
+                "ignore: use a network without it, or call l2rw_tf.meta_gradient in your step."
             )
     if not hasattr(network, "preprocess_samples") and not _is_keras_own(network, "fit"):
         raise UsageError(
-            f"The network {network.name!r} has a fit of its own, which reweighting would leave "
-            "out: make a network without it."
+            f"The network {network.name!r} has its own fit, which reweighting would ignore: use a "
+            "network without it."
         )
     if not _is_keras_own(network, "compute_metrics"):
         raise UsageError(
-            f"The network {network.name!r} has a compute_metrics of its own, which reweighting "
-            "would leave out: give its metrics to compile(metrics=...) and remove the method."
+            f"The network {network.name!r} has its own compute_metrics, which reweighting would "
+            "ignore: pass its metrics to compile(metrics=...) and remove the method."
         )
     if not _is_keras_own(network, "compute_loss"):
         raise UsageError(
-            f"The network {network.name!r} has a compute_loss of its own, which gives no value "
-            "per example: give its loss to compile(loss=...) and remove the method."
+            f"The network {network.name!r} has its own compute_loss, which returns no value per "
+            "example: pass its loss to compile(loss=...) and remove the method."
         )
 
 
@@ -75,15 +75,15 @@ def _is_keras_own(network: keras.Model, method: str) -> bool:
 def check_replicas(
     strategy: tf.distribute.Strategy, optimizer: keras.optimizers.Optimizer, jit_compile: Any
 ) -> None:
-    """Refuses what several replicas cannot do.
+    """Refuses compile options that do not work on several replicas.
 
     Args:
-        strategy: That the model was made in.
-        optimizer: As compiled.
-        jit_compile: As given to `compile`.
+        strategy: The strategy of the model.
+        optimizer: The compiled optimizer.
+        jit_compile: The argument of `compile`.
 
     Raises:
-        UsageError: If XLA is forced, or clipping and loss scaling come together.
+        UsageError: If XLA is forced, or clipping is combined with loss scaling.
     """
     if strategy.num_replicas_in_sync == 1:
         return
@@ -95,8 +95,8 @@ def check_replicas(
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) and clips(optimizer):
         raise UsageError(
             "Clipping and float16 cannot be used together under a distribution strategy with "
-            "several replicas, where Keras clips each replica's part of the gradients by "
-            "itself: use mixed_bfloat16 or no clipping."
+            "several replicas, where Keras clips each replica's part of the gradients "
+            "separately: use mixed_bfloat16 or no clipping."
         )
 
 
@@ -105,78 +105,78 @@ def check_scope(
     network: keras.Model,
     optimizer: keras.optimizers.Optimizer,
 ) -> None:
-    """Refuses variables that were made outside of the strategy's scope.
+    """Refuses variables that were created outside the strategy's scope.
 
     Raises:
-        UsageError: Saying whose they are.
+        UsageError: If the network or the optimizer has such variables.
     """
     made_in_scope = strategy.extended.variable_created_in_scope
     for what, variables in (("network", network.variables), ("optimizer", optimizer.variables)):
         if not all(made_in_scope(variable.value) for variable in variables):
             raise UsageError(
-                f"The {what} was not made in the scope of the distribution strategy that the "
-                "ReweightingModel was made in: make the network, the model and the optimizer "
-                "in the same `with strategy.scope():`."
+                f"The {what} was not created in the scope of the ReweightingModel's distribution "
+                "strategy: create the network, the model and the optimizer in the same "
+                "`with strategy.scope():`."
             )
 
 
 def check_rows(weighting: str, is_known: bool) -> None:
-    """Refuses training data whose examples a weighting would have to know, and cannot.
+    """Refuses training data without example ids if the weighting needs them.
 
     Raises:
-        UsageError: Saying how they become known.
+        UsageError: If the ids are missing.
     """
     if not is_known:
         raise UsageError(
-            f"weighting={weighting!r} has to know which examples are in a batch: train with "
+            f"weighting={weighting!r} needs the ids of the examples in a batch: train with "
             "fit(...) on arrays, or on a data set whose elements carry ids "
             "(l2rw_tf.number_examples) with track_examples=NUMBER_OF_EXAMPLES."
         )
 
 
 def check_recurrent_states(network: keras.Model, clean: Any) -> None:
-    """Refuses clean batches of another size than that of a stateful recurrent layer.
+    """Refuses clean batches whose size differs from the batch size of a stateful recurrent layer.
 
     Args:
         network: A built network.
         clean: Specifications of a clean batch.
 
     Raises:
-        UsageError: Naming the layer and both sizes.
+        UsageError: If the sizes differ; names the layer and both sizes.
     """
     size = keras.tree.flatten(clean)[0].shape[0]
     for layer, state in recurrent_states(network):
         if size not in (None, state.shape[0]):
             raise UsageError(
-                f"The layer {layer.name!r} is stateful and takes batches of {state.shape[0]} "
-                f"examples alone, but the clean batches have {size}: give at least as many clean "
+                f"The layer {layer.name!r} is stateful and only takes batches of {state.shape[0]} "
+                f"examples, but the clean batches have {size}: give at least as many clean "
                 f"examples, and clean_batch_size={state.shape[0]}."
             )
 
 
 def takes_text(network: keras.Model) -> bool:
-    """Returns whether a network may have an input of text: one that says so, or says nothing."""
+    """Returns whether a network may have a text input; True if its inputs are unknown."""
     inputs = _inputs(network)
     return not inputs or any(one.dtype == "string" for one in inputs)
 
 
 def _check_losses_per_example(example_losses: ExampleLosses, y: Any, y_pred: Any) -> None:
-    """Refuses losses that have no value per example, by specifications of labels and outputs."""
+    """Refuses losses without a value per example, given specifications of labels and outputs."""
     others = _with_another_batch_size((y, y_pred))
     try:
         tf.function(example_losses, autograph=False).get_concrete_function(*others)
     except UsageError:
         raise
     except Exception:
-        # A loss that has its batch size written into it takes no other.
+        # A loss with a fixed batch size cannot be checked this way.
         return
 
 
 def _with_another_batch_size(specs: Any) -> Any:
-    """Returns specifications with a batch size that no axis has.
+    """Returns specifications with a batch size that no other axis has.
 
-    A loss that keeps the first axis shows by it, also one whose batches have, say, as many examples
-    as time steps.
+    With it, a loss that does not keep the first axis is found even if, say, the batches have as
+    many examples as time steps.
     """
     taken = {size for one in keras.tree.flatten(specs) for size in getattr(one, "shape", ())}
     size = next(size for size in _UNLIKELY_BATCH_SIZES if size not in taken)
@@ -193,14 +193,14 @@ def _inputs(network: keras.Model) -> list[Any]:
 
 
 class CheckedModel(ReweightedStep):
-    """A model that finds what is wrong with data, network and loss before the first step."""
+    """A model that checks data, network and loss before the first training step."""
 
-    # The kind of data that was checked last.
+    # The specification of the data that was checked last.
     _checked_kind = ""
 
     @property
     def builds_itself(self) -> bool:
-        """Whether `fit` has built everything; Keras would take a batch of the data for it."""
+        """Whether `fit` has built everything; Keras would use a batch of the data to build."""
         return bool(self._checked_kind)
 
     def _strategy_scope(self) -> contextlib.AbstractContextManager:
@@ -221,7 +221,7 @@ class CheckedModel(ReweightedStep):
         initial_epoch: int,
         **options: Any,
     ) -> PairedBatches:
-        """Joins and checks what `fit` is given, and begins the record that is asked for."""
+        """Pairs and checks the data of `fit`, and opens the record if examples are tracked."""
         x, y, _ = data = preprocess(self.network, *data)
         clean_data = preprocess_source(self.network, clean_data)
         if self.weighting.needs_rows and checks.is_arrays(x):
@@ -234,7 +234,7 @@ class CheckedModel(ReweightedStep):
             takes_text=takes_text(self.network),
             takes=self._takes,
             strategy=self.distribute_strategy,
-            # BackupAndRestore sets the first of the two when training begins.
+            # BackupAndRestore sets `resumed_epoch` when training begins.
             first_epoch=lambda: resumed_epoch(self) or initial_epoch,
             **options,
         )
@@ -244,18 +244,18 @@ class CheckedModel(ReweightedStep):
         if num_tracked:
             fingerprint = checks.fingerprint(x, y)
             if any([state.open_for(num_tracked, fingerprint) for state in states]):
-                # The step that was traced before writes to other tables, or to none.
+                # The step traced earlier writes to the old tables, or to none.
                 self.train_function = None
         return batches
 
     def _check_before_training(
         self, spec: Any, labels: dict[str, Any], is_tracked: bool = False
     ) -> None:
-        """What can be known to be wrong before the first step: network, loss and labels."""
+        """Checks network, loss and labels before the first step."""
         if self.weighting.needs_rows:
             check_rows(self.weighting.name, ROWS in spec and is_tracked)
         if self._is_eager:
-            # As in Keras, the first step builds what there is to build, on real batches.
+            # As in Keras, the first step builds everything, on real batches.
             return
         if self._checked_kind != str(spec):
             self._build_all(*keras.utils.unpack_x_y_sample_weight(spec[TRAINING]))
@@ -266,14 +266,14 @@ class CheckedModel(ReweightedStep):
                 self._example_losses.check_labels(values, what)
 
     def _build_all(self, x: Any, y: Any, sample_weight: Any) -> None:
-        """Makes every variable of a training, and shows the losses what they are given.
+        """Creates every variable of the training, and traces the losses.
 
-        What a step would have to make, it would be traced for twice; under a strategy it cannot.
+        A step that creates variables is traced twice; under a strategy it cannot create any.
 
         Args:
             x: Specifications of a batch's inputs.
-            y: The same of its labels.
-            sample_weight: The same of its weights, or None.
+            y: Specifications of its labels.
+            sample_weight: Specifications of its weights, or None.
 
         Raises:
             UsageError: If a loss has no value per example.
@@ -292,7 +292,7 @@ class CheckedModel(ReweightedStep):
                 build_metrics(self, x, y, y_pred, sample_weight)
                 return y_pred
 
-            # Variables that are made within are there when the scope ends.
+            # Variables created in this scope are initialized when it ends.
             with keras.StatelessScope():
                 traced = tf.function(trace, autograph=False).get_concrete_function(
                     x, y, sample_weight
@@ -301,7 +301,7 @@ class CheckedModel(ReweightedStep):
         _check_losses_per_example(self._example_losses, y, y_pred)
 
     def _takes(self, batch: tuple[Any, Any]) -> bool:
-        """Whether the losses of examples that hold NaN or infinity are finite all the same."""
+        """Returns whether the losses of a batch, which holds NaN or infinity, are finite."""
         x, y = (keras.tree.map_structure(tf.convert_to_tensor, part) for part in batch[:2])
         with self._strategy_scope():
             self._build_network(x)

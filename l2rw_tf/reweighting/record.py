@@ -1,4 +1,4 @@
-"""The record: what every training example was given over a training, by its row."""
+"""The record: weights, u and losses of every training example over a training, one row each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from l2rw_tf.reweighting.state import RowState
 from l2rw_tf.reweighting.weights import scale
 
 _NONE = -(2**63)
-# Columns of the two tables: what is added up over an example's visits, and what the last one left.
+# Columns of the two tables: sums over the visits to an example, and values of the last visit.
 _SUMS = ("times_seen", "positive_visits", "weight_sum", "u_sum", "loss_sum")
 _LAST = ("last_weight", "last_u", "smoothed_u")
 # c of the smoothed u: s ← c s + (1 − c) u at each visit, s = u at the first.
@@ -24,34 +24,34 @@ _SMOOTHING = 0.7
 class Record(RowState):
     """One row per training example, in variables on the device, updated inside the training step.
 
-    Every u here is in units of its batch (`weights.scale`), so that values of different steps,
-    learning rates and batch sizes can be compared. An example that is met twice in a batch is seen
-    twice; its last values are those of the later place.
+    Every u here is scaled by its batch (`weights.scale`), so that values of different steps,
+    learning rates and batch sizes can be compared. An example that is twice in a batch counts as
+    seen twice; its last values are those of the later position.
     """
 
     tables = {"sums": len(_SUMS), "last": len(_LAST)}
 
     def __init__(self, **kwargs: Any) -> None:
-        """Begins without rows."""
+        """Creates a record without rows."""
         super().__init__(**kwargs)
         self._strange_row = keras.Variable(
             _NONE, dtype="int64", trainable=False, name="strange_row"
         )
 
     def times_seen(self, rows: tf.Tensor) -> tf.Tensor:
-        """Returns how often examples were seen before; float32, shape (n,).
+        """Returns how often each example was seen before; float32, shape (n,).
 
         Args:
-            rows: Integers, shape (n,).
+            rows: Rows of the examples, integers, shape (n,).
         """
         sums = tf.gather(self.sums.value, self.rows_in_table(rows))
         return sums[:, _SUMS.index("times_seen")]
 
     def update(self, rows: tf.Tensor, u: tf.Tensor, weights: tf.Tensor, losses: tf.Tensor) -> None:
-        """Enters one batch; under a strategy every replica keeps the whole table.
+        """Adds one batch; under a strategy every replica keeps the whole table.
 
         Args:
-            rows: Integers, shape (n,).
+            rows: Rows of the examples, integers, shape (n,).
             u: Signed meta-gradient, shape (n,).
             weights: Example weights, shape (n,).
             losses: Unweighted losses ℓ_i, shape (n,).
@@ -62,15 +62,18 @@ class Record(RowState):
         smoothed = self._smoothed(rows, u)
         row = self.rows_in_table(rows)
         visit = [tf.ones_like(u), tf.cast(weights > 0, tf.float32), weights, u, losses]
-        last = tf.where(_met_again(row), tf.cast(self.num_examples, row.dtype), row)
-        # By its handle, a variable of a strategy is the one of this replica.
+        # The handle of a distributed variable is that of this replica's copy.
         tf.raw_ops.ResourceScatterNdAdd(
             ref=self.sums.value.handle, indices=row[:, None], updates=tf.stack(visit, axis=1)
         )
+        last_visit = tf.stack([weights, u, smoothed], axis=1)
+        order, met_again = _by_row(row)
+        # The last visit to an example counts; the others go to the row of no example.
+        no_example = tf.cast(self.num_examples, row.dtype)
         tf.raw_ops.ResourceScatterNdUpdate(
             ref=self.last.value.handle,
-            indices=last[:, None],
-            updates=tf.stack([weights, u, smoothed], axis=1),
+            indices=tf.where(met_again, no_example, tf.gather(row, order))[:, None],
+            updates=tf.gather(last_visit, order),
         )
 
     def columns(self) -> dict[str, np.ndarray]:
@@ -102,10 +105,10 @@ class Record(RowState):
         }
 
     def check_rows(self) -> None:
-        """Refuses rows outside the tables that a step has met.
+        """Raises an error if a step met rows outside the tables.
 
         Raises:
-            UsageError: Naming the largest of them.
+            UsageError: If there are any; names the largest.
         """
         strange = int(self._strange_row.numpy())
         if strange != _NONE:
@@ -125,14 +128,22 @@ class Record(RowState):
         return tf.where(self.times_seen(rows) == 0, u, smoothed)
 
     def _note_strange(self, rows: tf.Tensor) -> None:
-        # By a maximum: with an argmax in the step, XLA did not end compiling it for a GPU.
+        # A maximum, as XLA did not finish compiling a step with an argmax for a GPU.
         rows = tf.cast(tf.reshape(rows, [-1]), tf.int64)
         strange = tf.where(self.rows_in_table(rows) == self.num_examples, rows, _NONE)
         self._strange_row.assign(tf.maximum(self._strange_row.value, tf.reduce_max(strange)))
 
 
-def _met_again(row: tf.Tensor) -> tf.Tensor:
-    """Returns for each place whether the same row stands at a later one, bool (n,)."""
-    places = tf.range(tf.size(row))
-    later = places[None, :] > places[:, None]
-    return tf.reduce_any(later & (row[None, :] == row[:, None]), axis=1)
+def _by_row(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the order that sorts rows, and whether each sorted row equals the next one.
+
+    Args:
+        row: Integers, shape (n,).
+
+    Returns:
+        `(order, met_again)`, integers and bool, shape (n,). The order is stable: of equal rows the
+        last in the batch comes last.
+    """
+    order = tf.argsort(row, stable=True)
+    row = tf.gather(row, order)
+    return order, tf.concat([row[1:] == row[:-1], tf.zeros_like(row[:1], tf.bool)], axis=0)

@@ -1,12 +1,13 @@
-"""One step on several replicas, the devices of a `tf.distribute` strategy.
+"""One training step on several replicas, the devices of a `tf.distribute` strategy.
 
-A replica has a part of the batch; what the method asks of the whole batch (N, M, v, Σ w̃) is summed
-over all replicas by the functions here. Outside of a strategy, and with one replica, they give back
-what they are given and leave nothing in the graph.
+Each replica has a part of the batch. The functions here sum the quantities of the whole batch
+(N, M, v, Σ w̃) over all replicas. Outside a strategy, and with one replica, they add no
+communication to the graph.
 
-The gradient of a sum over replicas is again one, in nested tapes too. So what a tape gives on one
-replica is the derivative of the sum of all replicas' targets by that replica's own variables, also
-where synchronized batch normalization makes the losses of one depend on the examples of another.
+The gradient of a sum over replicas is itself a sum over replicas, in nested tapes too. So a tape on
+one replica returns the derivative of the sum of all replicas' targets with respect to that
+replica's variables, even if synchronized batch normalization makes the losses on one replica depend
+on the examples of another.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ import tensorflow as tf
 
 
 def sum_over_replicas(values: Any) -> Any:
-    """Returns the sums of tensors over all replicas; every replica gets them.
+    """Returns the sums of tensors over all replicas, on every replica.
 
     Args:
         values: A tensor or a list of tensors and Nones, of the same shapes on all replicas.
 
     Returns:
-        What `values` is, summed.
+        The sums, structured as `values`.
     """
     context = _several_replicas()
     if context is None:
@@ -52,20 +53,20 @@ def mean_over_examples(values: tf.Tensor) -> tf.Tensor:
 
 
 def gather_examples(values: list[tf.Tensor]) -> list[tf.Tensor]:
-    """Returns what all replicas hold, one replica after the other.
+    """Returns the values of all replicas, concatenated in the order of the replicas.
 
     Args:
         values: Tensors with one row per example of this replica, first dimension n.
 
     Returns:
-        The same of the whole batch, first dimension N, on every replica.
+        Tensors of the whole batch, first dimension N, on every replica.
     """
     context = _several_replicas()
     return values if context is None else context.all_gather(values, axis=0)
 
 
 def first_example(values: tf.Tensor) -> tf.Tensor | int:
-    """Returns the place that this replica's first example has in the whole batch.
+    """Returns the position of this replica's first example in the whole batch.
 
     Args:
         values: One value per example of this replica, shape (n,).
@@ -78,7 +79,7 @@ def first_example(values: tf.Tensor) -> tf.Tensor | int:
 
 
 def share_of_examples(values: tf.Tensor) -> tf.Tensor:
-    """Returns the share n / N of the batch's examples that this replica has, a scalar.
+    """Returns the fraction n / N of the batch's examples that is on this replica, a scalar.
 
     Args:
         values: One value per example of this replica, float, shape (n,).
@@ -90,13 +91,13 @@ def share_of_examples(values: tf.Tensor) -> tf.Tensor:
 
 
 def part_of_sum(values: list[Any], examples: tf.Tensor) -> list[Any]:
-    """Returns this replica's part of a sum, which is 0 where it has no example.
+    """Returns this replica's part of a sum, with 0 if the replica has no examples.
 
-    A mean over no example is NaN, as in batch normalization that is not synchronized.
+    A mean over no examples is NaN, for example in unsynchronized batch normalization.
 
     Args:
-        values: Tensors, `tf.IndexedSlices` (empty by themselves without examples) or Nones.
-        examples: Anything with a row per example of this replica.
+        values: Tensors, `tf.IndexedSlices` (which are empty without examples) or Nones.
+        examples: A tensor with one row per example of this replica.
     """
     if _several_replicas() is None:
         return values
@@ -109,11 +110,11 @@ def part_of_sum(values: list[Any], examples: tf.Tensor) -> list[Any]:
 
 @contextlib.contextmanager
 def state_kept_without_examples(network: keras.Model, examples: tf.Tensor) -> Iterator[None]:
-    """Undoes what a call on a replica without an example made NaN, as it may moving averages.
+    """Restores state, such as moving averages, that a call on no examples made NaN.
 
     Args:
-        network: Called in this scope.
-        examples: Anything with a row per example of this replica.
+        network: The network that is called in this scope.
+        examples: A tensor with one row per example of this replica.
     """
     variables = [
         variable
@@ -133,13 +134,13 @@ def state_kept_without_examples(network: keras.Model, examples: tf.Tensor) -> It
 def gradients_for(
     optimizer: keras.optimizers.Optimizer, gradients: list[Any]
 ) -> list[tf.Tensor | None]:
-    """Returns what an optimizer, which sums over replicas, must be given on this replica.
+    """Returns the gradients to pass to an optimizer on this replica; it sums them over replicas.
 
-    That is this replica's part, unless the optimizer looks at the gradients before it sums: to clip
-    them, or for overflow in half precision. What it looks at has to be the sum then.
+    These are this replica's part, unless the optimizer clips gradients or checks them for overflow
+    in half precision before it sums them. Then it must see the sum.
 
     Args:
-        optimizer: Of Keras.
+        optimizer: A Keras optimizer.
         gradients: This replica's part of the gradients.
     """
     context = _several_replicas()
@@ -150,10 +151,10 @@ def gradients_for(
         [None if part is None else tf.convert_to_tensor(part) for part in gradients]
     )
     if scales_loss:
-        # The same on all replicas, which take or leave the step together.
+        # The same on all replicas, so that they take or skip the step together.
         factor = 1.0 / context.num_replicas_in_sync
     else:
-        # Clipping has no effect on the zeros of the others.
+        # The other replicas pass zeros, which clipping does not change.
         factor = tf.cast(tf.equal(context.replica_id_in_sync_group, 0), tf.float32)
     return [None if part is None else part * tf.cast(factor, part.dtype) for part in whole]
 
@@ -165,6 +166,6 @@ def clips(optimizer: keras.optimizers.Optimizer) -> bool:
 
 
 def _several_replicas() -> tf.distribute.ReplicaContext | None:
-    """Returns the context of the replica that this is traced for, where there are others."""
+    """Returns the context of the replica being traced, or None if it is the only one."""
     context = tf.distribute.get_replica_context()
     return context if context is not None and context.num_replicas_in_sync > 1 else None

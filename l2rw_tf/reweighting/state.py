@@ -1,4 +1,4 @@
-"""State of a training beside the weights, which Keras tracks, saves and resumes with the model."""
+"""Training state other than weights, which Keras tracks, saves and resumes with the model."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
 
-# What a table's examples are known by, in a file.
+# Name, in a saved file, of the hash that identifies the examples of a table.
 _DATA = "data"
 
 
 class TrainingState(keras.Layer):
-    """Variables that a training step updates and that are no weights of the network.
+    """Variables that a training step updates and that are not weights of the network.
 
-    They are among the `variables` of the model that holds this layer, so that checkpoints and saved
-    models have them. `weights` is empty: `get_weights` and `set_weights`, by which callbacks go
-    back to the network of the best epoch, leave them as they are.
+    They are among the `variables` of the model that holds this layer, so checkpoints and saved
+    models include them. `weights` is empty, so `get_weights` and `set_weights`, with which
+    callbacks restore the best epoch, do not change them.
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        """Begins without variables.
+        """Creates a layer without variables.
 
         Args:
             **kwargs: `name`, as of any `keras.Layer`.
@@ -33,18 +33,18 @@ class TrainingState(keras.Layer):
         kwargs.setdefault("trainable", False)
         super().__init__(**kwargs)
         self.built = True
-        # Whether what is loaded now belongs to a `fit` under way.
+        # Whether `fit` is running, so that loading means resuming.
         self.is_resumed = False
         self._strategy = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
 
     @property
     def weights(self) -> list[keras.Variable]:
-        """None: what is here is no parameter."""
+        """An empty list: these variables are not parameters of the network."""
         return []
 
     @contextlib.contextmanager
     def resumed(self) -> Iterator[None]:
-        """A scope of a `fit`, whose callbacks may load what it is to be resumed from."""
+        """A scope for `fit`, in which callbacks may load the state to resume from."""
         self.is_resumed = True
         try:
             yield
@@ -52,14 +52,15 @@ class TrainingState(keras.Layer):
             self.is_resumed = False
 
     def _scope(self) -> contextlib.AbstractContextManager:
-        """The scope of the strategy that the model was made in."""
+        """Returns the scope of the model's strategy."""
         return self._strategy.scope() if self._strategy else contextlib.nullcontext()
 
 
 class RowState(TrainingState):
-    """State with a row per training example, in tables of floats.
+    """State with one row per training example, in tables of floats.
 
-    A table has one row more, which takes what belongs to no example and is never read.
+    The last row of a table belongs to no example: unknown rows are written there, and it is never
+    read.
 
     Attributes:
         num_examples: The number of rows; None until `open`.
@@ -69,20 +70,20 @@ class RowState(TrainingState):
     tables: dict[str, int] = {}
 
     def __init__(self, **kwargs: Any) -> None:
-        """Begins without rows."""
+        """Creates state without rows."""
         super().__init__(**kwargs)
         self.num_examples: int | None = None
         self._data = ""
 
     def open_for(self, num_examples: int, data: str) -> bool:
-        """Begins empty tables, unless there are some of the same examples.
+        """Creates empty tables, unless there are tables of the same examples.
 
         Args:
             num_examples: Number of training examples.
-            data: Stands for them; empty if that is not known.
+            data: A hash that identifies them; empty if unknown.
 
         Returns:
-            Whether they are new.
+            Whether the tables are new.
         """
         is_other_data = bool(data and self._data) and data != self._data
         is_new = self.num_examples != num_examples or is_other_data
@@ -92,7 +93,7 @@ class RowState(TrainingState):
         return is_new
 
     def open(self, num_examples: int) -> None:
-        """Begins empty tables; those that were there are gone.
+        """Creates empty tables in place of any earlier ones.
 
         Args:
             num_examples: Number of training examples.
@@ -110,23 +111,23 @@ class RowState(TrainingState):
                 )
 
     def rows_in_table(self, rows: tf.Tensor) -> tf.Tensor:
-        """Returns rows as indices into the tables, (n,) int64: the last one if there is no such."""
+        """Returns indices into the tables, (n,) int64; unknown rows become the last index."""
         rows = tf.cast(tf.reshape(rows, [-1]), tf.int64)
         known = (rows >= 0) & (rows < self.num_examples)
         return tf.where(known, rows, self.num_examples)
 
     def save_own_variables(self, store: Any) -> None:
-        """Puts the tables, and what their examples are known by, where Keras saves them."""
+        """Saves the tables, and the hash of their examples."""
         if self.tables and self.num_examples is not None:
             store[_DATA] = np.frombuffer(self._data.encode(), np.uint8)
             for name in self.tables:
                 store[name] = getattr(self, name).numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        """Takes the tables that were saved; begins anew if there are none in the file.
+        """Loads the saved tables; resets the tables to 0 if the file has none.
 
         Raises:
-            UsageError: If they are those of another number of training examples.
+            UsageError: If the saved tables have another number of training examples.
         """
         if not set(self.tables) <= set(store.keys()):
             if self.num_examples is not None:

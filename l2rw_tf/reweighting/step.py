@@ -1,4 +1,4 @@
-"""One step of the method: Algorithm 1 of the paper, as a `train_step` of Keras."""
+"""One step of the method: Algorithm 1 of the paper, as a Keras `train_step`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import tensorflow as tf
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.feeding.batches import CLEAN, ROWS, TRAINING
 from l2rw_tf.reweighting.keras_internals import log_loss
+from l2rw_tf.reweighting.known_sizes import StepsBySize
 from l2rw_tf.reweighting.losses import ExampleLosses
 from l2rw_tf.reweighting.meta_gradient import Estimator, u_of_batch
 from l2rw_tf.reweighting.monitor import STEP_MEANS, FaultWatch, update_means
@@ -36,7 +37,7 @@ _GPU_LOOKS_EVERY = 20
 
 
 class ReweightedStep(NetworkWrapper):
-    """A model whose training step is that of the method; `ReweightingModel` gives it its parts."""
+    """A model with the training step of the method; `ReweightingModel` sets its attributes."""
 
     weighting: Weighting
     _meta_variables: MetaVariables
@@ -45,17 +46,17 @@ class ReweightedStep(NetworkWrapper):
     _record: Record
     _faults: FaultWatch
     _step_means: dict[str, keras.metrics.Mean]
-    # Keras's, None until it is made.
+    # Keras's compiled step; None until it is made.
     train_function: Any
-    # Whether logs are those of training steps, and not of an evaluation.
+    # Whether logs are those of training steps, not of an evaluation.
     _logs_steps = False
 
     def train_step(self, data: dict[str, Any]) -> dict[str, tf.Tensor]:
-        """One iteration of Algorithm 1; the comments give its lines. Keras compiles it.
+        """Runs one iteration of Algorithm 1; the comments give its line numbers.
 
         Args:
             data: `{"training": (x, y[, s]), "clean": (x, y[, s])}`, first dimensions N and M, and
-                `"rows"` of the training examples if these are tracked.
+                `"rows"`, shape (N,), if the training examples are tracked.
 
         Returns:
             The metrics so far, by name.
@@ -66,13 +67,13 @@ class ReweightedStep(NetworkWrapper):
         weight, within = split_sample_weight(sample_weight)
         self._build_network(x)
         objective = self._objective()
-        # Lines 8 and 9: at ε = 0 is θ̂ = θ, so the gradient v of the clean loss is taken at θ.
+        # Lines 8 and 9: θ̂ = θ at ε = 0, so the gradient v of the clean loss is taken at θ.
         clean = self.weighting.clean_pass(objective, clean_batch, self._estimator)
         with (
             self._estimator(objective, batch, clean.directions) as alignments,
             watching(self.network.trainable_variables, persistent=True) as tape,
         ):
-            # Lines 4 and 5: the training losses ℓ. The only pass that moves state.
+            # Lines 4 and 5: the training losses ℓ. Only this pass updates state.
             y_pred = self._call_for_update(_after(clean.results, x), y)
             losses = self._example_losses(y, y_pred, within)
             regularization = self._regularization()
@@ -81,7 +82,7 @@ class ReweightedStep(NetworkWrapper):
         u = visit.u
         # Line 11: from u to the weights w.
         w = self.weighting.weigh(visit)
-        # Lines 12 to 14: a step on Σ_i w_i ℓ_i. w came after the tape, so it counts as constant.
+        # Lines 12 to 14: a step on Σ_i w_i ℓ_i. The tape did not record w, so w is a constant.
         w = self._apply_gradients(tape, losses, regularization, w, u)
         if rows is not None:
             self._record.update(rows, u, w, losses)
@@ -90,12 +91,11 @@ class ReweightedStep(NetworkWrapper):
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Compiles the step as Keras does, and looks from time to time whether steps went well."""
+        """Compiles the step as Keras does, and regularly checks whether a step had a fault."""
         if self.train_function is not None and not force:
             return self.train_function
-        super().make_train_function(force=True)
-        execute, executions = self.train_function, itertools.count(1)
-        # To look, the host waits for the device; the step of a fault is known all the same.
+        execute, executions = self._train_function(), itertools.count(1)
+        # Each check makes the host wait for the device, which has stored the step of a fault.
         look_every = _GPU_LOOKS_EVERY if tf.config.list_physical_devices("GPU") else 1
 
         def execute_and_look(iterator: Any) -> Any:
@@ -107,15 +107,23 @@ class ReweightedStep(NetworkWrapper):
         self.train_function = execute_and_look
         return self.train_function
 
+    def _train_function(self) -> Any:
+        def make() -> Any:
+            return self._make_function(self.train_step)
+
+        # XLA compiles for known sizes anyway.
+        may_know_sizes = not (self._is_eager or self.jit_compile) and self.steps_per_execution == 1
+        return StepsBySize(make) if may_know_sizes else make()
+
     def get_metrics_result(self) -> dict[str, Any]:
-        """Returns the means so far by name: those of the steps with the logs of training only."""
+        """Returns the metrics so far by name; those of `STEP_MEANS` in training only."""
         logs = super().get_metrics_result()
         if not self._logs_steps:
             logs = {name: value for name, value in logs.items() if name not in STEP_MEANS}
         return logs
 
     def _parts(self, data: Any) -> tuple[Any, Any, tf.Tensor | None]:
-        """Returns the training batch, the clean batch and, if they are tracked, the rows."""
+        """Returns the training batch, the clean batch, and the rows or None if not tracked."""
         if not isinstance(data, dict):
             raise UsageError(
                 "A training step needs clean data beside the training batch: train with "
@@ -156,7 +164,7 @@ class ReweightedStep(NetworkWrapper):
             return call_for_training(self.network, x)
 
     def _regularization(self) -> tf.Tensor:
-        """Weight decay and other added losses of the training call: part of the update only."""
+        """Returns the sum of weight decay and other added losses, which only the update uses."""
         losses = self.network.losses
         if not losses:
             return tf.zeros((), keras.config.floatx())
@@ -170,13 +178,13 @@ class ReweightedStep(NetworkWrapper):
         w: tf.Tensor,
         u: tf.Tensor,
     ) -> tf.Tensor:
-        """Takes the optimizer's step by ∇_θ (Σ_i w_i ℓ_i + regularization).
+        """Takes an optimizer step with ∇_θ (Σ_i w_i ℓ_i + regularization).
 
         Returns:
-            w, with 0 in place of what half precision overflowed in: the optimizer has seen it, and
+            w, with 0 in place of values that overflowed in half precision. For these, the optimizer
             skips the step and lowers its loss scale.
         """
-        # An overflow in u alone does not show in w.
+        # Passes an overflow in u on to the optimizer, as it may not show in w.
         w = tf.where(tf.math.is_finite(u), w, u)
         trainable = self.network.trainable_variables
         share = tf.cast(share_of_examples(losses), regularization.dtype)
@@ -218,10 +226,10 @@ class ReweightedStep(NetworkWrapper):
         if self.network.built:
             return
         if self._is_eager:
-            # A call may look at the numbers.
+            # In eager mode a call may depend on values.
             self.network(x)
         elif any(map(_is_ragged, keras.tree.flatten(x))):
-            # Keras's symbols are dense or sparse.
+            # The symbolic tensors made below are dense or sparse.
             tf.function(lambda x: self.network(x), autograph=False).get_concrete_function(x)
         else:
             self.network(keras.tree.map_structure(_symbol, x))
@@ -240,7 +248,7 @@ class ReweightedStep(NetworkWrapper):
 
 
 def _after(tensors: list[tf.Tensor], x: Any) -> Any:
-    """Returns x, once the tensors are there: the activations of the clean pass are gone by then."""
+    """Returns x after the tensors are computed, when the clean pass's activations are freed."""
     with tf.control_dependencies(tensors):
         return keras.tree.map_structure(lambda one: None if one is None else tf.identity(one), x)
 

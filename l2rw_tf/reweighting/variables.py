@@ -1,4 +1,4 @@
-"""Which of a network's variables the meta-gradient is taken through."""
+"""Selects the variables of a network that the meta-gradient is computed for."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MetaVariables = Literal["all", "head"] | Callable[[keras.Variable], bool]
 def watching(
     variables: list[keras.Variable], persistent: bool = False
 ) -> Iterator[tf.GradientTape]:
-    """A tape that records by these variables alone: a frozen backbone costs nothing to record.
+    """A tape that watches these variables only, so that a frozen backbone costs nothing to record.
 
-    TensorFlow's tape watches all variables, those of frozen layers too, and traces the way back
-    through them, for the optimizer of graphs to take out again.
+    By default, a tape also watches the variables of frozen layers and traces a backward pass
+    through them, which TensorFlow's graph optimizer has to remove again.
     """
     with tf.GradientTape(persistent, watch_accessed_variables=False) as tape:
         for variable in variables:
@@ -34,7 +34,7 @@ def check_meta_variables(meta_variables: MetaVariables) -> None:
     """Refuses anything but "all", "head" or a function of a variable.
 
     Raises:
-        UsageError: If it is none of them.
+        UsageError: If it is anything else.
     """
     if meta_variables not in ("all", "head") and not callable(meta_variables):
         raise UsageError(
@@ -46,26 +46,26 @@ def check_meta_variables(meta_variables: MetaVariables) -> None:
 def select_meta_variables(
     network: keras.Model, meta_variables: MetaVariables
 ) -> list[keras.Variable]:
-    """Returns the trainable variables that u is taken through.
+    """Returns the trainable variables that u is computed for.
 
     Args:
         network: A built network.
         meta_variables: "all" for every trainable variable, as in the paper; "head" for those of
-            the nearest layers with kernels, walking back from every output; or a function that is
-            given a `keras.Variable` and returns whether it takes part.
+            the nearest layers with kernels, walking back from every output; or a function that
+            takes a `keras.Variable` and returns whether to include it.
 
     Returns:
         The variables, in the order of `network.trainable_variables`.
 
     Raises:
-        UsageError: If the network has no trainable variable, none is selected, or the head of a
-            subclassed network is asked for, whose graph nobody knows.
+        UsageError: If the network has no trainable variable, none is selected, or "head" is given
+            for a subclassed network, whose graph is unknown.
     """
     trainable = network.trainable_variables
     if not trainable:
         raise UsageError(
             f"The network {network.name!r} has no trainable variables: set trainable = True on the "
-            "layers that are to learn."
+            "layers to train."
         )
     if meta_variables == "all":
         return trainable
@@ -84,7 +84,7 @@ def select_meta_variables(
 
 
 def _head_variables(network: keras.Model) -> list[keras.Variable]:
-    """The variables of the layers with kernels that are nearest to the outputs."""
+    """Returns the variables of the layers with kernels that are nearest to the outputs."""
     if isinstance(network, keras.Sequential):
         for layer in reversed(network.layers):
             if found := _of_layer(layer):
@@ -93,11 +93,11 @@ def _head_variables(network: keras.Model) -> list[keras.Variable]:
     outputs = keras.tree.flatten(getattr(network, "outputs", None) or [])
     if not outputs:
         raise UsageError(
-            f"meta_variables='head': {network.name!r} is a subclassed model, whose layers have no "
-            "order that could be seen: give a function that picks the variables of its last layer, "
+            f"meta_variables='head': {network.name!r} is a subclassed model, and the order of its "
+            "layers is unknown: give a function that selects the variables of its last layer, "
             "such as meta_variables=lambda variable: variable.path.startswith('NAME/')."
         )
-    # Walks towards the inputs, to the first kernels; a tensor may be reached in many ways.
+    # Walks towards the inputs, to the first kernels; a tensor may be reached along several paths.
     found, met, left = [], set(), list(outputs)
     while left:
         tensor = left.pop(0)
@@ -112,9 +112,9 @@ def _head_variables(network: keras.Model) -> list[keras.Variable]:
 
 
 def _of_layer(layer: keras.Layer) -> list[keras.Variable]:
-    """The trainable variables of a layer that has a kernel, of a model those of its head.
+    """Returns the trainable variables of a layer with a kernel; for a model, those of its head.
 
-    Layers that only shift and scale what they are given, as normalization does, have none.
+    Layers that only scale and shift their inputs, such as normalization, have no kernel.
     """
     kernels = (one for one in layer.trainable_variables if one.name not in ("gamma", "beta"))
     if not any(len(variable.shape) > 1 for variable in kernels):

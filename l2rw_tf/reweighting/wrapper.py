@@ -1,4 +1,4 @@
-"""A Keras model around another one, which it trains in a way of its own."""
+"""The base class of Keras models that wrap a network to train it with another step."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from l2rw_tf.reweighting.passes import call_for_training
 
 
 class NetworkWrapper(DistributedFit, keras.Model):
-    """A model that gives what its network gives.
+    """A model with the outputs of the network that it wraps.
 
     Attributes:
-        network: The network.
+        network: The wrapped network.
     """
 
     network: keras.Model
@@ -24,7 +24,7 @@ class NetworkWrapper(DistributedFit, keras.Model):
         """Returns the network's outputs.
 
         Args:
-            inputs: What the network takes.
+            inputs: The network's inputs.
             training: Whether layers such as dropout run as in training.
             **kwargs: Further arguments of the network.
         """
@@ -41,17 +41,17 @@ class NetworkWrapper(DistributedFit, keras.Model):
         sample_weight: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Evaluates as `keras.Model.evaluate` does, whose arguments it takes."""
+        """Evaluates the network; takes the arguments of `keras.Model.evaluate`."""
         if not is_validation(kwargs):
             x, y, sample_weight = preprocess(self.network, x, y, sample_weight)
         return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Predicts as `keras.Model.predict` does, whose arguments it takes."""
+        """Predicts with the network; takes the arguments of `keras.Model.predict`."""
         return super().predict(preprocess(self.network, x)[0], *args, **kwargs)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:
-        """Evaluates one batch as `keras.Model.test_on_batch` does, whose arguments it takes."""
+        """Evaluates one batch; takes the arguments of `keras.Model.test_on_batch`."""
         return super().test_on_batch(*preprocess(self.network, x, y, sample_weight), **kwargs)
 
     def predict_on_batch(self, x: Any) -> Any:
@@ -79,16 +79,16 @@ class NetworkWrapper(DistributedFit, keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """What is logged, with the metrics that the network itself holds and updates."""
+        """The metrics of this model, and those that the network itself holds and updates."""
         return [*super().metrics, *own_metrics(self.network)]
 
     @property
     def layers(self) -> list[keras.Layer]:
-        """The network: what else the model holds is state of its training."""
+        """The network only: the model's other layers are training state."""
         return [self.network]
 
     def export(self, filepath: Any, *args: Any, **kwargs: Any) -> Any:
-        """Exports the network, as `keras.Model.export` does, whose arguments it takes."""
+        """Exports the network; takes the arguments of `keras.Model.export`."""
         return self.network.export(filepath, *args, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ class NetworkWrapper(DistributedFit, keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> NetworkWrapper:
-        """Makes the model that `get_config` described."""
+        """Creates a model from the result of `get_config`."""
         return cls(
             **{
                 name: keras.saving.deserialize_keras_object(part, custom_objects=custom_objects)

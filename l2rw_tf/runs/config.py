@@ -82,6 +82,12 @@ class TrainingSettings(Settings):
         choices=("auto", "none", "crop", "crop_flip"),
     )
 
+    evaluate_every: int = _training(
+        1,
+        "Epochs between evaluations of the test and the held-out data. The last epoch is always "
+        "evaluated, and --early_stopping chooses among those that are.",
+        at_least=1,
+    )
     early_stopping: bool = _training(
         False,
         "After training, restores the network of the epoch with the best accuracy on the labels "

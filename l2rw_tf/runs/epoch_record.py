@@ -22,7 +22,7 @@ class EpochRecord(keras.callbacks.Callback):
 
     The test data (and held-out trusted examples) are evaluated at the end of every epoch, for the
     record only: no training decision depends on them. Clean examples are evaluated too; early
-    stopping may use their accuracy.
+    stopping may use their accuracy. Rows of epochs without evaluation lack these columns.
 
     Attributes:
         rows: The rows so far, over all phases.
@@ -36,6 +36,7 @@ class EpochRecord(keras.callbacks.Callback):
         listeners: Sequence[Callable[[Row], None]] = (),
         trusted_batches: tf.data.Dataset | None = None,
         clean_batches: tf.data.Dataset | None = None,
+        evaluate_every: int = 1,
     ) -> None:
         """Sets up the record.
 
@@ -46,6 +47,7 @@ class EpochRecord(keras.callbacks.Callback):
             trusted_batches: Held-out trusted examples in the same form, if there are any.
             clean_batches: Clean examples in the same form, unless they are trained on before
                 fine-tuning.
+            evaluate_every: Epochs between evaluations.
         """
         super().__init__()
         self.rows: list[Row] = []
@@ -55,6 +57,7 @@ class EpochRecord(keras.callbacks.Callback):
         self._trusted_batches = trusted_batches
         self._clean_batches = clean_batches
         self._listeners = listeners
+        self._evaluate_every = evaluate_every
         self._phase: Phase | None = None
         self._times: list[float] = []
         self._step_seconds_before: dict[str, float] = {}
@@ -106,6 +109,15 @@ class EpochRecord(keras.callbacks.Callback):
         here = {self._phase.name: statistics.median(times)} if times else {}
         return self._step_seconds_before | here
 
+    def evaluated_epochs(self, first: int, last: int) -> list[int]:
+        """Returns which of some epochs are evaluated, as Keras's `validation_freq` takes them.
+
+        Args:
+            first: Number of the first of these epochs, counted from 1.
+            last: Number of the last one.
+        """
+        return [epoch for epoch in range(first, last + 1) if self._is_evaluated(epoch)]
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Starts the epoch's clock."""
         self._epoch_seconds = None
@@ -138,7 +150,6 @@ class EpochRecord(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Evaluates the epoch and adds its row."""
         self.on_test_begin()
-        test = self.model.evaluate(self._test_batches, verbose=0, return_dict=True)
         found = {
             **logs,
             "method": self._method,
@@ -146,19 +157,28 @@ class EpochRecord(keras.callbacks.Callback):
             "phase": self._phase.name,
             "step": self.steps,
             "learning_rate": self._phase.rate_at(self.steps_of_phase - 1),
-            "test_loss": test["cross_entropy"],
-            "test_accuracy": test["accuracy"],
             "seconds": self._epoch_seconds,
         }
+        if self._is_evaluated(epoch + 1):
+            found |= self._evaluation()
         if "val_cross_entropy" in logs:
             found["val_loss"] = logs["val_cross_entropy"]
-        if self._trusted_batches is not None:
-            trusted = self.model.evaluate(self._trusted_batches, verbose=0, return_dict=True)
-            found["trusted_accuracy"] = trusted["accuracy"]
-        if self._clean_batches is not None and self._phase.name != FINETUNE:
-            clean = self.model.evaluate(self._clean_batches, verbose=0, return_dict=True)
-            found["clean_accuracy"] = clean["accuracy"]
         row = {column: found[column] for column in METRICS if column in found}
         self.rows.append(row)
         for listener in self._listeners:
             listener(row)
+
+    def _is_evaluated(self, epoch: int) -> bool:
+        return epoch % self._evaluate_every == 0 or epoch == self._phase.last_epoch
+
+    def _evaluation(self) -> Row:
+        test = self._evaluate(self._test_batches)
+        found = {"test_loss": test["cross_entropy"], "test_accuracy": test["accuracy"]}
+        if self._trusted_batches is not None:
+            found["trusted_accuracy"] = self._evaluate(self._trusted_batches)["accuracy"]
+        if self._clean_batches is not None and self._phase.name != FINETUNE:
+            found["clean_accuracy"] = self._evaluate(self._clean_batches)["accuracy"]
+        return found
+
+    def _evaluate(self, batches: tf.data.Dataset) -> dict[str, float]:
+        return self.model.evaluate(batches, verbose=0, return_dict=True)

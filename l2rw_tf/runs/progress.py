@@ -84,7 +84,8 @@ class Progress(keras.callbacks.Callback):
             parts.append(f"held-out {percent(row['val_accuracy']):>6}")
         # If there are trusted examples, the test labels may be wrong and are not shown.
         measured = "trusted" if "trusted_accuracy" in row else "test"
-        parts.append(f"{measured} {percent(row[f'{measured}_accuracy']):>6}")
+        if (accuracy := row.get(f"{measured}_accuracy")) is not None:
+            parts.append(f"{measured} {percent(accuracy):>6}")
         parts.append(f"{row['seconds']:5.1f} s")
         return "  ".join(parts)
 

@@ -263,6 +263,7 @@ def _epoch_record(
         listeners,
         trusted_batches=None if held_out is None else batches.evaluation(held_out),
         clean_batches=None if clean is None else batches.evaluation(clean),
+        evaluate_every=config.evaluate_every,
     )
 
 
@@ -369,6 +370,9 @@ def _fit(
                 inputs = distribute(tf.distribute.get_strategy(), inputs)
             if len(splits.validation):
                 arguments["validation_data"] = batches.evaluation(splits.validation)
+                arguments["validation_freq"] = record.evaluated_epochs(
+                    len(record.rows) + 1, last_epoch
+                )
             model.fit(
                 inputs,
                 initial_epoch=len(record.rows),

@@ -97,7 +97,7 @@ def test_nan_that_a_layer_or_the_loss_leaves_out(side):
     both_train(lambda: linear(first=[ZeroForNaN()]), masked, (x, y), clean)
     model = l2rw_tf.ReweightingModel(linear())
     model.compile("sgd", "mse")
-    with pytest.raises(UsageError, match="NaN or infinite.*let a layer or the loss"):
+    with pytest.raises(UsageError, match="NaN or infinite.*a layer or a loss that ignores"):
         model.fit(x, y, clean_data=clean, verbose=0)
 
 

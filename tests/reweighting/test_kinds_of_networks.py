@@ -64,7 +64,7 @@ def replaced():
     ],
 )
 def test_methods_that_would_be_left_out_are_refused(make, method):
-    with pytest.raises(UsageError, match=f"has a {method} of its own"):
+    with pytest.raises(UsageError, match=f"has its own {method}"):
         l2rw_tf.ReweightingModel(make())
 
 

@@ -550,7 +550,7 @@ ONE_SENTENCE = {
     ),
     "clean data without labels": (
         lambda m: m.fit(*data(), clean_data=tf.data.Dataset.from_tensors((data(4)[0],))),
-        "clean_data brings no y",
+        "clean_data has no y",
     ),
     "other shape": (
         lambda m: m.fit(*data(), clean_data=(np.zeros((3, 5)), np.zeros(3, int))),
@@ -915,7 +915,7 @@ def test_a_network_with_a_loss_of_its_own_is_refused():
         def compute_loss(self, *args, **kwargs):
             return 0.0
 
-    with pytest.raises(l2rw_tf.UsageError, match="compute_loss of its own"):
+    with pytest.raises(l2rw_tf.UsageError, match="its own compute_loss"):
         l2rw_tf.ReweightingModel(Own())
 
 

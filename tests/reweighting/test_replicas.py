@@ -57,8 +57,8 @@ def test_mirrored_devices_give_what_one_gives(devices, cases, tmp_path):
         assert_same(found, case)
     if devices == 2:
         for mistake, message in {
-            "network outside": "network was not made in the scope",
-            "optimizer outside": "optimizer was not made in the scope",
+            "network outside": "network was not created in the scope",
+            "optimizer outside": "optimizer was not created in the scope",
             "jit_compile": "jit_compile=True cannot be used",
             "distributed data": "distributed already",
         }.items():

@@ -1,1 +1,1 @@
-"""Training and clean data of any kind that Keras takes, joined into batches."""
+"""Pairs training and clean data, of any kind that Keras accepts, into batches."""

@@ -1,4 +1,4 @@
-"""Training batches side by side with clean batches, in every form of data that Keras takes."""
+"""Pairs training batches with clean batches, for every kind of data that Keras accepts."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _DEFAULT_BATCH_SIZE = 32
 
 
 class PairedBatches(SameBatches):
-    """Keras's adapter of the training data, each batch joined by one of clean data.
+    """A data adapter that pairs each training batch with a clean batch.
 
-    An element is `{"training": (x, y[, sample_weight]), "clean": (x, y[, sample_weight])}`, with
-    `"rows"`, the places of the training examples in the record, if these are tracked. The training
-    data sets the length of an epoch; the clean data is repeated as often as it takes.
+    An element is `{"training": (x, y[, sample_weight]), "clean": (x, y[, sample_weight])}`. If
+    examples are tracked, it also has `"rows"`, the rows of the training examples in the record. The
+    training data sets the length of an epoch; the clean data is repeated as needed.
 
     Attributes:
-        labels: All labels that could be read before training, by what a message calls them:
-            structures of arrays.
+        labels: All labels that could be read before training, as structures of arrays by the name
+            that error messages use.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class PairedBatches(SameBatches):
         carry_on: bool,
         strategy: tf.distribute.Strategy,
     ) -> None:
-        """Joins two of Keras's adapters.
+        """Pairs two of Keras's data adapters.
 
         Args:
             training: The training batches.
             clean: The clean batches.
-            split_ids: Turns an element of the training data into a batch and rows or None.
-            carry_on: Whether a new epoch takes the clean data up where the last one left it.
-            strategy: Whose replicas each get a part of every batch.
+            split_ids: Splits an element of the training data into a batch, and rows or None.
+            carry_on: Whether an epoch continues the clean data where the last epoch stopped.
+            strategy: The strategy; each of its replicas gets a part of every batch.
         """
         super().__init__(training)
         self.labels: dict[str, Any] = {}
@@ -67,18 +67,19 @@ class PairedBatches(SameBatches):
         self._clean = clean
         self._split_ids = split_ids
         self._strategy = strategy
-        # Without end, and read from where the last epoch left it, where that is asked for.
+        # One endless iterator for all epochs, or None if every epoch starts a new one.
         self._rest_of_clean = iter(clean.get_tf_dataset().repeat()) if carry_on else None
 
     def get_tf_dataset(self) -> tf.data.Dataset | tf.distribute.DistributedDataset:
         """Returns the joined batches of one epoch, divided among the replicas."""
-        return shards.distribute(self._strategy, self.joined())
+        return shards.distribute(self._strategy, self._joined)
 
-    def joined(self) -> tf.data.Dataset:
-        """Returns the joined batches of one epoch."""
+    @functools.cached_property
+    def _joined(self) -> tf.data.Dataset:
+        """The joined batches of one epoch; cached, as tracing them takes 0.1 s."""
         training = self._training.get_tf_dataset()
         if (rest_of_clean := self._rest_of_clean) is not None:
-            # Not by zip, which takes one more batch of all its sources at the end of the shortest.
+            # Not `zip`, which would drop one clean batch at the end of each epoch.
             paired = training.map(lambda *element: (_as_one(element), _next(rest_of_clean)))
         else:
             paired = tf.data.Dataset.zip(training, self._clean.get_tf_dataset().repeat())
@@ -89,24 +90,24 @@ class PairedBatches(SameBatches):
         joined = {TRAINING: batch, CLEAN: checks.in_order_of(batch, clean_batch)}
         return joined if rows is None else {**joined, ROWS: rows}
 
-    @functools.cached_property
+    @property
     def element_spec(self) -> dict[str, Any]:
-        """What an element is; to know it, the arrays are laid out once."""
-        return self.joined().element_spec
+        """The type specification of an element."""
+        return self._joined.element_spec
 
     def on_epoch_begin(self) -> None:
-        """Tells both sources of data."""
+        """Calls `on_epoch_begin` of both adapters."""
         self._training.on_epoch_begin()
         self._clean.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
-        """Tells both sources of data."""
+        """Calls `on_epoch_end` of both adapters."""
         self._training.on_epoch_end()
         self._clean.on_epoch_end()
 
 
 def _next(batches: Any) -> Any:
-    """Takes the next batch of an iterator; TensorFlow keeps the function, and that, for ever."""
+    """Returns the next batch of an iterator, which TensorFlow keeps alive forever."""
     spec = batches.element_spec
     parts = tf.nest.flatten(spec, expand_composites=True)
     taken = tf.py_function(
@@ -136,38 +137,38 @@ def pair_batches(
     strategy: tf.distribute.Strategy | None = None,
     first_epoch: Callable[[], int] = lambda: 0,
 ) -> PairedBatches:
-    """Checks the two sources of data against each other and joins them.
+    """Checks that training data and clean data match, and pairs their batches.
 
     Args:
         x: Training inputs as `Model.fit` takes them: arrays, a structure of arrays, a
             `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator.
-        y: Training labels, or None where `x` brings them.
+        y: Training labels, or None if `x` contains them.
         sample_weight: The user's weights of the training examples, or None.
         clean_data: `(x, y)` or `(x, y, sample_weight)` of arrays, a data set or a PyDataset.
-        batch_size: Size of the training batches, where `x` is arrays; 32 by default.
-        clean_batch_size: Size of the clean batches, where `clean_data` is arrays; by default that
-            of the training batches, or of the clean set where that is smaller.
+        batch_size: Training batch size if `x` is arrays; 32 by default.
+        clean_batch_size: Clean batch size if `clean_data` is arrays; by default the training batch
+            size or the size of the clean set, whichever is smaller.
         steps_per_epoch: As in `Model.fit`.
         shuffle: As in `Model.fit`, for the training data.
-        class_weight: As in `Model.fit`; it leaves the clean data alone.
+        class_weight: As in `Model.fit`; not applied to the clean data.
         track_examples: Whether the batches carry ids; arrays are numbered here.
-        takes_text: Whether the network may have an input of text.
-        takes: As of `checks.check_arrays`.
-        strategy: Under which `fit` runs; by default the current one.
-        first_epoch: Returns the number of the first epoch, once that begins: arrays are shuffled by
-            Keras's random seed and the epoch.
+        takes_text: Whether the network may have a text input.
+        takes: See `checks.check_arrays`.
+        strategy: The strategy that `fit` runs under; by default the current one.
+        first_epoch: Returns the number of the first epoch; called when that epoch begins. Arrays
+            are shuffled by Keras's random seed and the epoch.
 
     Returns:
-        What `Model.fit` accepts as `x`.
+        An adapter that `Model.fit` accepts as `x`.
 
     Raises:
-        UsageError: If there is no clean data, or the two do not go together.
+        UsageError: If there is no clean data, or it does not match the training data.
     """
     checks.check_sizes(batch_size=batch_size, clean_batch_size=clean_batch_size)
     if isinstance(x, tf.distribute.DistributedDataset):
         raise UsageError(
-            "The training data is distributed already: give fit the tf.data.Dataset of global "
-            "batches, each of which it divides among the replicas together with a clean batch."
+            "The training data is distributed already: pass the tf.data.Dataset of global batches; "
+            "fit divides each of them, with a clean batch, among the replicas."
         )
     labels = {}
     if checks.is_arrays(x):
@@ -192,7 +193,7 @@ def pair_batches(
         if shuffle and shuffle != "batch":
             training = _in_own_order(training, first_epoch, endless=False)
         clean = _in_own_order(clean, first_epoch, endless=True)
-    # With steps_per_epoch Keras keeps one iterator over all epochs, and arrays are shuffled anew.
+    # With steps_per_epoch Keras keeps one iterator for all epochs, and arrays are reshuffled.
     carry_on = steps_per_epoch is None and checks.clean_arrays(clean_data) is None
     strategy = strategy or tf.distribute.get_strategy()
     batches = PairedBatches(training, clean, split_ids, carry_on, strategy)
@@ -211,22 +212,22 @@ def single_pair(
     takes_text: bool = False,
     takes: checks.Takes = lambda batch: False,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Checks one training batch and one clean batch and joins them, in the order they came.
+    """Checks one training batch and one clean batch and pairs them, without shuffling.
 
     Args:
         x: Inputs of one batch, arrays of first dimension N.
         y: Its labels.
         sample_weight: The user's weights of its examples, or None.
         clean_data: `(x, y)` or `(x, y, sample_weight)` of arrays, one batch.
-        class_weight: Weights by class of the training batch; not together with `sample_weight`.
-        takes_text: Whether the network may have an input of text.
-        takes: As of `checks.check_arrays`.
+        class_weight: Class weights of the training batch; only without `sample_weight`.
+        takes_text: Whether the network may have a text input.
+        takes: See `checks.check_arrays`.
 
     Returns:
-        An element like those of `PairedBatches`, and the labels as there.
+        An element as in `PairedBatches`, and its labels as in `PairedBatches.labels`.
 
     Raises:
-        UsageError: If there is no clean data, or the two do not go together.
+        UsageError: If there is no clean data, or it does not match the training data.
     """
     clean = checks.clean_arrays(clean_data)
     if clean is None:
@@ -249,9 +250,9 @@ def single_pair(
 
 
 def number_examples(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Numbers the examples of a data set, so that `fit(..., track_examples=n)` knows them by id.
+    """Adds an id to each example of a data set, for `fit(..., track_examples=n)`.
 
-    To be called on single examples in their stored order, before shuffling and batching:
+    Call it on single examples in their stored order, before shuffling and batching:
 
     ```python
     training = l2rw_tf.number_examples(examples).shuffle(10_000).batch(100)
@@ -259,7 +260,7 @@ def number_examples(dataset: tf.data.Dataset) -> tf.data.Dataset:
     ```
 
     Args:
-        dataset: Elements `(x, y)` or `(x, y, sample_weight)`, one example each.
+        dataset: A data set of single examples, `(x, y)` or `(x, y, sample_weight)`.
 
     Returns:
         A data set of `{"examples": (x, y[, sample_weight]), "ids": id}`, ids counted from 0, int64.
@@ -270,7 +271,7 @@ def number_examples(dataset: tf.data.Dataset) -> tf.data.Dataset:
 def _clean_adapter(
     clean_data: Any, batch_size: int, takes_text: bool, takes: checks.Takes
 ) -> tuple[DataAdapter, Any]:
-    """Returns an adapter of the clean data and all its labels, where they can be read."""
+    """Returns an adapter of the clean data, and its labels or None if they cannot be read."""
     checks.check_clean_kind(clean_data, (tf.data.Dataset, keras.utils.PyDataset))
     arrays = checks.clean_arrays(clean_data)
     if arrays is not None:
@@ -293,14 +294,14 @@ def _clean_adapter(
 def _in_own_order(
     adapter: DataAdapter, first_epoch: Callable[[], int], endless: bool
 ) -> DataAdapter:
-    """Lets arrays be shuffled by seed and epoch, and leaves other data as it is."""
+    """Makes an adapter of arrays shuffle by seed and epoch; returns other adapters unchanged."""
     if not isinstance(adapter, ArrayDataAdapter):
         return adapter
     return ShuffledArrays(adapter, make_default_seed(), first_epoch, endless)
 
 
 class _InThisThread(keras.utils.PyDataset):
-    """A PyDataset read without workers, whose queue cannot be repeated within an epoch."""
+    """A PyDataset read without workers: their queue cannot be repeated within an epoch."""
 
     def __init__(self, dataset: keras.utils.PyDataset) -> None:
         super().__init__()
@@ -326,7 +327,7 @@ def _as_one(element: tuple[Any, ...]) -> Any:
 
 
 def _can_shuffle(x: Any) -> bool:
-    """Whether Keras's adapter shuffles this kind of data; it warns where it is asked in vain."""
+    """Returns whether Keras's adapter can shuffle `x`; if not, `shuffle=True` makes it warn."""
     return checks.is_arrays(x) or (
         isinstance(x, keras.utils.PyDataset) and x.num_batches is not None
     )
@@ -335,7 +336,7 @@ def _can_shuffle(x: Any) -> bool:
 def _with_ids(
     x: Any, class_weight: dict[int, float] | None, track_examples: bool | int
 ) -> tuple[Any, dict[int, float] | None, Any]:
-    """Lets training data carry ids, and returns the function that takes them off again."""
+    """Returns data with ids, the class weights left to apply, and a function to split ids off."""
     if isinstance(x, tf.data.Dataset) and _carries_ids(x.element_spec):
         return _with_class_weight(x, class_weight), None, _ids_beside_examples
     if not track_examples:
@@ -356,12 +357,12 @@ def _without_ids(element: Any) -> tuple[Any, None]:
 
 
 def _ids_beside_inputs(element: Any) -> tuple[Any, tf.Tensor]:
-    """Of arrays that were numbered here."""
+    """Splits an element of arrays that `_with_ids` numbered into batch and ids."""
     return (element[0][EXAMPLES], *element[1:]), element[0][IDS]
 
 
 def _ids_beside_examples(element: Any) -> tuple[Any, tf.Tensor]:
-    """Of a data set that brings ids."""
+    """Splits an element of a data set with ids into batch and ids."""
     if not _carries_ids(element):
         raise UsageError(
             "track_examples needs batches of the form {'examples': (x, y), 'ids': ids}, got "
@@ -392,7 +393,7 @@ def _without_none(x: Any, y: Any, sample_weight: Any) -> tuple[Any, ...]:
 
 
 def _as_keras_casts(value: Any) -> Any:
-    """A tensor; floating numbers in Keras's precision, as its adapter of arrays gives them."""
+    """Returns a tensor, with floats cast to `floatx` as in Keras's array adapter."""
     if value is None:
         return None
     value = value.to_numpy() if hasattr(value, "to_numpy") else value

@@ -1,4 +1,4 @@
-"""What is wrong with the data, said before training begins."""
+"""Checks of training data and clean data before training begins."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.keras_internals import can_convert_arrays
 
 NEGATIVE_WEIGHTS = (
-    "example weights are w̃_i = s_i max(u_i, 0), normalized, and cannot turn an example's gradient "
-    "round. Give finite weights of at least 0."
+    "example weights w̃_i = s_i max(u_i, 0) cannot reverse an example's gradient. Give finite "
+    "weights of at least 0."
 )
 
-# Given (x, y), says whether their losses are finite.
+# Returns whether the losses of a batch (x, y) are finite.
 Takes = Callable[[tuple[Any, Any]], bool]
 
-# A clean stream of unknown length may never end; this many of its batches are read beforehand.
-_READ_AHEAD = 1000
+# Checking decodes the batches. A fault in a later one ends the training at the step that reads it.
+_READ_AHEAD = 20
 
 
 def is_arrays(x: Any) -> bool:
-    """Returns whether this is arrays or a structure of them, not a source of batches."""
+    """Returns whether `x` is arrays or a structure of arrays, not a source of batches."""
     return not isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)) and (
         can_convert_arrays((x,))
     )
 
 
 def clean_arrays(clean_data: Any) -> tuple[Any, ...] | None:
-    """Returns clean data given as arrays as `(x, y[, sample_weight])`, or None for other kinds."""
+    """Returns `(x, y[, sample_weight])` if the clean data is arrays, and None otherwise."""
     is_tuple = isinstance(clean_data, (tuple, list)) and len(clean_data) in (2, 3)
     return tuple(clean_data) if is_tuple and can_convert_arrays(tuple(clean_data)) else None
 
@@ -45,14 +45,14 @@ def length(array: Any) -> int:
 
 
 def tracked_examples(track_examples: bool | int, x: Any) -> int | None:
-    """Returns the number of training examples that a record is asked for; None for no record.
+    """Returns the number of training examples to record, or None if they are not tracked.
 
     Args:
-        track_examples: As of `fit`: True for all examples of arrays, or their number.
+        track_examples: The argument of `fit`: True for arrays, or the number of examples.
         x: The training data.
 
     Raises:
-        UsageError: If the number is missing or none.
+        UsageError: If the number is missing or invalid.
     """
     if track_examples is False:
         return None
@@ -74,9 +74,9 @@ def tracked_examples(track_examples: bool | int, x: Any) -> int | None:
 
 
 def fingerprint(x: Any, y: Any) -> str:
-    """Returns a text that stands for the examples of arrays; empty for data sets.
+    """Returns a hash that identifies the examples of arrays; empty for data sets.
 
-    All labels count, and of the inputs their shapes: those of another epoch may be augmented.
+    It covers all labels but only the shapes of the inputs, which the next `fit` may augment.
     """
     if not is_arrays(x):
         return ""
@@ -95,7 +95,7 @@ def check_sizes(**sizes: int | None) -> None:
 
 
 def check_clean_kind(clean_data: Any, batch_kinds: tuple[type, ...]) -> None:
-    """Refuses clean data that is missing or of no known kind."""
+    """Refuses clean data that is missing or of an unsupported type."""
     if clean_data is None:
         raise UsageError(
             "Reweighting needs clean data: give fit(..., clean_data=(x_clean, y_clean)), a handful "
@@ -109,9 +109,9 @@ def check_clean_kind(clean_data: Any, batch_kinds: tuple[type, ...]) -> None:
 
 
 def numbers(structure: Any) -> Any:
-    """Returns arrays of Python objects as arrays of numbers if they are such, others as they are.
+    """Converts arrays of objects that are numbers to numeric arrays; leaves others unchanged.
 
-    Columns of several types make an array of objects, which Keras does not take.
+    A data frame with columns of several types gives an array of objects, which Keras refuses.
     """
 
     def of_leaf(leaf: Any) -> Any:
@@ -135,22 +135,22 @@ def check_arrays(
     takes: Takes,
     batch_size: int | None = None,
 ) -> int:
-    """Refuses arrays without labels or examples, of different lengths, or with strange values.
+    """Refuses arrays without labels or examples, of different lengths, or with invalid values.
 
     Args:
-        prefix: How messages call the arrays: "" or "clean_data's ".
+        prefix: Prefix of the array names in messages: "" or "clean_data's ".
         x: Inputs.
         y: Labels.
         sample_weight: Weights or None.
-        takes_text: Whether the network may have an input of text.
-        takes: Says whether the losses of examples with NaN or infinity are finite all the same.
-        batch_size: Size of the batches; None if the arrays are one.
+        takes_text: Whether the network may have a text input.
+        takes: Returns whether the losses of a batch `(x, y)` with NaN or infinity are finite.
+        batch_size: Batch size; None if the arrays are one batch.
 
     Returns:
         The number of examples.
 
     Raises:
-        UsageError: Naming argument, value and place.
+        UsageError: If the arrays are refused; names the argument, the value and its position.
     """
     what = "clean_data" if prefix else "the training data"
     if y is None:
@@ -169,7 +169,7 @@ def check_arrays(
     except _NotFinite as complaint:
         arrays = keras.tree.map_structure(as_numpy, (x, y))
         bad = [~_finite_rows(leaf) for leaf in keras.tree.flatten(arrays)]
-        # As many as a batch has: a network may take no other size.
+        # A full batch, as the network may accept no other size.
         rows = np.resize(np.flatnonzero(np.any(bad, axis=0)), min(batch_size or sizes[0], sizes[0]))
         batch = keras.tree.map_structure(lambda leaf: leaf[rows], arrays)
         if not takes(batch):
@@ -178,15 +178,15 @@ def check_arrays(
 
 
 def check_clean_stream(batches: tf.data.Dataset, takes_text: bool, takes: Takes) -> Any:
-    """Reads a clean stream once, in full where it ends, and refuses strange values.
+    """Reads the first batches of a clean stream and refuses NaN, infinity and negative weights.
 
     Args:
         batches: The clean batches.
-        takes_text: Whether the network may have an input of text.
-        takes: As of `check_arrays`.
+        takes_text: Whether the network may have a text input.
+        takes: See `check_arrays`.
 
     Returns:
-        The labels of all the batches read, structured as those of one.
+        The labels of all batches read, concatenated, in the structure of one batch's labels.
 
     Raises:
         UsageError: If there is no batch, or a value is NaN or infinite.
@@ -214,15 +214,15 @@ def check_clean_stream(batches: tf.data.Dataset, takes_text: bool, takes: Takes)
 
 
 def check_same_kind(training: Any, clean: Any, takes_text: bool) -> None:
-    """Refuses clean batches that are not of the training batches' structure, shape and kind.
+    """Refuses clean batches whose structure or shapes differ from those of training batches.
 
     Args:
         training: `(x, y[, sample_weight])` of tensors or their specifications.
-        clean: The same of the clean data.
-        takes_text: Whether the network has an input of text.
+        clean: The same for the clean data.
+        takes_text: Whether the network may have a text input.
 
     Raises:
-        UsageError: Saying how they differ.
+        UsageError: If they differ, or contain text that the network does not take.
     """
     training_parts = keras.utils.unpack_x_y_sample_weight(training)
     clean_parts = keras.utils.unpack_x_y_sample_weight(clean)
@@ -230,7 +230,7 @@ def check_same_kind(training: Any, clean: Any, takes_text: bool) -> None:
         if one is None or other is None:
             side = "training data" if one is None else "clean_data"
             raise UsageError(
-                f"The {side} brings no {name}: it must give (x, y) or (x, y, sample_weight)."
+                f"The {side} has no {name}: it must be (x, y) or (x, y, sample_weight)."
             )
         # Lists and tuples count as the same, as they do in Keras.
         one, other = keras.tree.lists_to_tuples(one), keras.tree.lists_to_tuples(other)
@@ -243,7 +243,7 @@ def check_same_kind(training: Any, clean: Any, takes_text: bool) -> None:
             ) from None
         for a, b in zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True):
             if not hasattr(a, "shape") and not hasattr(b, "shape"):
-                continue  # Neither brings anything here, as labels of an output without a loss.
+                continue  # Both are None, such as the labels of an output without a loss.
             _check_same_shape(name, a, b)
             if tf.string in (a.dtype, b.dtype) and not (takes_text and name == "x"):
                 raise UsageError(
@@ -253,14 +253,14 @@ def check_same_kind(training: Any, clean: Any, takes_text: bool) -> None:
 
 
 def in_order_of(structure: Any, value: Any) -> Any:
-    """Returns a structure whose dicts have their parts in the order of another's, by name.
+    """Returns `value` with the keys of its dicts in the order of the dicts of `structure`.
 
-    Keras takes the parts of an OrderedDict in their order and those of a dict sorted, so that the
-    same columns on the two sides could be taken for one another.
+    Keras flattens an OrderedDict in its own order and a dict in sorted order, so columns could be
+    swapped if one side is an OrderedDict and the other a dict.
 
     Args:
-        structure: Of the training data.
-        value: Of the clean data.
+        structure: A batch of training data.
+        value: A batch of clean data.
     """
     if isinstance(structure, dict) and isinstance(value, dict):
         if structure.keys() != value.keys():
@@ -274,7 +274,7 @@ def in_order_of(structure: Any, value: Any) -> Any:
 
 
 def describe(value: Any) -> str:
-    """Returns in a few words what kind of thing this is."""
+    """Returns a short description of the type of `value`, for messages."""
     if isinstance(value, dict):
         return f"a dict with the keys {sorted(value)}"
     if isinstance(value, (tuple, list)):
@@ -285,7 +285,7 @@ def describe(value: Any) -> str:
 
 
 def as_numpy(value: Any) -> Any:
-    """Returns tensors and frames as NumPy arrays, and everything else as it is."""
+    """Converts tensors and data frames to NumPy arrays; returns other values unchanged."""
     if isinstance(value, tf.Tensor):
         return value.numpy()
     return value.to_numpy() if hasattr(value, "to_numpy") else value
@@ -297,7 +297,7 @@ def _check_same_shape(name: str, a: Any, b: Any) -> None:
             "The training data must come in batches: call .batch(...) on the data set."
         )
     one, other = a.shape[1:], b.shape[1:]
-    # Keras takes labels of shape (N,) and (N, 1) for the same.
+    # Keras treats labels of shapes (N,) and (N, 1) alike.
     if name == "y" and {one.rank, other.rank} == {0, 1}:
         one, other = (tf.TensorShape([1]) if s.rank == 0 else s for s in (one, other))
     if not one.is_compatible_with(other):
@@ -308,7 +308,7 @@ def _check_same_shape(name: str, a: Any, b: Any) -> None:
 
 
 def _check_weights(name: str, structure: Any) -> None:
-    """Refuses weights that are no numbers of at least 0, by name and place."""
+    """Refuses weights that are not finite numbers of at least 0."""
     try:
         _check_values(name, structure, False)
     except _NotFinite as complaint:
@@ -324,7 +324,7 @@ def _check_weights(name: str, structure: Any) -> None:
 
 
 def _check_values(name: str, structure: Any, takes_text: bool) -> None:
-    """Refuses what Keras cannot cast, NaN and infinity, by name and place."""
+    """Refuses values that Keras cannot cast to numbers, NaN and infinity."""
     for leaf in keras.tree.flatten(structure):
         values = as_numpy(leaf)
         if not isinstance(values, np.ndarray):
@@ -349,7 +349,7 @@ def _check_values(name: str, structure: Any, takes_text: bool) -> None:
             raise _NotFinite(
                 f"{name} holds {int((~finite).sum())} values that are NaN or infinite, the first "
                 f"in example {example}, and the loss of such an example is not finite either: "
-                "remove or replace them, or let a layer or the loss leave them out."
+                "remove or replace them, or use a layer or a loss that ignores them."
             )
 
 
@@ -360,7 +360,7 @@ def _finite_rows(values: np.ndarray) -> np.ndarray:
 
 
 class _NotFinite(UsageError):
-    """Values that are NaN or infinite, which network and loss may take all the same."""
+    """NaN or infinite values, which may be valid if the network or the loss handles them."""
 
 
 def _from_objects(name: str, values: np.ndarray) -> np.ndarray:

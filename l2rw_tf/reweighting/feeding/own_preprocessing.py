@@ -1,4 +1,4 @@
-"""What a network does with its data in front of its layers: left out, or preprocessed by it."""
+"""Applies a network's own preprocessing, and drops inputs that the network does not have."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Data = tuple[Any, Any, Any]
 
 
 def preprocess(network: keras.Model, x: Any, y: Any = None, sample_weight: Any = None) -> Data:
-    """Returns data as the layers of a network take it.
+    """Returns data in the form that the layers of a network take.
 
-    A KerasHub task has `preprocess_samples`, which it applies to whatever its `fit`, `evaluate` and
-    `predict` are given. A functional network takes the inputs that it has out of a dict, which may
-    hold more, as identifiers or text. Arrays are treated once and as a whole here, so that they
-    stay arrays, shuffled and tracked as any others; data sets batch by batch.
+    A KerasHub task applies its `preprocess_samples` to the data of `fit`, `evaluate` and `predict`.
+    A functional network selects its inputs from a dict, which may hold further entries such as
+    identifiers or text. Arrays are preprocessed once, as a whole, so that they remain arrays that
+    can be shuffled and tracked; data sets are preprocessed batch by batch.
 
     Args:
-        network: Any network.
+        network: Any `keras.Model`.
         x: Inputs, or a data set.
         y: Labels, or None.
         sample_weight: Weights, or None.
@@ -43,7 +43,7 @@ def preprocess(network: keras.Model, x: Any, y: Any = None, sample_weight: Any =
 
 
 def preprocess_source(network: keras.Model, data: Any) -> Any:
-    """Returns clean or validation data, in one of its forms, as the layers of a network take it."""
+    """Returns clean or validation data of any kind in the form that a network's layers take."""
     arrays = checks.clean_arrays(data)
     if arrays is None:
         return preprocess(network, data)[0]
@@ -52,7 +52,7 @@ def preprocess_source(network: keras.Model, data: Any) -> Any:
 
 
 def _used_inputs(network: keras.Model) -> Callable[..., tuple[Any, ...]] | None:
-    """Returns what leaves out the inputs that a functional network does not have."""
+    """Returns a function that drops inputs a functional network does not have; else None."""
     if not is_functional(network):
         return None
     names = [one.name for one in keras.tree.flatten(network.inputs)]

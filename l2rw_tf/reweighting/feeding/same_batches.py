@@ -1,4 +1,4 @@
-"""An adapter of data that changes what is in the batches of another, not how many there are."""
+"""Base class of data adapters that change the contents of batches, not their number or sizes."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from l2rw_tf.reweighting.keras_internals import DataAdapter
 
 
 class SameBatches(DataAdapter):
-    """Number and sizes of the batches are those of another of Keras's adapters."""
+    """A data adapter with the batch count and batch sizes of another adapter."""
 
     def __init__(self, source: DataAdapter) -> None:
-        """Takes over the sizes of an adapter."""
+        """Wraps an adapter."""
         self._source = source
 
     @property
     def num_batches(self) -> int | None:
-        """Batches per epoch, where known."""
+        """Batches per epoch, or None if unknown."""
         return self._source.num_batches
 
     @property
     def batch_size(self) -> int | None:
-        """Examples in a batch, where known."""
+        """Examples per batch, or None if unknown."""
         return self._source.batch_size
 
     @property
     def has_partial_batch(self) -> bool | None:
-        """Whether the last batch is smaller, where known."""
+        """Whether the last batch is smaller, or None if unknown."""
         return self._source.has_partial_batch
 
     @property
     def partial_batch_size(self) -> int | None:
-        """Size of the last batch, where known."""
+        """Size of the last batch, or None if unknown."""
         return self._source.partial_batch_size

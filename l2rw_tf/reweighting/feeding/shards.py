@@ -1,4 +1,4 @@
-"""The parts of every batch that the replicas of a `tf.distribute` strategy get."""
+"""Splits every batch among the replicas of a `tf.distribute` strategy."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import tensorflow as tf
 def distribute(
     strategy: tf.distribute.Strategy, batches: tf.data.Dataset
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-    """Gives every replica its part of each batch: parts that follow each other, as even as can be.
+    """Gives each replica a contiguous part of every batch, of as equal a size as possible.
 
-    Every worker of several reads all batches, which have to be the same on all of them, and keeps
-    what its replicas need.
+    With several workers, each reads all batches, which must be the same on all workers, and keeps
+    the parts of its replicas.
 
     Args:
         strategy: The strategy.
         batches: Structures of tensors whose first dimension is the global batch.
 
     Returns:
-        What Keras takes for a data set under this strategy.
+        The data set to pass to Keras under this strategy.
     """
     count = strategy.num_replicas_in_sync
     if count == 1:
@@ -42,7 +42,7 @@ def distribute(
 
 
 def split_batch(strategy: tf.distribute.Strategy, batch: Any) -> Any:
-    """Returns one batch as `strategy.run` takes it, each replica with its part.
+    """Returns a batch split among the replicas, in the form that `strategy.run` takes.
 
     Args:
         strategy: The strategy.
@@ -57,15 +57,15 @@ def split_batch(strategy: tf.distribute.Strategy, batch: Any) -> Any:
 
 
 def part_of_batch(batch: Any, replica: tf.Tensor | int, count: int) -> Any:
-    """Returns the part of a batch that one of several replicas works on.
+    """Returns the part of a batch that one replica gets.
 
-    The first replicas get one example more where the batch cannot be divided, and only the last
+    If the batch does not divide evenly, the first replicas get one example more; only the last
     ones may get none.
 
     Args:
         batch: A structure of tensors whose first dimension is the batch.
         replica: Number of the replica, from 0.
-        count: How many replicas there are.
+        count: Number of replicas.
     """
 
     def part(leaf: Any) -> Any:

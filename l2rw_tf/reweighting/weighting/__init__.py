@@ -1,7 +1,7 @@
-"""Step 3 of the method: from the meta-gradient to the weights of the examples.
+"""Step 3 of the method: from the meta-gradient to the example weights.
 
-A weighting is a file here that defines `WEIGHTING`, a subclass of `weighting.Weighting`, and one
-line below; its name is that of the file.
+To add a weighting, add a file here that defines `WEIGHTING`, a subclass of `weighting.Weighting`,
+and one line below. The name of the weighting is that of the file.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from l2rw_tf.errors import UsageError
 if TYPE_CHECKING:
     from l2rw_tf.reweighting.weighting.weighting import Weighting
 
-# What each does, for `--help`; neither TensorFlow nor Keras is needed to know it.
+# Descriptions for `--help`, which must not import TensorFlow or Keras.
 WEIGHTINGS = {
-    "paper": "by this batch's meta-gradient alone",
-    "meta_weight_net": "by a small network of the loss, which u teaches (Shu et al. 2019)",
+    "paper": "by each batch's meta-gradient alone",
+    "meta_weight_net": "by a small network of the loss, trained with u (Shu et al. 2019)",
     "history": "by what all visits to an example have shown (experimental)",
 }
 
 
 def get(weighting: str | Weighting) -> Weighting:
-    """Returns the weighting that an argument of `ReweightingModel` names.
+    """Returns the weighting for an argument of `ReweightingModel`.
 
     Args:
-        weighting: A name, or a weighting, which is returned as it is.
+        weighting: A name, or a weighting, which is returned unchanged.
 
     Raises:
         UsageError: If it is neither.

@@ -1,4 +1,4 @@
-"""Meta-Weight-Net: a small network gives each loss a weight, and the meta-gradient teaches it.
+"""Meta-Weight-Net: a small network, trained with the meta-gradient, maps each loss to a weight.
 
 Shu, Xie, Yi, Zhao, Zhou, Xu and Meng, "Meta-Weight-Net: learning an explicit mapping for sample
 weighting", NeurIPS 2019, arXiv 1902.07379.
@@ -16,9 +16,9 @@ from l2rw_tf.reweighting.replicas import sum_over_replicas
 from l2rw_tf.reweighting.weighting.weighting import Visit, Weighting
 from l2rw_tf.reweighting.weights import normalize
 
-# Those of Shu et al.
+# As in Shu et al.
 _UNITS, _LEARNING_RATE = 100, 1e-3
-# Adam's own.
+# Adam's defaults.
 _DECAYS, _EPSILON = (0.9, 0.999), 1e-7
 
 
@@ -26,15 +26,15 @@ _DECAYS, _EPSILON = (0.9, 0.999), 1e-7
 class MetaWeightNet(Weighting):
     """w_i = s_i V(ℓ_i; φ) / Σ_k s_k V(ℓ_k; φ), with V a network of one hidden layer.
 
-    φ follows the gradient of the clean loss after the look-ahead step by these weights,
-    −α Σ_i ∂w_i/∂φ ⟨∇ℓ_i, ∇L^v(θ̂)⟩ (equation 7 of Shu et al.), by Adam, before the weights of the
-    step are taken. Here the clean gradient is that at θ, v, where theirs is at θ̂, after the step:
-    the inner product is u_i, and both agree to the first order of α. Weight decay on φ is left out,
-    and α, which scales all of the gradient and which Adam divides out.
+    Each step first updates φ with Adam, then computes the weights. The gradient is that of the
+    clean loss after the look-ahead step with these weights, −α Σ_i ∂w_i/∂φ ⟨∇ℓ_i, ∇L^v(θ̂)⟩
+    (equation 7 of Shu et al.), except that the clean gradient is taken at θ, where it is v, instead
+    of θ̂: the inner product is u_i, and both agree to first order in α. Weight decay on φ is
+    omitted, and so is α, a factor of the gradient that Adam divides out.
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        """Begins with nearly equal weights.
+        """Initializes φ so that the weights are nearly equal.
 
         Args:
             **kwargs: `name`, as of any `keras.Layer`.
@@ -63,7 +63,7 @@ class MetaWeightNet(Weighting):
         return _value(losses, [variable.value for variable in self.phi])
 
     def weigh(self, visit: Visit) -> tf.Tensor:
-        """Teaches V by this batch, and returns the weights, (n,), as `Weighting.weigh` says."""
+        """Trains V on this batch, and returns the weights; see `Weighting.weigh`."""
         losses = tf.stop_gradient(visit.losses)
         ones = tf.ones_like(losses, tf.float32)
         s = ones if visit.sample_weight is None else tf.cast(visit.sample_weight, tf.float32)
@@ -72,7 +72,7 @@ class MetaWeightNet(Weighting):
             phi = [tf.convert_to_tensor(variable.value) for variable in self.phi]
             tape.watch(phi)
             values = _value(losses, phi)
-        # Of Σ_i u_i w_i the derivative by V_i is s_i (u_i − Σ_k w_k u_k) / Σ_k s_k V_k.
+        # ∂(Σ_k u_k w_k)/∂V_i = s_i (u_i − Σ_k w_k u_k) / Σ_k s_k V_k.
         total, aligned = sum_over_replicas(
             [tf.reduce_sum(s * values), tf.reduce_sum(s * values * u)]
         )
@@ -95,12 +95,12 @@ class MetaWeightNet(Weighting):
             phi.assign_sub(step / (tf.sqrt(second.value) + _EPSILON))
 
     def save_own_variables(self, store: Any) -> None:
-        """Puts φ and Adam's state where Keras saves them."""
+        """Saves φ and Adam's state."""
         for variable in self._variables():
             store[variable.name] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        """Takes what was saved; a file of another weighting leaves everything as it is."""
+        """Loads φ and Adam's state; a file of another weighting changes nothing."""
         for variable in self._variables():
             if variable.name in store.keys():
                 variable.assign(store[variable.name])

@@ -11,10 +11,10 @@ from l2rw_tf.reweighting.weights import normalize
 
 @keras.saving.register_keras_serializable(package="l2rw_tf")
 class PaperWeighting(Weighting):
-    """w̃_i = s_i max(u_i, 0), w_i = w̃_i / Σ_k w̃_k (equations 8 and 9), by each batch alone."""
+    """w̃_i = s_i max(u_i, 0), w_i = w̃_i / Σ_k w̃_k (equations 8 and 9), for each batch alone."""
 
     def weigh(self, visit: Visit) -> tf.Tensor:
-        """Returns the weights of a batch, (n,), as `Weighting.weigh` says."""
+        """Returns the weights of a batch; see `Weighting.weigh`."""
         return normalize(visit.u, visit.sample_weight)
 
 

@@ -1,4 +1,4 @@
-"""What every weighting has: what it takes from the clean batch, and how it weights a batch."""
+"""The base class of weightings, with the values that a weighting receives in a training step."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from l2rw_tf.reweighting.variables import MetaVariables
 
 @dataclasses.dataclass(frozen=True)
 class CleanPass:
-    """What a step takes from its clean batch.
+    """Results of the pass on the clean batch.
 
     Attributes:
         loss: (1/M) Σ_j ℓ^v_j, a scalar.
-        directions: Gradients that examples are aligned with: v, the gradient of that loss, first.
+        directions: Gradients to align examples with; the first is v, the gradient of `loss`.
     """
 
     loss: tf.Tensor
@@ -27,21 +27,21 @@ class CleanPass:
 
     @property
     def results(self) -> list[tf.Tensor]:
-        """All that is still to be used when the activations of the pass no longer are."""
+        """The tensors that are used after the activations of the pass are freed."""
         return [part for one in self.directions for part in one if part is not None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Visit:
-    """One training batch, as a weighting meets it.
+    """One training batch, as passed to a weighting.
 
     Attributes:
-        alignments: ⟨∇ℓ_i, d⟩ for every direction of the clean pass, each (n,); u first.
+        alignments: ⟨∇ℓ_i, d⟩ for each direction d of the clean pass, shape (n,); the first is u.
         losses: ℓ of the training examples, shape (n,).
         sample_weight: The user's own weights s, shape (n,), or None for ones.
         clean: What `clean_pass` returned.
-        rows: Which training examples these are, shape (n,), or None if nobody knows.
-        times_seen: How often each was seen before, shape (n,), or None likewise.
+        rows: Rows of the training examples, shape (n,), or None if they are not tracked.
+        times_seen: How often each example was seen before, shape (n,), or None.
         num_parameters: The number of trainable parameters of the network.
     """
 
@@ -63,8 +63,8 @@ class Weighting(RowState):
     """Step 3 of the method, with tables of its own if it needs any.
 
     Attributes:
-        meta_variables: What u is taken through unless the user chooses.
-        needs_rows: Whether it has to know which examples are in a batch.
+        meta_variables: Default of `ReweightingModel(meta_variables=...)` with this weighting.
+        needs_rows: Whether `weigh` needs `Visit.rows`.
     """
 
     meta_variables: MetaVariables = "all"
@@ -73,27 +73,27 @@ class Weighting(RowState):
     def clean_pass(
         self, objective: Objective, clean_batch: Batch, estimator: Estimator
     ) -> CleanPass:
-        """Takes from the clean batch what the weights will need; the gradient v at least.
+        """Computes from the clean batch what the weights need, at least the gradient v.
 
         Args:
-            objective: The network, its losses and the variables that v is taken by.
+            objective: The network, its losses and variables.
             clean_batch: `(x, y[, sample_weight])` of first dimension M.
-            estimator: How alignments are estimated.
+            estimator: The estimator of alignments.
         """
         loss, v = clean_gradient(objective, clean_batch)
         return CleanPass(loss, [v])
 
     def weigh(self, visit: Visit) -> tf.Tensor:
-        """Returns the example weights w of a batch, and notes in its tables what it has seen.
+        """Returns the example weights w of a batch, and updates the tables, if any.
 
         Args:
             visit: The batch.
 
         Returns:
-            w, of u's dtype, shape (n,): not negative, with a sum of at most 1 over the batch.
+            w, of u's dtype, shape (n,): non-negative, with a sum of at most 1 over the batch.
         """
         raise NotImplementedError
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Returns columns that the record of the examples has beside its own, each (rows,)."""
+        """Returns further columns for the record of the examples, each of shape (num_examples,)."""
         return {}

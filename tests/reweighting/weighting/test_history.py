@@ -171,7 +171,7 @@ def numbered():
         (lambda: reweighting(7), "or a Weighting, got 7"),
         (
             lambda: reweighting().train_on_batch(*data(5), clean_data=data(4)),
-            "which examples are in a batch",
+            "ids of the examples in a batch",
         ),
         (
             lambda: reweighting().fit(
