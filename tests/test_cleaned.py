@@ -155,7 +155,7 @@ def test_a_folder_of_copies_with_right_labels(run_dir, pets, tmp_path, capsys):
         (["./train/dog/z.png,right,"], "z.png"),
         (["./train/dog/a.png,other,cow"], "no class 'cow'"),
         (["./train/dog/a.png,perhaps,"], "perhaps"),
-        (["./train/dog/a.png,right,", "./train/dog/a.png,unusable,"], "another in a line before"),
+        (["./train/dog/a.png,right,", "./train/dog/a.png,unusable,"], "not in an earlier line"),
     ],
 )
 def test_decisions_that_do_not_fit_write_nothing(run_dir, tmp_path, capsys, rows, words):

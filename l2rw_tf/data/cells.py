@@ -1,4 +1,4 @@
-"""Numbers in the cells of a CSV file: which are missing, and which are none."""
+"""Reads the numbers in the cells of a CSV file; records missing and invalid ones."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _NAMED = 5
 
 
 class Cells:
-    """Reads the cells of numbers of a CSV file, and remembers what is missing or no number.
+    """Reads numeric cells of a CSV file, and records which are missing or invalid.
 
     Attributes:
         path: The file.
-        wrong: How many cells hold what is no number, by the name of their column.
-        words: The columns of those that are not nearly a number, in their order.
+        wrong: Number of invalid cells by column name.
+        words: Columns with cells that are text, not badly written numbers; in their order.
     """
 
     def __init__(self, path: str) -> None:
-        """Starts with none."""
+        """Starts with no cells."""
         self.path = path
         self._missing: collections.Counter[str] = collections.Counter()
         self.wrong: collections.Counter[str] = collections.Counter()
@@ -34,7 +34,7 @@ class Cells:
         self._first_wrong: dict[str, str] = {}
 
     def number(self, cell: str, line: int, column: str) -> float:
-        """Returns the number in a cell, NaN if there is none; float32 must hold it.
+        """Returns the number in a cell, or NaN if it is missing or does not fit float32.
 
         Args:
             cell: The cell.
@@ -46,7 +46,7 @@ class Cells:
             self._missing[column] += 1
             return math.nan
         try:
-            # Python reads 1_000 as a number; nobody who writes a table means that.
+            # Python would read 1_000 as a number; in a table it is text.
             value = float("" if "_" in text else text)
             what = "a finite number" if math.isinf(value) else "a number that fits float32"
         except ValueError:
@@ -63,10 +63,10 @@ class Cells:
         return math.nan
 
     def error(self, way_out: str) -> UsageError:
-        """Returns the error of the cells that hold no number, of each column the first.
+        """Returns the error for the invalid cells, with the first one of each column.
 
         Args:
-            way_out: What to do.
+            way_out: What the user can do.
         """
         faults = []
         for column, fault in itertools.islice(self._first_wrong.items(), _NAMED):
@@ -78,12 +78,12 @@ class Cells:
 
     @property
     def notes(self) -> list[str]:
-        """Says what is missing."""
+        """Notes for the user on missing numbers."""
         if not self._missing:
             return []
         number, columns = self._missing.total(), list(map(repr, self._missing))
         where = f"column{'' if len(columns) == 1 else 's'} {some_of(columns, _NAMED)}"
         return [
-            f"{self.path}: {counted(number, 'cell')} without a number ({where}): the mean of the "
-            "training data stands there"
+            f"{self.path}: {counted(number, 'cell')} without a number ({where}), replaced by the "
+            "mean of the training data"
         ]

@@ -1,8 +1,8 @@
-"""Corrections: what somebody who looked at training examples says of their labels.
+"""Corrections: a reviewer's decisions on the labels of training examples.
 
-corrections.csv has a row per example that was looked at. `report.html` writes it, people and
-spreadsheets may: a BOM, `;` or tabs between cells, decisions in any case, `001` turned into 1 and
-a hash of digits into 1.23457E+15 are read as what was meant.
+corrections.csv has one row per reviewed example. `report.html` writes it, and it may be edited by
+hand or in a spreadsheet: a BOM, `;` or tabs between cells, decisions in upper case, `001` turned
+into 1 and a hash of digits turned into 1.23457E+15 are understood.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ RIGHT, OTHER, UNUSABLE, UNDECIDED = DECISIONS = ("right", "other", "unusable", "
 
 @dataclasses.dataclass(frozen=True)
 class Correction:
-    """A row of corrections.csv; cells of a file made by hand may be empty, but for two.
+    """A row of corrections.csv; all cells but origin and decision may be empty.
 
     Attributes:
         origin: Where the example comes from, relative to the data set.
-        content_hash: Of its input as it was reviewed.
-        given_label: The name of the class that it was given then.
+        content_hash: Hash of its input when it was reviewed.
+        given_label: The name of its given class when it was reviewed.
         decision: One of `DECISIONS`.
         label: The name of the right class.
         line: The line in the file, counted from 1.
@@ -50,13 +50,13 @@ class Correction:
 
 @dataclasses.dataclass(frozen=True)
 class Applied:
-    """What corrections make of examples.
+    """The result of applying corrections to examples.
 
     Attributes:
-        examples: Those that nobody decided on, with the labels that they had.
-        trusted: Those that were confirmed or corrected, in the order of their ids, with the labels
-            that were decided.
-        counts: How many examples were decided on, by decision.
+        examples: Examples without a decision, with unchanged labels.
+        trusted: Confirmed and corrected examples, in the order of their ids, with the labels that
+            were decided.
+        counts: Number of examples by decision.
     """
 
     examples: Examples
@@ -69,10 +69,10 @@ def read(path: str) -> list[Correction]:
 
     Args:
         path: The file: UTF-8, a line of column names, cells separated by commas, semicolons or
-            tabs. It needs the columns origin and decision; a column that it lacks is empty.
+            tabs. The columns origin and decision are required; other missing columns are empty.
 
     Raises:
-        UsageError: If it cannot be read, or is no such table.
+        UsageError: If the file cannot be read, or lacks a required column.
     """
     name = f"corrections={path}"
     try:
@@ -95,13 +95,13 @@ def read(path: str) -> list[Correction]:
         at = {column: header.index(column) for column in COLUMNS if column in header}
         found = []
         for row in rows:
-            # A spreadsheet leaves empty cells out at the end of a line, or adds some.
+            # Spreadsheets omit or add empty cells at the end of a line.
             cells = [text_of(one.strip()) for one in row] + [""] * (len(header) - len(row))
             values = {column: cells[at[column]] if column in at else "" for column in COLUMNS}
             values["decision"] = values["decision"].lower()
-            # People leave the first characters of a path out.
+            # People omit the leading ./ of a path.
             values["origin"] = re.sub(r"^(?!\./|/|index |$)", "./", values["origin"])
-            # Nobody looked at what has neither: a table of all labels is filled in here and there.
+            # Rows with neither were not reviewed: a table of all labels may be filled in partly.
             if values["decision"] or values["label"]:
                 found.append(Correction(**values, line=rows.line_num))
     except csv.Error as error:
@@ -134,15 +134,15 @@ def applied(
         examples: The training data of a source, before any split, with their origins.
         rows: The corrections.
         class_names: A name for each class.
-        given_are_own: Whether the labels given in training are those of `examples`; if they are
-            made wrong later, those that were reviewed are not known here.
-        source: What the rows come from, for the message.
-        listed: Training examples that are known to be right already, and are not among `examples`:
-            rows may confirm these and no more.
-        trusted_origins: Of all examples that are known to be right already.
+        given_are_own: Whether training uses the labels of `examples`; if they are corrupted later,
+            the reviewed labels are not known here.
+        source: Where the rows come from, for the message.
+        listed: Training examples that are already known to be right, and are not in `examples`:
+            rows may only confirm these.
+        trusted_origins: Origins of all examples that are already known to be right.
 
     Raises:
-        UsageError: Lists every row that does not fit.
+        UsageError: If rows do not fit the examples; lists all of these rows.
     """
     names, problems, everything = _Names(class_names), _Problems(rows), rows
     if listed is not None:
@@ -182,7 +182,7 @@ def _check(
     given_are_own: bool,
     problems: _Problems,
 ) -> list[int]:
-    """Finds the rows that do not fit the examples; returns the position of each row's example."""
+    """Returns the position of each row's example; adds rows that do not fit to `problems`."""
     position_of = {origin: position for position, origin in enumerate(examples.origins.tolist())}
     positions = [position_of.get(row.origin, -1) for row in rows]
     for row, position in zip(rows, positions, strict=True):
@@ -196,7 +196,7 @@ def _check(
         if given_are_own and row.given_label and names.label(row.given_label) != names.label(now):
             problems.add(
                 row,
-                f"{row.origin} was reviewed with the label {row.given_label!r}, but the data says "
+                f"{row.origin} was reviewed with the label {row.given_label!r}, but its label is "
                 f"{now!r} now",
             )
     return positions
@@ -208,19 +208,19 @@ def decided(
     known: Mapping[str, tuple[str, str]],
     source: str,
 ) -> dict[str, tuple[str, str]]:
-    """Checks corrections against what is known of examples without looking at their inputs.
+    """Checks corrections against the origins, hashes and labels of examples, without their inputs.
 
     Args:
         rows: The corrections.
         class_names: A name for each class.
         known: The content hash (or an empty text) and the given label of each example by origin.
-        source: What the rows come from, for the message.
+        source: Where the rows come from, for the message.
 
     Returns:
-        Decision and name of the right class (empty: none) by origin, without undecided ones.
+        Decision and name of the right class (or an empty text) by origin, without undecided ones.
 
     Raises:
-        UsageError: Lists every row that does not fit.
+        UsageError: If rows do not fit the examples; lists all of these rows.
     """
     names, problems = _Names(class_names), _Problems(rows)
     found: dict[str, tuple[str, str]] = {}
@@ -237,13 +237,13 @@ def decided(
         number = names.label(label)
         verdict = (row.decision, "" if number is None else class_names[number])
         if row.decision != UNDECIDED and found.setdefault(row.origin, verdict) != verdict:
-            problems.add(row, f"{row.origin} is {_verdict(row)} here, and another in a line before")
+            problems.add(row, f"{row.origin} is {_verdict(row)} here, but not in an earlier line")
     problems.raise_if_any(source, "nothing was written")
     return found
 
 
 def counts(rows: Iterable[Correction]) -> dict[str, int]:
-    """Returns how many examples were decided on, by decision; a row may be there twice."""
+    """Returns the number of examples by decision; repeated rows count once."""
     found = dict.fromkeys(DECISIONS, 0)
     for decision, _ in {(row.decision, row.origin) for row in rows}:
         found[decision] += 1
@@ -251,7 +251,7 @@ def counts(rows: Iterable[Correction]) -> dict[str, int]:
 
 
 def in_words(counts: dict[str, int]) -> str:
-    """Says how many labels were confirmed and corrected and how many examples left."""
+    """Returns the numbers of confirmed, corrected and unusable examples as text."""
     return (
         f"{counted(counts[RIGHT], 'label')} confirmed, {counts[OTHER]:,} corrected, "
         f"{counted(counts[UNUSABLE], 'example')} not usable"
@@ -259,7 +259,7 @@ def in_words(counts: dict[str, int]) -> str:
 
 
 class _Problems:
-    """What is wrong with rows, by line: the first that was found mostly explains the rest."""
+    """Problems of rows by line; keeps the first of a line, which mostly explains the rest."""
 
     def __init__(self, rows: Sequence[Correction]) -> None:
         self._number = len(rows)
@@ -267,7 +267,7 @@ class _Problems:
         self._unknown: set[int] = set()
 
     def add(self, row: Correction, problem: str | None, is_unknown: bool = False) -> None:
-        """Notes what is wrong with a row; `is_unknown` if its example or content is not there."""
+        """Adds a problem of a row; `is_unknown` if its example is missing or has changed."""
         if problem and self._found.setdefault(row.line, problem) == problem and is_unknown:
             self._unknown.add(row.line)
 
@@ -280,16 +280,16 @@ class _Problems:
         lines = [f"  line {line}: {problem}" for line, problem in sorted(self._found.items())]
         hint = ""
         if len(self._unknown) == self._number:
-            # The hash is of the image as it is trained on.
+            # The hash covers the image as it is trained on, scaled.
             hint = " None fits: were these made with another data set, or another image_size?"
         raise UsageError(
             f"{source}: {len(self._found):,} of {self._number:,} rows do not fit the data, and "
-            f"{outcome}.{hint} Mend the rows or leave them out:\n" + "\n".join(lines)
+            f"{outcome}.{hint} Correct or remove these rows:\n" + "\n".join(lines)
         )
 
 
 class _Names:
-    """Classes by name; a number may be written as another, such as 1 for 001."""
+    """Labels by class name; a number may be written in any form, such as 1 for 001."""
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self.class_names = class_names
@@ -307,9 +307,9 @@ class _Names:
 
 
 def _fault(row: Correction, names: _Names) -> str | None:
-    """Says what is wrong with a row by itself."""
+    """Returns what is wrong with a row by itself, or None."""
     if row.decision not in DECISIONS:
-        return f"the decision {row.decision!r} is none of {', '.join(DECISIONS)}"
+        return f"the decision {row.decision!r} is not one of {', '.join(DECISIONS)}"
     if row.decision == OTHER and not row.label:
         return "the decision is other, but the cell label is empty"
     needed = (row.given_label, row.label) if row.decision in (RIGHT, OTHER) else ()
@@ -320,18 +320,18 @@ def _fault(row: Correction, names: _Names) -> str | None:
     same = names.label(row.given_label) == names.label(row.label)
     if row.decision == RIGHT and row.label and row.given_label and not same:
         return (
-            f"the decision is right, but the label {row.label!r} is another than the given one, "
+            f"the decision is right, but the label {row.label!r} differs from the given label, "
             f"{row.given_label!r}"
         )
     if row.decision == OTHER and row.given_label and same:
-        return f"the decision is other, but the label {row.label!r} is the given one"
+        return f"the decision is other, but the label {row.label!r} is the given label"
     return None
 
 
 def _check_contents(
     examples: Examples, rows: Sequence[Correction], positions: Sequence[int], problems: _Problems
 ) -> None:
-    """Finds the rows whose example is not what was reviewed."""
+    """Adds the rows whose example has changed since the review to `problems`."""
     checked = [(row, at) for row, at in zip(rows, positions, strict=True) if row.content_hash]
     there = [(row, at) for row, at in checked if at >= 0]
     now = content_hash(examples.take(np.asarray([at for _, at in there], np.int64)))
@@ -360,7 +360,7 @@ def _decided(
     names: _Names,
     problems: _Problems,
 ) -> dict[int, tuple[str, int | None]]:
-    """Returns decision and label by position; the label is None for what is not usable."""
+    """Returns decision and label by position; the label of an unusable example is None."""
     found: dict[int, tuple[str, int | None]] = {}
     first: dict[int, Correction] = {}
     for row, position in zip(rows, positions, strict=True):
@@ -394,7 +394,7 @@ def _number(text: str) -> float | None:
 
 
 def _same_hash(given: str, found: str) -> bool:
-    """Whether a cell has a hash, or the number that a spreadsheet made of its digits."""
+    """Returns whether a cell holds a hash, or the number that a spreadsheet made of its digits."""
     one, other = _number(given), _number(found)
     as_numbers = one is not None and other is not None and math.isclose(one, other, rel_tol=1e-5)
     return given.lower() == found or as_numbers

@@ -1,4 +1,4 @@
-"""Noisy labels and class imbalance, made from a seed alone, for experiments with a known truth."""
+"""Simulated label noise and class imbalance, determined by a seed, for data with known labels."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def corrupt(
 ) -> Examples:
     """Replaces the labels of exactly round(noise_ratio * n) of n examples, chosen at random.
 
-    Asymmetric noise counts and chooses of the examples of the classes in its map alone.
+    For asymmetric noise, n counts only the examples of the classes in its map.
 
     Args:
-        examples: Examples whose given labels are taken for true.
-        settings: `noise_type`: `"uniform"`: to every other class with the same chance (UniformFlip
-            of Ren et al. 2018); `"background"`: to one class (BackgroundFlip), which a chosen label
-            may be already; `"pair"`: from class c to c + 1, from the last to the first;
-            `"asymmetric"`: to the class that the class is taken for, by `noise_map`.
-            `flip_may_keep` lets `"uniform"` draw from all C classes, the true one too, so that
-            noise_ratio (C-1)/C of the labels are wrong.
+        examples: Examples whose given labels count as true.
+        settings: `noise_type`: `"uniform"`: to any other class with equal probability (UniformFlip
+            of Ren et al. 2018); `"background"`: to one class (BackgroundFlip), which some of the
+            chosen examples may have already; `"pair"`: from class c to c + 1, from the last to the
+            first; `"asymmetric"`: from each class to another one, by `noise_map`. `flip_may_keep`
+            lets `"uniform"` draw from all C classes, including the true one, so that a fraction
+            noise_ratio (C-1)/C of the labels is wrong.
         num_classes: Number of classes.
         seed: At least 0.
-        part: Which part of a split this is; each has its own stream of the seed.
+        part: The part of the split; each part has its own random stream.
 
     Returns:
-        The same examples, `y` as corrupted and `true_y` as it was.
+        The same examples, with corrupted labels `y` and unchanged `true_y`.
 
     Raises:
-        UsageError: There is no such background class, or no such map.
+        UsageError: If the background class does not exist, or the noise map is invalid.
     """
     noise_type, background = settings.noise_type, settings.background_class
     if noise_type == "background" and background >= num_classes:
@@ -77,23 +77,23 @@ def corrupt(
 def imbalance(
     examples: Examples, settings: DataSettings, num_classes: int, seed: int, part: Part = "train"
 ) -> Examples:
-    """Leaves examples out at random until the classes are as imbalanced as asked for.
+    """Removes random examples to make the classes as imbalanced as the settings say.
 
     Args:
         examples: The examples to choose from.
-        settings: `imbalance_type`: `"two_class"`: of two classes one dominates (section 4.1 of Ren
+        settings: `imbalance_type`: `"two_class"`: one of two classes dominates (section 4.1 of Ren
             et al. 2018); `"long_tailed"`: class sizes fall geometrically from the first class to
-            the last (Cui et al. 2019, arXiv 1901.05555). `num_examples` counts for the training
-            part alone; of the others as many are left as can be.
+            the last (Cui et al. 2019, arXiv 1901.05555). `num_examples` applies to the training
+            part only; the other parts keep as many examples as possible.
         num_classes: Number of classes.
         seed: At least 0.
-        part: Which part of a split this is; each has its own stream of the seed.
+        part: The part of the split; each part has its own random stream.
 
     Returns:
-        The examples left, in their order.
+        The remaining examples, in their order.
 
     Raises:
-        UsageError: There are too few examples of a class, or not two classes for `"two_class"`.
+        UsageError: If a class has too few examples, or `"two_class"` data is not of two classes.
     """
     num_examples = settings.num_examples if part == "train" else None
     order = permutation(len(examples), seed, _IMBALANCE_STREAMS[part])
@@ -112,13 +112,13 @@ def imbalance(
 
 
 def _class_shares(settings: DataSettings, num_classes: int) -> np.ndarray:
-    """Returns the fraction of the examples that each class is to have, (num_classes,)."""
+    """Returns the fraction of the examples wanted of each class, (num_classes,)."""
     sizes = settings.imbalance_ratio ** -np.linspace(0, 1, num_classes)
     if settings.imbalance_type == "two_class":
         if num_classes != 2:
             raise UsageError(
-                f"imbalance_type 'two_class' needs data of 2 classes, it has {num_classes}; choose "
-                "two of them."
+                f"imbalance_type 'two_class' needs data of 2 classes, but it has {num_classes}; "
+                "choose two with classes."
             )
         sizes = sizes if settings.dominating_class == 0 else sizes[::-1]
     return sizes / sizes.sum()
@@ -127,7 +127,7 @@ def _class_shares(settings: DataSettings, num_classes: int) -> np.ndarray:
 def _class_counts(
     shares: np.ndarray, available: np.ndarray, num_examples: int | None
 ) -> np.ndarray:
-    """Returns how many examples each class keeps, (num_classes,)."""
+    """Returns the number of examples that each class keeps, (num_classes,)."""
     total = int(np.min(available / shares)) if num_examples is None else num_examples
     counts = np.round(total * shares).astype(np.int64)
     if num_examples is None:
@@ -137,7 +137,7 @@ def _class_counts(
     for label, (count, there) in enumerate(zip(counts, available, strict=True)):
         if not 1 <= count <= there:
             raise UsageError(
-                f"so uneven, {total} examples need {count} of class {label}, of which there are "
+                f"with this imbalance, {total} examples need {count} of class {label}, which has "
                 f"{there}; each class needs at least 1: change imbalance_ratio or num_examples."
             )
     return counts

@@ -27,23 +27,23 @@ def load_csv(
     true_label_column: str = "",
     ignore_columns: Sequence[str] = (),
 ) -> Source:
-    """Reads a CSV file: a line of column names, then a row for each example.
+    """Reads a CSV file: a line of column names, then one row per example.
 
     Args:
-        path: The file, UTF-8 or UTF-16, cells separated by commas, semicolons or tabs. Every column
-            but those of the labels holds finite numbers; a cell that is empty or says that its
-            number is missing gives NaN. A first column without a name that numbers the rows is an
-            index, and passed over.
+        path: The file, UTF-8 or UTF-16, cells separated by commas, semicolons or tabs. All columns
+            but those of the labels hold finite numbers; empty cells and the usual marks of a
+            missing value become NaN. A first column without a name that numbers the rows is an
+            index and is ignored.
         label_column: The column of the labels, whole numbers or names of classes; by default
             `label`.
         true_label_column: The column of the true labels, if there is one.
-        ignore_columns: Columns that are passed over.
+        ignore_columns: Columns to ignore.
 
     Returns:
         The data set, without a test part.
 
     Raises:
-        UsageError: Names the file, and where one is to blame the line and the column.
+        UsageError: If the file is invalid; names the file and, if known, the line and column.
     """
     rows = csv_rows(path, label_column, true_label_column, ignore_columns)
     notes = (*rows.notes, *_notes_on_constants(path, rows.x, rows.feature_names))
@@ -79,8 +79,8 @@ def csv_rows(
     if cells.wrong:
         out = ",".join([*ignore_columns, *cells.words])
         raise cells.error(
-            "Write numbers there (of a category, a column of 0 and 1 for each of its values), or "
-            f"leave it out: --ignore_columns={out}"
+            "Write numbers there (for a category, one column of 0 and 1 per value), or ignore "
+            f"columns: --ignore_columns={out}"
             if cells.words
             else "Write numbers there."
         )
@@ -98,16 +98,16 @@ def csv_rows(
 
 
 def numbered_rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields the names of the columns of a CSV file, then its rows; blank ones are passed over.
+    """Yields the column names of a CSV file, then its rows; skips blank rows.
 
     Args:
         path: The file.
 
     Yields:
-        The line of the file that a row begins in, counted from 1, and its cells.
+        The line in which a row begins, counted from 1, and its cells.
 
     Raises:
-        UsageError: The file cannot be read, or a row has more or fewer cells than the first.
+        UsageError: If the file cannot be read, or a row has more or fewer cells than the first.
     """
     line, found = 1, 0
     try:
@@ -138,7 +138,7 @@ def numbered_rows(path: str) -> Iterator[tuple[int, list[str]]]:
                 line = reader.line_num + 1
     except csv.Error as error:
         place = f"{path}, line {line}"
-        raise UsageError(f"{place}: {error}; look at the quotation marks there.") from error
+        raise UsageError(f"{place}: {error}; check the quotation marks there.") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -151,7 +151,7 @@ def numbered_rows(path: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _encoding(path: str) -> str:
-    """Returns UTF-16 if the file says so, as spreadsheets' "Unicode text" does."""
+    """Returns UTF-16 if the file has its BOM, as spreadsheets' "Unicode text", else UTF-8."""
     with open(os.path.expanduser(path), "rb") as file:
         return (
             "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
@@ -174,7 +174,7 @@ def _columns(
     true_label_column: str,
     ignore_columns: Sequence[str],
 ) -> _Columns:
-    """Says what each column is for."""
+    """Returns the positions of the columns by what they hold."""
     named = {"label_column": label_column or "label", "true_label_column": true_label_column}
     label_at = [_position(path, header, flag, name) for flag, name in named.items() if name]
     if len(set(label_at)) < len(label_at):
@@ -182,7 +182,7 @@ def _columns(
             f"label_column and true_label_column both name the column {header[label_at[0]]!r}."
         )
     out = {_position(path, header, "ignore_columns", name) for name in ignore_columns}
-    # As pandas writes it: without a name, or read back and written again.
+    # pandas writes an index without a name; read back and written again, it is "Unnamed: 0".
     index = 0 if header[0] in ("", "Unnamed: 0") and not out & {0} else None
     for at, name in enumerate(header):
         if not name and at != 0:
@@ -196,12 +196,12 @@ def _columns(
                 f"{header[at]!r}; give one of them another name."
             )
     if not left:
-        raise UsageError(f"{path} has no column but that of the labels.")
+        raise UsageError(f"{path} has no column of inputs, only labels.")
     return _Columns(sorted(left), label_at, index)
 
 
 def _notes_on_index(path: str, index: Sequence[str]) -> tuple[str, ...]:
-    """Says that an index is passed over; refuses a column without a name that is none."""
+    """Returns a note on an ignored index; refuses a column without a name that is not an index."""
     if not index:
         return ()
     if not all(cell.isdecimal() for cell in index) or len(set(index)) < len(index):
@@ -209,11 +209,11 @@ def _notes_on_index(path: str, index: Sequence[str]) -> tuple[str, ...]:
             f"{path}, line 1: the first column has no name, and does not number the rows; give it "
             "a name."
         )
-    return (f"{path}: the first column has no name and numbers the rows; it is passed over.",)
+    return (f"{path}: the first column has no name and numbers the rows; it is ignored.",)
 
 
 def _position(path: str, columns: Sequence[str], flag: str, name: str) -> int:
-    """Returns which column has a name."""
+    """Returns the position of the column of this name."""
     found = columns.count(name)
     if found != 1:
         trouble = "there is no column" if not found else f"{found} columns have the name"
@@ -225,17 +225,17 @@ def _position(path: str, columns: Sequence[str], flag: str, name: str) -> int:
 
 
 def _notes_on_counting(path: str, x: np.ndarray, names: Sequence[str]) -> list[str]:
-    """Warns of features that number the rows: of rows in the order of their classes they tell."""
+    """Warns of features that number the rows: they reveal the labels of rows sorted by class."""
     counting = len(x) > 2 and (np.diff(x, axis=0) == 1).all(axis=0)
     return [
-        f"{path}: column {str(name)!r} numbers the rows and is an input all the same; "
-        f"if it is an index, leave it out by --ignore_columns={name}"
+        f"{path}: column {str(name)!r} numbers the rows but is used as an input; "
+        f"if it is an index, ignore it with --ignore_columns={name}"
         for name in np.asarray(names)[counting]
     ]
 
 
 def _notes_on_constants(path: str, x: np.ndarray, names: Sequence[str]) -> list[str]:
-    """Names features that are the same in all rows."""
+    """Returns a note on features that are the same in all rows."""
     constant = np.asarray(names)[(x == x[0]).all(axis=0)].tolist()
     more = ", ..." if len(constant) > 10 else ""
     some = ", ".join(map(repr, constant[:10]))

@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits as a TFDS data set: real data that needs no network."""
+"""Scikit-learn's handwritten digits as a TFDS data set: real data without a download."""
 
 from __future__ import annotations
 

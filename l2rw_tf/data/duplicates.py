@@ -1,4 +1,4 @@
-"""The same picture twice: in several classes, or in training and in trusted or test data."""
+"""Finds duplicate images: in several classes, or in training data and trusted or test data."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from l2rw_tf.data.origins import content_hash
 
 NAME = "duplicates.csv"
 COLUMNS = ("content_hash", "part", "class", "origin")
-# What the others are measured by, or clean by, must not be trained on.
+# Images of these parts must not be trained on.
 _APART = ("clean", "test")
 
 
 @dataclasses.dataclass(frozen=True)
 class Duplicates:
-    """Pictures that are there more than once where they should not be.
+    """Images that occur more than once and should not.
 
     Attributes:
-        rows: For each place of such a picture the cells of `COLUMNS`, those of one together.
+        rows: The cells of `COLUMNS` for each occurrence, grouped by image.
         notes: Sentences for the user.
     """
 
@@ -31,7 +31,7 @@ class Duplicates:
 
 
 def find(parts: Mapping[str, Examples], class_names: Sequence[str]) -> Duplicates:
-    """Finds them by content; nothing is left out.
+    """Finds duplicate images by content; removes nothing.
 
     Args:
         parts: Images with the labels of their source, by the name of the part: training, clean,
@@ -57,13 +57,13 @@ def find(parts: Mapping[str, Examples], class_names: Sequence[str]) -> Duplicate
         rows += [(str(names[one]), str(part[i]), class_names[y[i]], str(origins[i])) for i in at]
     notes = []
     if in_classes:
-        notes.append(f"the same picture in several classes: {_pictures(in_classes)}")
+        notes.append(f"the same image in several classes: {_images(in_classes)}")
     if in_parts:
         notes.append(
-            f"the same picture in training data and in test or clean data: {_pictures(in_parts)}"
+            f"the same image in training data and in test or clean data: {_images(in_parts)}"
         )
     return Duplicates(tuple(rows), tuple(notes))
 
 
-def _pictures(pairs: Sequence[str]) -> str:
-    return f"{counted(len(pairs), 'picture')} ({some_of(pairs)}; {NAME})"
+def _images(pairs: Sequence[str]) -> str:
+    return f"{counted(len(pairs), 'image')} ({some_of(pairs)}; {NAME})"

@@ -19,11 +19,11 @@ class Examples:
         x: Inputs: uint8 images (n, height, width, channels) or float32 rows (n, features). Images
             that do not fit in memory are a `StoredImages`, which is indexed like an array.
         y: Labels as given to training, (n,) int64; they may be wrong.
-        true_y: True labels, (n,) int64, for the record only; None where nobody knows them.
+        true_y: True labels, (n,) int64, for evaluation only; None if unknown.
         ids: (n,) int64, the examples' positions in the training (or test) data of their source.
         origins: (n,) str, where each comes from, relative to the data set: `./train/cat/001.jpg`,
-            `./table.csv:17` (the line as an editor counts it), `index 17`; None if it is not kept.
-        contents: (n,) str, what `origins.content_hash` returns, once it was computed.
+            `./table.csv:17` (the line as an editor counts it), `index 17`; None if unknown.
+        contents: (n,) str, the result of `origins.content_hash`; None until it is computed.
     """
 
     x: np.ndarray | StoredImages
@@ -34,7 +34,7 @@ class Examples:
     contents: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Checks that the arrays belong together."""
+        """Checks that the arrays have the same length."""
         for name in ("x", "true_y", "ids", "origins", "contents"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.y):
@@ -45,7 +45,7 @@ class Examples:
         return len(self.y)
 
     def take(self, indices: np.ndarray) -> Examples:
-        """Returns the examples at some positions, in that order.
+        """Returns the examples at the given positions, in their order.
 
         Args:
             indices: Positions (m,) int64 into these examples.
@@ -61,11 +61,11 @@ class Examples:
         )
 
     def followed_by(self, other: Examples) -> Examples:
-        """Returns both, with the inputs in memory; what one of them lacks, both lack.
+        """Concatenates examples, with inputs in memory; drops arrays that one of them lacks.
 
         Args:
-            other: Of the same kind of inputs. If the true labels of one of them are known, those
-                that the other was given are true.
+            other: Examples with the same kind of inputs. If only one of the two has true labels,
+                the given labels of the other count as true.
         """
 
         def both(name: str) -> np.ndarray | None:
@@ -82,14 +82,14 @@ class Examples:
         return dataclasses.replace(self, x=np.asarray(self.x))
 
     def with_true_labels(self) -> Examples:
-        """Returns the same examples with their true labels given, if these are known."""
+        """Returns the same examples with their true labels as given labels, if known."""
         return self if self.true_y is None else dataclasses.replace(self, y=self.true_y)
 
     def with_labels(self, y: np.ndarray) -> Examples:
-        """Returns the same examples with other given labels; the true ones are kept on record.
+        """Returns the same examples with other given labels, and keeps the true labels.
 
         Args:
-            y: The labels (n,) to give.
+            y: The new given labels (n,).
         """
         true_y = self.y if self.true_y is None else self.true_y
         return dataclasses.replace(self, y=np.asarray(y, np.int64), true_y=true_y)
@@ -100,15 +100,15 @@ class Source:
     """A labelled data set as it was read, before any split or corruption.
 
     Attributes:
-        name: The data set that was really read.
+        name: The data set that was actually read.
         train: Its training part.
-        test: Its test part, or None where it has none.
+        test: Its test part, or None.
         class_names: A name for each class, in the order of the labels.
         kind: `"image"` or `"table"`.
         feature_names: A name for each feature of a table; empty for images.
-        trusted: Examples beside the training part whose labels are right; None if nobody gave any.
-        trusted_origins: Of those that were listed among the training examples, and left these.
-        notes: Sentences about the reading that the user should see.
+        trusted: Trusted examples, not in the training part; None if none were given.
+        trusted_origins: Origins of trusted examples that were listed in and removed from `train`.
+        notes: Sentences for the user about reading the data.
         left_out: The files that could not be read and were left out, with the reasons.
     """
 
@@ -146,7 +146,7 @@ def examples_from(
     Args:
         x: Inputs (n, ...).
         y: Labels (n,) of an integer type.
-        true_y: True labels (n,), if somebody knows them.
+        true_y: True labels (n,), if known.
         origins: Where each comes from; by default its index.
     """
     if origins is None:

@@ -1,7 +1,7 @@
-"""A folder of images, with a sub-folder for each class.
+"""Reads a folder of images with one sub-folder per class.
 
-TFDS's own folder builder decodes inside TensorFlow, where a broken image has lost its name; so its
-layout is kept, and the files are read with Pillow.
+The layout is that of TFDS's folder builder. The builder decodes in TensorFlow, whose errors do not
+name the broken file, so the files are read with Pillow instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from l2rw_tf.data.examples import Examples, Source, examples_from
 from l2rw_tf.data.image_files import Bad
 from l2rw_tf.errors import UsageError
 
-# The usual names of splits, in any case, the ones that go before others first.
+# The usual names of splits, in lower or upper case; earlier names take precedence.
 _SPLITS = {
     "train": ("train", "training"),
     "test": ("test", "testing", "validation", "val", "valid"),
@@ -45,23 +45,22 @@ def read(
     Args:
         dataset: The folder. Its sub-folders are the classes, FOLDER/CLASS/IMAGE; or, as for TFDS's
             folder builder, the splits, FOLDER/train/CLASS/IMAGE and FOLDER/test/CLASS/IMAGE
-            (without test, validation or val is taken for it), and FOLDER/clean/CLASS/IMAGE, whose
-            labels are right. Files that are no images by their names, hidden ones and copies of
-            files beside them are passed over; images may lie deeper in a class's folder.
-        image_size: Height and width that all images are scaled to; None leaves them as they are,
-            and then they must be of one size.
-        label_column: Refused, as the next one: the names of the folders are the labels.
-        true_label_column: Refused.
-        bad_files: `"stop"`: files that are no images are an error that lists them; `"skip"`: they
-            are left out.
-        **others: Not looked at.
+            (or validation or val, if there is no test), and FOLDER/clean/CLASS/IMAGE, the trusted
+            examples. Files without the name of an image, hidden files and copies of files in the
+            same folder are ignored; images may lie deeper in a class's folder.
+        image_size: Height and width that all images are scaled to; if None, all images must have
+            the same size.
+        label_column: Must be empty, as the names of the folders are the labels.
+        true_label_column: Must be empty.
+        bad_files: `"stop"` raises an error that lists unreadable images; `"skip"` leaves them out.
+        **others: Ignored.
 
     Returns:
-        The data set; classes and images in the order of their names, images grey where all are.
+        The data set; classes and images are sorted by name, images are grey if all files are.
 
     Raises:
-        UsageError: No classes or images, unreadable images (all are named), images of several
-            sizes, or a folder that could be a class or a split.
+        UsageError: If there are no classes or images, images are unreadable (all are named) or
+            differ in size, or a folder could be a class or a split.
     """
     # "label" was the default of label_column in earlier versions.
     for flag, name in (("label_column", label_column), ("true_label_column", true_label_column)):
@@ -110,19 +109,19 @@ def read(
 def load_like(
     path: str, source: Source, image_size: int | None, bad_files: str = "stop"
 ) -> tuple[Examples, list[str], tuple[tuple[str, str], ...]]:
-    """Reads a folder of CLASS/IMAGE beside a data set, as its images are.
+    """Reads a folder of CLASS/IMAGE with the classes and image shape of a data set.
 
     Args:
         path: The folder.
-        source: The data set: its classes, and the shape of its images.
-        image_size: As of `read`.
-        bad_files: As of `read`.
+        source: The data set.
+        image_size: See `read`.
+        bad_files: See `read`.
 
     Returns:
-        The examples, notes on files that were left out, and these with the reasons.
+        The examples, notes on files that were left out, and these files with the reasons.
 
     Raises:
-        UsageError: A class that the data set has not, or as of `read`.
+        UsageError: If the data set does not have a class of the folder, or as in `read`.
     """
     folder = pathlib.Path(os.path.expanduser(path))
     bad = Bad(folder)
@@ -145,13 +144,13 @@ def load_like(
 
 
 def _settled(bad: Bad, bad_files: str) -> list[str]:
-    """Returns the notes on the files that are not read, or refuses the bad ones."""
+    """Returns notes on the files that are not read, or raises an error for bad files."""
     notes = bad.settle(skip=bad_files == "skip")
     return notes + [f"{note} ({image_files.LEFT_OUT})" for note in bad.notes_on_passed_over]
 
 
 def _take_copies(files: dict[str, list[pathlib.Path]], bad: Bad) -> list[str]:
-    """Takes the copies of files beside them out of each class; returns their origins."""
+    """Removes copies of files in the same folder from each class; returns their origins."""
     taken = []
     for name, of_class in files.items():
         copies = set(image_files.copies_among([file for file in of_class if file not in bad]))
@@ -161,8 +160,8 @@ def _take_copies(files: dict[str, list[pathlib.Path]], bad: Bad) -> list[str]:
 
 
 def _note_on_copies(copies: Sequence[str]) -> list[str]:
-    of = "a copy of a file beside it" if len(copies) == 1 else "copies of files beside them"
-    return [f"{some_of(copies)}: {of}, passed over"] if copies else []
+    of = "a copy of a file" if len(copies) == 1 else "copies of files"
+    return [f"{some_of(copies)}: {of} in the same folder, ignored"] if copies else []
 
 
 def _places(folder: pathlib.Path, bad: Bad) -> dict[str, pathlib.Path]:
@@ -176,7 +175,7 @@ def _places(folder: pathlib.Path, bad: Bad) -> dict[str, pathlib.Path]:
         split: [entry for name in names for entry in top if entry.name.lower() == name]
         for split, names in _SPLITS.items()
     }
-    # What holds images in folders only, and no images itself, can be a split.
+    # A folder can be a split if it contains images in sub-folders only.
     below = {
         entry: {file.relative_to(entry).parts[0] for file in files if file.parent != entry}
         for entry, files in top.items()
@@ -195,12 +194,12 @@ def _places(folder: pathlib.Path, bad: Bad) -> dict[str, pathlib.Path]:
         for entry in named:
             if top[entry] and entry not in below:
                 raise UsageError(
-                    f"{entry} holds images itself: beside {train} it must hold a folder of images "
-                    "for each class."
+                    f"{entry} contains images directly: next to {train} it must contain one folder "
+                    "of images per class."
                 )
         return {split: entries[0] for split, entries in splits.items() if entries}
     for entry in [*splits["test"], *splits["clean"]]:
-        # Below other folders: the training part may have a name that is not known.
+        # Classes of other folders: the training part may have an unknown name.
         classes = {name for other in others for name in (other.name, *below.get(other, ()))}
         if same := below[entry] & classes:
             raise _class_or_split(entry, same, others[0])
@@ -210,7 +209,7 @@ def _places(folder: pathlib.Path, bad: Bad) -> dict[str, pathlib.Path]:
 
 
 def _notes_on_places(places: Mapping[str, pathlib.Path], folder: pathlib.Path) -> list[str]:
-    """Says what was taken for the test part, and which folders are none of the parts."""
+    """Returns notes on the folder of the test part, and on unused folders."""
     notes = [f"test data: {places['test']}"] if "test" in places else []
     if places["train"] != folder:
         unused = set(_folders_in(folder)) - set(places.values())
@@ -226,7 +225,7 @@ def _class_or_split(entry: pathlib.Path, classes: set[str], other: pathlib.Path)
 
 
 def _folders_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the sub-folders that are not passed over, sorted by name."""
+    """Returns the sub-folders that are not ignored, sorted by name."""
     try:
         entries = sorted(
             entry
@@ -247,20 +246,20 @@ def _files_of_classes(
     """Returns the image files of each class, sorted by name.
 
     Raises:
-        UsageError: There are too few classes, one without images, or images outside of them.
+        UsageError: If there are too few classes, a class without images, or images outside classes.
     """
     classes = _folders_in(folder)
     if len(classes) < at_least:
         raise UsageError(
-            f"{folder} must hold a sub-folder of images for each of at least {at_least} "
-            f"class{'es' * (at_least > 1)}, it has {len(classes)}"
+            f"{folder} must contain one sub-folder of images per class, at least {at_least}, but "
+            f"it has {len(classes)}"
             f"{': ' + classes[0].name if classes else ''}."
         )
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     if strays := [name for name in names if image_files.is_image_name(name)]:
         raise UsageError(
-            f"{folder} holds images itself ({some_of(strays)}): it must hold a folder "
-            "of images for each class; move or remove them."
+            f"{folder} contains images directly ({some_of(strays)}): it must contain one folder of "
+            "images per class; move or remove them."
         )
     files = {}
     for entry in classes:
@@ -290,7 +289,7 @@ def _read(
     image_size: int | None,
     bad: Bad,
 ) -> Examples:
-    """Reads the images of one split, class by class; those of bad files are black."""
+    """Reads the images of one split, class by class; images of bad files are black."""
     in_order = [file for of_class in files.values() for file in of_class]
     labels = [class_names.index(name) for name, of_class in files.items() for _ in of_class]
     x = storage.keep(
@@ -312,7 +311,7 @@ def _decoded(
 
 
 def _without(examples: Examples, bad: Bad) -> Examples:
-    """Returns the examples whose files are good, numbered anew."""
+    """Returns the examples whose files are good, renumbered."""
     if not bad:
         return examples
     good = np.flatnonzero(~np.isin(examples.origins, [bad.origin(file) for file in bad.files]))
@@ -321,5 +320,5 @@ def _without(examples: Examples, bad: Bad) -> Examples:
 
 
 def _some(names: Sequence[str]) -> str:
-    """Returns names in words, the first ten of them."""
+    """Returns the first ten names, separated by commas."""
     return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")

@@ -1,4 +1,4 @@
-"""Image files below a folder: which there are, which cannot be used, and what they are like."""
+"""Finds the image files in a folder, their common shape, and the files that cannot be used."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L")
-# Where other programs keep copies and thumbnails, beside what begins with a dot.
+# Folders in which programs keep copies and thumbnails, in addition to hidden ones.
 _OF_PROGRAMS = ("__MACOSX", "@eaDir")
-# The orientations of EXIF under which height and width change places.
+# The EXIF orientations that swap height and width.
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
 LEFT_OUT = "left_out.csv"
@@ -38,23 +38,23 @@ class Bad:
     """The files that cannot be used, and why.
 
     Attributes:
-        folder: What origins are relative to.
+        folder: The folder that origins are relative to.
         files: The reason for each file.
-        passed_over: The files that are not taken for images, by their names.
+        passed_over: The files that are ignored because of their names.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
-        """Starts with none."""
+        """Starts with no files."""
         self.folder = folder
         self.files: dict[pathlib.Path, str] = {}
         self.passed_over: set[pathlib.Path] = set()
 
     def __contains__(self, file: pathlib.Path) -> bool:
-        """Whether a file is one of them."""
+        """Returns whether a file cannot be used."""
         return file in self.files
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
+        """Returns whether there are files that cannot be used."""
         return bool(self.files)
 
     def origin(self, file: pathlib.Path) -> str:
@@ -63,12 +63,12 @@ class Bad:
 
     @contextlib.contextmanager
     def noting(self, file: pathlib.Path) -> Iterator[None]:
-        """A scope whose failures are those of a file; they are noted, and nothing is raised."""
+        """A scope that records errors as those of a file instead of raising them."""
         from PIL import UnidentifiedImageError
 
         try:
             with warnings.catch_warnings():
-                # Pillow's, of what it can read all the same: large images, odd metadata.
+                # Pillow warns of images that it can read: large ones, odd metadata.
                 warnings.simplefilter("ignore")
                 yield
         except UnidentifiedImageError:
@@ -82,39 +82,39 @@ class Bad:
 
     @property
     def reasons(self) -> tuple[tuple[str, str], ...]:
-        """The origin of each file, as it can be printed, and why it cannot be used."""
+        """The printable origin of each file, and why it cannot be used."""
         return tuple((shown(self.origin(file)), why) for file, why in sorted(self.files.items()))
 
     @property
     def reasons_passed_over(self) -> tuple[tuple[str, str], ...]:
-        """The same of the files that are passed over."""
+        """The printable origin of each ignored file, and why it is ignored."""
         why = "its name is not that of an image"
         return tuple((shown(self.origin(file)), why) for file in sorted(self.passed_over))
 
     @property
     def notes_on_passed_over(self) -> list[str]:
-        """Says how many files are passed over, by their endings."""
+        """A note on the number of ignored files by file extension."""
         if not self.passed_over:
             return []
         files = counted(len(self.passed_over), "file")
-        return [f"{files} of {self.folder} passed over: {_endings(self.passed_over)}"]
+        return [f"{files} of {self.folder} ignored: {_endings(self.passed_over)}"]
 
     def passed_over_in(self, folder: pathlib.Path) -> str:
-        """Says which files of a folder are passed over; empty if there are none."""
+        """Returns which files of a folder are ignored, as text; empty if there are none."""
         files = [file for file in self.passed_over if file.is_relative_to(folder)]
-        return f"; what it holds is none: {_endings(files)}" if files else ""
+        return f"; its files are not images: {_endings(files)}" if files else ""
 
     def settle(self, skip: bool) -> list[str]:
-        """Refuses bad files, all of them together, or says that they are left out.
+        """Raises one error for all bad files, or returns a note that they are left out.
 
         Args:
-            skip: Leaves them out.
+            skip: Whether to leave them out.
 
         Returns:
-            A note on what is left out.
+            A note on the files left out.
 
         Raises:
-            UsageError: There are some, and they are not to be left out.
+            UsageError: If there are bad files and `skip` is False.
         """
         if not self.files:
             return []
@@ -129,7 +129,7 @@ class Bad:
             ((file, why),) = files
             raise UsageError(
                 f"{shown(file)} cannot be read as an image: {why}; repair or remove the file, or "
-                "leave it out by --bad_files=skip."
+                "leave it out with --bad_files=skip."
             )
         lines = [f"  {shown(file)}: {why}" for file, why in files]
         more = [f"  and {len(lines) - _LISTED:,} more"] if len(lines) > _LISTED else []
@@ -137,7 +137,7 @@ class Bad:
             "\n".join(
                 [
                     f"{len(lines):,} files of {self.folder} cannot be read as images: repair or "
-                    "remove them, or leave them out by --bad_files=skip.",
+                    "remove them, or leave them out with --bad_files=skip.",
                     *lines[:_LISTED],
                     *more,
                 ]
@@ -146,9 +146,9 @@ class Bad:
 
 
 def _endings(files: Collection[pathlib.Path]) -> str:
-    """Returns how many files there are of each ending, in words."""
+    """Returns the number of files with each file extension, as text."""
     counts = collections.Counter(
-        "hidden" if is_passed_over(file.name) else shown(file.suffix.lower()) or "without an ending"
+        "hidden" if is_passed_over(file.name) else shown(file.suffix.lower()) or "no extension"
         for file in sorted(files)
     )
     some = ", ".join(f"{ending} {count:,}" for ending, count in counts.most_common(_ENDINGS))
@@ -156,12 +156,12 @@ def _endings(files: Collection[pathlib.Path]) -> str:
 
 
 def is_passed_over(name: str) -> bool:
-    """Whether a folder or file of this name is none of the user's own."""
+    """Returns whether a folder or file is hidden, or made by a program."""
     return name.startswith(".") or name in _OF_PROGRAMS
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name is taken for an image."""
+    """Returns whether a file name is that of an image."""
     return name.lower().endswith(SUFFIXES) and not is_passed_over(name)
 
 
@@ -175,20 +175,20 @@ def unusable_name(name: str) -> str:
 
 
 def shown(path: pathlib.Path | str) -> str:
-    """Returns a path as it can be printed in a line, whatever its bytes are."""
+    """Returns a path as printable text in one line, whatever its bytes are."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def images_in(folder: pathlib.Path, bad: Bad) -> list[pathlib.Path]:
-    """Returns the image files in a folder and below, sorted; hidden ones are passed over.
+    """Returns the image files in a folder and below, sorted; ignores hidden ones.
 
     Args:
         folder: The folder.
-        bad: Takes those whose names or places cannot be used.
+        bad: Collects files whose names or locations cannot be used.
 
     Raises:
-        UsageError: A folder cannot be read, or is a link to somewhere else.
+        UsageError: If a folder cannot be read, or is a link.
     """
 
     def refuse(error: OSError) -> None:
@@ -210,7 +210,7 @@ def images_in(folder: pathlib.Path, bad: Bad) -> list[pathlib.Path]:
             if why := unusable_name(str(file.relative_to(bad.folder))):
                 bad.files[file] = why
             elif file.is_symlink() and not file.exists():
-                bad.files[file] = "it is a link that leads nowhere"
+                bad.files[file] = "it is a broken link"
             elif _leads_outside(file, bad.folder):
                 bad.files[file] = f"it is a link that leads outside of {bad.folder}"
             elif not file.is_file():
@@ -220,9 +220,9 @@ def images_in(folder: pathlib.Path, bad: Bad) -> list[pathlib.Path]:
 
 
 def copies_among(files: Sequence[pathlib.Path]) -> list[pathlib.Path]:
-    """Returns the copies that lie beside what they are copies of.
+    """Returns the files that are copies of another file in the same folder.
 
-    A copy has the bytes of a file in the same folder, whose name is the beginning of its own.
+    A copy has the same bytes as the other file, and its name begins with the other's name.
 
     Args:
         files: The files of some folders.
@@ -251,15 +251,15 @@ def opened(file: pathlib.Path) -> PIL.Image.Image:
 def common_shape(
     files: Sequence[pathlib.Path], image_size: int | None, bad: Bad
 ) -> tuple[tuple[int, int, int], list[str]]:
-    """Returns (height, width, channels) of all images, and notes; looks at files' heads only.
+    """Returns (height, width, channels) of all images, and notes; reads file headers only.
 
     Args:
-        files: The files; bad ones have no say.
-        image_size: Height and width that they are scaled to, or None.
-        bad: Takes those that are no images.
+        files: The files; bad ones are ignored.
+        image_size: Height and width that the images are scaled to, or None.
+        bad: Collects files that are not images.
 
     Raises:
-        UsageError: The images differ in size, and no size is given.
+        UsageError: If the images differ in size and `image_size` is None.
     """
     colour: dict[bool, list[pathlib.Path]] = {True: [], False: []}
     first, size = None, None
@@ -285,7 +285,7 @@ def common_shape(
 def _notes_on_colour(
     in_colour: Sequence[pathlib.Path], grey: Sequence[pathlib.Path], bad: Bad
 ) -> list[str]:
-    """Says that some images are unlike the others."""
+    """Returns a note if only some images are grey."""
     if not in_colour or not grey:
         return []
     fewer = min(in_colour, grey, key=len)
@@ -300,7 +300,7 @@ def _notes_on_colour(
 
 def _orientation(image: PIL.Image.Image) -> int:
     """Returns the orientation that EXIF gives an image."""
-    # Pillow reads a whole PNG file in search of it.
+    # Pillow would read the whole PNG file to find it.
     if image.format == "PNG" and "exif" not in image.info:
         return 1
     return image.getexif().get(_ORIENTATION, 1)

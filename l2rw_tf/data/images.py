@@ -1,4 +1,4 @@
-"""Images of any size and mode, brought to one array shape."""
+"""Converts images of any size and mode to arrays of one shape."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 def as_array(
     image: PIL.Image.Image, channels: int, image_size: int | tuple[int, int] | None
 ) -> np.ndarray:
-    """Returns an image as an array, upright, scaled where a size is given.
+    """Returns an image as an array, upright, and scaled if a size is given.
 
     Args:
-        image: Any image that Pillow opens; transparency is laid on white, and of 16 bits the upper
-            8 are taken.
+        image: Any image that Pillow opens; transparent areas become white, and 16-bit pixels keep
+            their upper 8 bits.
         channels: 1 for grey, 3 for red, green and blue.
         image_size: Height and width to scale to (the proportions may change), one number if they
             are equal; or None.
@@ -28,12 +28,11 @@ def as_array(
         uint8 (height, width, channels).
 
     Raises:
-        ValueError: The image has pixels of 32 bits or floating-point ones, whose range is not
-            known.
+        ValueError: If the image has 32-bit or floating-point pixels, whose range is unknown.
     """
     from PIL import Image, ImageOps
 
-    # Earlier versions of Pillow open a PNG file of 16 bits so.
+    # Earlier versions of Pillow open a 16-bit PNG file in mode I.
     of_16_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     if image.mode in ("I", "F") and not of_16_bits:
         kind = "of 32 bits" if image.mode == "I" else "floating-point numbers"
@@ -74,7 +73,7 @@ def sizes_differ(what: str, first: tuple[int, int], other: tuple[int, int]) -> U
     """Returns the error for images of several sizes.
 
     Args:
-        what: Where they come from, and which ones they are.
+        what: Names the images, for the message.
         first: (height, width) of one.
         other: (height, width) of another.
     """

@@ -1,4 +1,4 @@
-"""Classes from labels of any kind: whole numbers or names."""
+"""Numbers the classes of labels, which may be whole numbers or names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from l2rw_tf.errors import UsageError
 
-# As spreadsheets, pandas, R and databases write that there is none.
+# How spreadsheets, pandas, R and databases write a missing value.
 _MISSING = frozenset(
     "nan +nan -nan na n/a <na> null #n/a #na #null! -1.#ind 1.#ind -1.#qnan 1.#qnan".split()
 ) | {"", "#n/a n/a"}
@@ -19,7 +19,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def is_missing(label: str) -> bool:
-    """Whether a cell says that there is no label; "None" in this spelling does, "none" does not.
+    """Returns whether a cell stands for a missing label; "None" does, "none" does not.
 
     Args:
         label: The text of the cell.
@@ -28,18 +28,18 @@ def is_missing(label: str) -> bool:
 
 
 def match(values: np.ndarray, class_names: Sequence[str], where: str) -> np.ndarray:
-    """Numbers labels by the names that classes have already; `1`, `1.0` and `001` are one number.
+    """Numbers labels by existing class names; `1`, `1.0` and `001` are the same number.
 
     Args:
         values: Labels (n,), whole numbers or strings.
         class_names: The name of each class.
-        where: What they are labels of, for messages.
+        where: Where the labels are, for messages.
 
     Returns:
         Labels (n,) int64.
 
     Raises:
-        UsageError: One is not among the classes.
+        UsageError: If a label is not a class.
     """
     by_name = {name: label for label, name in enumerate(class_names)}
     by_number = {_number(name): label for name, label in by_name.items()}
@@ -58,7 +58,7 @@ def match(values: np.ndarray, class_names: Sequence[str], where: str) -> np.ndar
 
 def _number(name: str) -> float | None:
     try:
-        # Python reads 1_0 as a number, and infinity; as names of classes they are themselves.
+        # Python would read 1_0 and infinity as numbers; as class names they are text.
         number = float("" if "_" in name else name)
     except ValueError:
         return None
@@ -78,21 +78,22 @@ def encode(values: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]
     """Numbers the classes that occur.
 
     Args:
-        values: Labels (n,), whole numbers or strings. Strings that all are numbers are put in the
-            order of the numbers; `1` and `1.0` are one class.
+        values: Labels (n,), whole numbers or strings. If all strings are numbers, they are sorted
+            as numbers, and `1` and `1.0` are one class.
         where: The file and column, for messages.
 
     Returns:
         Labels (n,) int64 from 0, and the name of each class.
 
     Raises:
-        UsageError: Fewer than two classes, or so many that the labels must be numbers to predict.
+        UsageError: If there are fewer than two classes, or so many that the labels must be
+            regression targets.
     """
     names, y = np.unique(values, return_inverse=True)
     if names.dtype.kind == "U":
         numbers = {str(name): _number(str(name)) for name in names}
         keys = {name: name if number is None else number for name, number in numbers.items()}
-        # Of one number's spellings the shortest is its name.
+        # The class is named by the shortest spelling of its number.
         spelling = {keys[name]: name for name in sorted(keys, key=len, reverse=True)}
         all_numbers = None not in numbers.values()
         in_order = sorted(spelling, key=None if all_numbers else spelling.get)

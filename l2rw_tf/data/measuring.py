@@ -1,7 +1,7 @@
-"""What accuracy is measured on: test data with true labels, or else some of the trusted examples.
+"""Chooses what accuracy is measured on: test data with true labels, or held-out trusted examples.
 
-Agreement with labels that may be wrong is no accuracy. If nobody says that the labels of the test
-data are right, a part of the trusted examples is held out of everything.
+Agreement with labels that may be wrong is not accuracy. Unless the labels of the test data are
+declared right, some trusted examples are held out of all other parts.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ EMBEDDED = "digits"
 
 
 def truth_is_known(source: Source, settings: DataSettings) -> bool:
-    """Whether the true labels of a data set are known; in a simulation, they are what it changes.
+    """Returns whether true labels are known; a simulation takes the given labels as true.
 
     Args:
         source: The data set.
-        settings: What is said of it.
+        settings: Its settings.
     """
     return (
         settings.noise_type != "none"
@@ -38,19 +38,19 @@ def truth_is_known(source: Source, settings: DataSettings) -> bool:
 
 
 def test_is_right(source: Source, settings: DataSettings) -> bool:
-    """Whether somebody says that the test data have true labels.
+    """Returns whether the test data is declared to have true labels.
 
     Args:
         source: The data set.
-        settings: What is said of it.
+        settings: Its settings.
 
     Raises:
-        UsageError: If it is said of test data that there are none of.
+        UsageError: If this is declared, but there is no test data.
     """
     if settings.test_labels_are_right and source.test is None:
         raise UsageError(
-            f"test_labels_are_right is said of the test data of {source.name}, which has none: "
-            "they are a random part of its examples (--test_fraction), labelled like these."
+            f"test_labels_are_right needs test data, but {source.name} has none: its test examples "
+            "are a random part of its examples (--test_fraction), with labels as given."
         )
     return settings.test_labels_are_right or truth_is_known(source, settings)
 
@@ -58,18 +58,18 @@ def test_is_right(source: Source, settings: DataSettings) -> bool:
 def hold_out(
     source: Source, fraction: float, looked_at: Collection[str]
 ) -> tuple[Source, Examples | None]:
-    """Takes a part of each class of the trusted examples away, to measure accuracy on.
+    """Holds out some trusted examples of each class, to measure accuracy on.
 
-    The part is decided by the contents of the examples alone: it is the same for every seed and in
-    every round of corrections, and the same picture under two names stays on one side.
+    The choice depends only on the contents of the examples: it is the same for every seed and in
+    every round of corrections, and copies of an image stay on the same side.
 
     Args:
-        source: The data set; its trusted examples are those that it was given, before corrections.
-        fraction: Of each class, rounded down.
-        looked_at: Origins of training examples that were reviewed, which are not held out.
+        source: The data set, with the trusted examples that were given, before corrections.
+        fraction: Fraction of each class, rounded down.
+        looked_at: Origins of reviewed training examples, which are not held out.
 
     Returns:
-        The data set with the other trusted examples, and those held out; None if there are none.
+        The data set with the remaining trusted examples, and the held-out ones or None.
     """
     trusted = source.trusted
     if trusted is None:
@@ -90,14 +90,14 @@ def hold_out(
 
 
 def without_copies(parts: Splits, held_out: Examples) -> tuple[Splits, int]:
-    """Leaves out what has the content of held-out examples, whatever label it was given.
+    """Leaves out examples with the content of held-out examples, whatever their labels.
 
     Args:
-        parts: What the network is to learn from.
+        parts: The parts of the data.
         held_out: The examples that accuracy is measured on.
 
     Returns:
-        The parts with `trusted_test`, and how many examples were left out.
+        The parts with `trusted_test`, and the number of examples left out.
     """
     contents = content_hash(held_out)
     learned = {"train": parts.train, "clean": parts.clean, "validation": parts.validation}
@@ -113,14 +113,14 @@ def without_copies(parts: Splits, held_out: Examples) -> tuple[Splits, int]:
 def in_words(
     given: Examples | None, parts: Splits, test_labels: str, copies: int, fraction: float
 ) -> str:
-    """Says what accuracy is measured on.
+    """Returns a sentence on what accuracy is measured on.
 
     Args:
-        given: The trusted examples that were given, without those held out.
+        given: The given trusted examples, without those held out.
         parts: The parts of the data.
-        test_labels: What the labels of its test part are.
-        copies: How many examples with the content of held-out ones were left out.
-        fraction: Of each class of the trusted examples, as of `hold_out`.
+        test_labels: What the labels of the test part are.
+        copies: Number of examples left out because they have the content of held-out ones.
+        fraction: The fraction held out of each class; see `hold_out`.
     """
     if test_labels == TRUE:
         return f"accuracy is measured on {len(parts.test):,} test examples with true labels"
@@ -134,7 +134,7 @@ def in_words(
     if parts.trusted_test is not None:
         return (
             f"accuracy is measured on {len(parts.trusted_test):,} held-out trusted examples: "
-            f"{labels} (--test_labels_are_right says that they are not){left_out}"
+            f"{labels} (if they are right, set --test_labels_are_right){left_out}"
         )
     if given is None:
         why = "there are no trusted examples to hold out (--clean_data)"
@@ -142,7 +142,7 @@ def in_words(
         why = "none of the trusted examples are held out (--trusted_test_fraction=0)"
     else:
         why = (
-            f"the {len(given):,} trusted examples that were given are too few to hold some out: "
+            f"the {len(given):,} given trusted examples are too few to hold some out: "
             f"--trusted_test_fraction={fraction:g} needs at least {math.ceil(1 / fraction):,} "
             "different ones of a class"
         )

@@ -23,20 +23,20 @@ def load_npz(path: str, label_column: str = "", true_label_column: str = "") -> 
             type, or uint8 images (n, height, width[, 1 or 3]).
         label_column: The array of the training labels; by default `label` or `y` beside `x`, and
             `y_train` beside `x_train`.
-        true_label_column: The array of the true ones, if there is one; `y_test` then holds true
-            labels.
+        true_label_column: The array of the true training labels, if there is one; `y_test` then
+            holds true labels.
 
     Returns:
-        The data set, with a test part where the file has one.
+        The data set, with a test part if the file has one.
 
     Raises:
-        UsageError: Names the file and the array.
+        UsageError: If the file is invalid; names the file and the array.
     """
     return source_of(path, npz_rows(path, label_column, true_label_column))
 
 
 def npz_rows(path: str, label_column: str, true_label_column: str) -> dict[str, Rows]:
-    """Reads a .npz file by part, without numbering its classes; see `load_npz`."""
+    """Reads the parts of a .npz file, without numbering its classes; see `load_npz`."""
     arrays = _read_arrays(path)
     x_name, y_name = _names_of_training(path, arrays, label_column)
     if true_label_column and true_label_column not in arrays:
@@ -62,8 +62,8 @@ def npz_rows(path: str, label_column: str, true_label_column: str) -> dict[str, 
     shapes = [rows.x.shape[1:] for rows in parts.values()]
     if shapes[0] != shapes[-1]:
         raise UsageError(
-            f"{path}: one input is {shapes[0]} in {x_name} and {shapes[-1]} in x_test; they must "
-            "be alike."
+            f"{path}: the shape of an input is {shapes[0]} in {x_name} but {shapes[-1]} in x_test; "
+            "they must be equal."
         )
     return parts
 
@@ -73,7 +73,7 @@ def _names_of_training(
 ) -> tuple[str, str]:
     """Returns the names of the arrays that hold the training inputs and their labels."""
     for x_name, usual in (("x", ("label", "y")), ("x_train", ("y_train",))):
-        # "label" stands for the usual one too, as it did in runs of earlier versions.
+        # "label" also stands for the usual array, as in runs of earlier versions.
         for y_name in usual if label_column in ("", "label") else (label_column,):
             if x_name in arrays and y_name in arrays:
                 return x_name, y_name
@@ -88,7 +88,7 @@ def _read_arrays(path: str) -> dict[str, np.ndarray]:
     try:
         with open(os.path.expanduser(path), "rb") as file:
             if not zipfile.is_zipfile(file):
-                raise UsageError(f"{path} is not a .npz file (or is cut short).")
+                raise UsageError(f"{path} is not a .npz file (or is truncated).")
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}

@@ -1,4 +1,4 @@
-"""Where examples come from, what they contain, and both as text in files that people open."""
+"""Origins and content hashes of examples, and text cells in files that people open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from l2rw_tf.data.examples import Examples
 
-# A spreadsheet takes a cell that begins so for a formula; an apostrophe before it says text.
+# A spreadsheet reads such a cell as a formula; an apostrophe before it makes it text.
 _FORMULA = re.compile(r"'*[=+\-@\t]")
 _QUOTED_FORMULA = re.compile(r"'+[=+\-@\t]")
 _ESCAPES = {"\\": r"\\", "\n": r"\n", "\r": r"\r"}
@@ -21,14 +21,14 @@ _BLOCK = 256
 
 
 def content_hash(examples: Examples) -> np.ndarray:
-    """Returns what tells whether the input of an example is still the same; labels have no say.
+    """Returns a hash of each example's input, without its label.
 
     Args:
         examples: The examples; their inputs are read a few at a time.
 
     Returns:
         (n,) str: the first 16 hexadecimal digits of SHA-256 over the input's dtype, shape and
-        bytes as they are trained on, images decoded and scaled.
+        bytes as they are trained on (images decoded and scaled).
     """
     if examples.contents is not None:
         return examples.contents
@@ -41,29 +41,29 @@ def content_hash(examples: Examples) -> np.ndarray:
 
 
 def with_contents(examples: Examples) -> Examples:
-    """Returns the same examples with their content hashes, which take a pass over all inputs."""
+    """Returns the same examples with their content hashes; this reads all inputs."""
     return dataclasses.replace(examples, contents=content_hash(examples))
 
 
 def are_files(origins: Sequence[str]) -> bool:
-    """Whether examples are files of their own, and not lines of a table or entries of an array."""
+    """Returns whether each example is a file, not a line of a table or an entry of an array."""
     return len(origins) > 0 and all(
         one.startswith("./") and not _LINE_OF_FILE.search(one) for one in origins
     )
 
 
 def cell(text: str) -> str:
-    """Returns a text as one line of a file, and as a cell that no spreadsheet takes for a formula.
+    """Returns a text in one line, as a cell that no spreadsheet reads as a formula.
 
     Args:
-        text: Any text; `text_of` gives it back.
+        text: Any text; `text_of` restores it.
     """
     line = re.sub(r"[\\\n\r]", lambda found: _ESCAPES[found[0]], text)
     return f"'{line}" if _FORMULA.match(line) else line
 
 
 def text_of(cell: str) -> str:
-    """Returns the text that a cell made by `cell` stands for; others mostly stand for themselves.
+    """Returns the text of a cell made by `cell`; most other cells are returned unchanged.
 
     Args:
         cell: The cell.

@@ -18,13 +18,13 @@ from l2rw_tf.errors import UsageError
 Augmentation = Literal["none", "crop", "crop_flip"]
 Sampling = Literal["shuffled", "balanced"]
 
-# Evaluation keeps a batch's activations in memory: of larger images it takes fewer at a time.
+# Evaluation keeps a batch's activations in memory, so batches of larger images are smaller.
 _LARGEST_EVALUATION_BATCH = 500
 _EVALUATED_AT_ONCE = 500 * 64 * 64 * 3
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
-    """Returns the number of batches of n examples, the last of which may be smaller.
+    """Returns the number of batches of n examples, including a smaller last one.
 
     Args:
         n: Number of examples.
@@ -44,33 +44,31 @@ def training_batches(
     with_rows: bool = False,
     sampling: Sampling = "shuffled",
 ) -> tf.data.Dataset:
-    """Returns endless random batches, each a function of the seed and of its step alone.
+    """Returns endless random batches, each determined by the seed and its step only.
 
-    So a run that is resumed at a step sees the batches that it would have seen.
+    So a resumed run sees the same batches as an uninterrupted one.
 
     Args:
         examples: The training examples.
         preprocessing: Standardization.
         batch_size: Examples in a batch.
-        seed: Decides order and augmentation.
+        seed: Seed of order and augmentation.
         start_step: The step, counted from 0, of the first batch.
-        augment: `"crop"`: the image, with a border of zeros (after standardization, so of the mean
-            colour), cropped back at random to its size; the border is 4 pixels wide at 32x32, as in
-            the paper, and in proportion (an eighth) at other sizes. `"crop_flip"`: mirrored with
-            chance one half as well.
-        with_rows: Adds the examples' rows: their places among the given ones, counted from 0.
-        sampling: `"shuffled"`: every epoch goes through all examples once, in an order of its own;
-            its last batch may be smaller. `"balanced"`: a batch has as many examples of each class
-            (by its given label; up to one, in turn), drawn at random with repetition; so RESAMPLE
-            of Ren et al. 2018, section 4.1.
+        augment: `"crop"`: pads the standardized image with zeros, the mean colour, and crops it at
+            random to its size. The border is 4 pixels wide at 32x32, as in the paper, and an eighth
+            of the size otherwise. `"crop_flip"`: also mirrors it with probability one half.
+        with_rows: Adds the examples' rows: their positions in `examples`, counted from 0.
+        sampling: `"shuffled"`: every epoch uses all examples once, in its own order; its last batch
+            may be smaller. `"balanced"`: a batch has equally many examples of each class (of its
+            given labels; up to one, in turn), drawn at random with replacement, as RESAMPLE of Ren
+            et al. 2018, section 4.1.
 
     Returns:
         A data set of (x, y) or (x, y, rows): x float32 (batch, ...), y and rows int64
-        (batch,). The batch size is part of the element's shape where every batch has as many
-        examples.
+        (batch,). The batch size is static if all batches have the same size.
 
     Raises:
-        UsageError: No examples, or an augmentation of what is no image.
+        UsageError: If there are no examples, or tables are to be augmented.
     """
     _check(examples, augment)
     augmentation_seed = tensorflow_seed(seed, Stream.AUGMENTATION)
@@ -90,12 +88,12 @@ def training_batches(
     indices = {"shuffled": _shuffled, "balanced": _balanced}[sampling]
     dataset = indices(examples.y, batch_size, seed, start_step)
     batches = dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-    # Known to be endless, it is not read in search of its end.
+    # Without a known cardinality, it would be read to find its end.
     return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
 def _shuffled(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
-    """Returns (step, rows of its examples), every epoch through all examples once."""
+    """Returns (step, rows of its examples); every epoch has all examples once."""
     n = len(y)
     steps = steps_per_epoch(n, batch_size)
     order_seed = tensorflow_seed(seed, Stream.BATCHES)
@@ -119,7 +117,7 @@ def _shuffled(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.
 
 
 def _balanced(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
-    """Returns (step, rows of its examples), the classes that occur taking turns."""
+    """Returns (step, rows of its examples), with equally many rows of each class that occurs."""
     counts = np.bincount(y)
     occurring = np.flatnonzero(counts)
     order_seed = tensorflow_seed(seed, Stream.BALANCED_BATCHES)
@@ -141,10 +139,10 @@ def _balanced(y: np.ndarray, batch_size: int, seed: int, start_step: int) -> tf.
 
 
 def evaluation_batch_size(input_shape: Sequence[int]) -> int:
-    """Returns how many examples are evaluated at a time: 500, but of large images fewer.
+    """Returns the batch size of evaluation: 500, or less for large images.
 
     Args:
-        input_shape: Of one example.
+        input_shape: Shape of one example.
     """
     fitting = _EVALUATED_AT_ONCE // math.prod(input_shape)
     return max(1, min(_LARGEST_EVALUATION_BATCH, fitting))
@@ -153,7 +151,7 @@ def evaluation_batch_size(input_shape: Sequence[int]) -> int:
 def evaluation_batches(
     examples: Examples, preprocessing: Preprocessing, *, batch_size: int | None = None
 ) -> tf.data.Dataset:
-    """Returns all examples once, in their order, in batches.
+    """Returns batches of all examples, once and in their order.
 
     Args:
         examples: The examples.
@@ -205,7 +203,7 @@ def _check(examples: Examples, augment: str) -> None:
 
 
 def _crop(images: tf.Tensor, seed: tf.Tensor, augment: str) -> tf.Tensor:
-    """Shifts each image at random, filling with 0, and mirrors it where asked.
+    """Shifts each image at random, filling with 0, and mirrors it for `"crop_flip"`.
 
     Args:
         images: (batch, height, width, channels) float32.

@@ -1,4 +1,4 @@
-"""What a network says of examples."""
+"""Predictions of a network for examples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from l2rw_tf.data.preprocessing import Preprocessing
 def class_probabilities(
     network: keras.Model, examples: Examples, preprocessing: Preprocessing
 ) -> np.ndarray:
-    """Returns what a network that gives logits says of the examples, (n, classes) float32."""
+    """Returns the class probabilities of a network with logits, (n, classes) float32."""
     logits = class_logits(network, examples, preprocessing).astype("float32")
     return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
 

@@ -26,20 +26,20 @@ from l2rw_tf.errors import DataUnavailable, UsageError
 
 @dataclasses.dataclass(frozen=True)
 class PreparedData:
-    """What every training of a run works on.
+    """The data that all trainings of a run use.
 
     Attributes:
-        source: The data set really read.
-        splits: Training, clean, validation and test examples; the first and the third are as
-            imbalanced and as corrupted as asked for.
+        source: The data set that was actually read.
+        splits: Training, clean, validation and test examples; class imbalance and label noise are
+            applied to training and validation.
         preprocessing: Standardization by the training inputs.
-        unavailable: Why the data set that was asked for was not read, or None where it was.
-        clean_is_right: Whether it is known that the labels of the clean examples are right.
-        test_labels: What those of the test examples are, as of `measuring`.
-        measured_on: What accuracy is measured on, in words.
-        corrections: What was said of the source's labels, all of it.
-        corrected: How many labels this decided, by decision; empty without corrections.
-        duplicates: Pictures that are in several classes, or in parts that should share none.
+        unavailable: Why the data set of the settings was not read; None if it was.
+        clean_is_right: Whether the labels of the clean examples are known to be right.
+        test_labels: What the labels of the test examples are; see `measuring`.
+        measured_on: A sentence on what accuracy is measured on.
+        corrections: All corrections of the source's labels.
+        corrected: Number of corrected examples by decision; empty without corrections.
+        duplicates: Images in several classes, or in parts that should share none.
     """
 
     source: Source
@@ -55,13 +55,13 @@ class PreparedData:
 
     @property
     def wrong_label_share(self) -> float | None:
-        """The share of training labels that are really wrong, or None where nobody knows."""
+        """The fraction of training labels that are wrong, or None if unknown."""
         train = self.splits.train
         return None if train.true_y is None else float(np.mean(train.y != train.true_y))
 
     @property
     def wrong_in_source(self) -> float | None:
-        """The fraction of the source's own training labels that are wrong, None if unknown."""
+        """The fraction of the source's own training labels that are wrong, or None if unknown."""
         train = self.source.train
         return None if train.true_y is None else float(np.mean(train.y != train.true_y))
 
@@ -73,18 +73,18 @@ class PreparedData:
 
 
 def prepare(settings: DataSettings, seed: int) -> PreparedData:
-    """Reads the data set or the fallback, splits it and makes it imbalanced and wrong by the seed.
+    """Reads the data set or its fallback, splits it, and applies class imbalance and label noise.
 
     Args:
-        settings: What to read, and what to make of it.
-        seed: Decides splits, imbalance and noise.
+        settings: The data set, splits, imbalance and noise.
+        seed: Seed of splits, imbalance and noise.
 
     Raises:
         DataUnavailable: If the data set is not available and there is no fallback.
-        UsageError: If the data, or what is asked of it, cannot be used.
+        UsageError: If the data or the settings cannot be used.
     """
     if settings.noise_type != "none" and settings.noise_ratio is None:
-        # Not among the checks of settings: a sweep of noise_ratio gives it later.
+        # Not checked in the settings, as a sweep of noise_ratio sets it later.
         raise UsageError(
             f"noise_type={settings.noise_type} needs a noise_ratio: the fraction of labels that "
             "it makes wrong, above 0 and at most 1 (0: none, to compare with)."
@@ -95,18 +95,18 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
     test_labels, held_out, copies = TRUE, None, 0
     if not measuring.test_is_right(source, settings):
         test_labels = AS_GIVEN
-        # Of what was given before any review: reviewed suspects are harder than others.
+        # Held out before corrections are applied: reviewed suspects are harder than others.
         fraction, looked_at = settings.trusted_test_fraction, {row.origin for row in rows}
         source, held_out = measuring.hold_out(source, fraction, looked_at)
         if held_out is not None and source.test is None:
             test_labels, source = TRUSTED, dataclasses.replace(source, test=held_out)
     given = source.trusted
     if reviewed is not None and not _clean_is_right(source, settings) and len(reviewed.trusted):
-        # Nothing but these is known to be right.
+        # Only these are known to be right.
         source = dataclasses.replace(source, trusted=reviewed.trusted.in_memory())
         reviewed = dataclasses.replace(reviewed, trusted=reviewed.trusted.take([]))
     parts = splits.split(source, settings, seed)
-    # Large images are read from disk for it: once, for all that looks at contents.
+    # Content hashes are computed once, as large images are read from disk for them.
     parts = dataclasses.replace(
         parts,
         train=with_contents(parts.train),
@@ -117,9 +117,9 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
     twice = _duplicates(parts, source, settings)
     parts = dataclasses.replace(
         parts,
-        train=_spoil(parts.train, "train", source, settings, seed),
-        clean=_spoil_clean(parts.clean, source, settings, seed),
-        validation=_spoil(parts.validation, "validation", source, settings, seed),
+        train=_corrupt(parts.train, "train", source, settings, seed),
+        clean=_corrupt_clean(parts.clean, source, settings, seed),
+        validation=_corrupt(parts.validation, "validation", source, settings, seed),
     )
     if reviewed is not None:
         parts = _with_reviewed(parts, reviewed, source, settings)
@@ -142,7 +142,7 @@ def prepare(settings: DataSettings, seed: int) -> PreparedData:
 
 
 def _with_notes(source: Source, parts: splits.Splits) -> Source:
-    """Returns the source with notes on classes that a part has no example of."""
+    """Returns the source with notes on classes without examples in a part."""
     notes = []
     counts = np.bincount(source.train.y, minlength=source.num_classes)
     for name, part in (("training", parts.train), ("test", parts.test)):
@@ -156,7 +156,7 @@ def _with_notes(source: Source, parts: splits.Splits) -> Source:
 
 
 def _duplicates(parts: splits.Splits, source: Source, settings: DataSettings) -> Duplicates:
-    """Looks for pictures that are there twice; rows of a table often are alike."""
+    """Finds duplicate images; not in tables, whose rows are often equal."""
     if source.kind != "image":
         return Duplicates()
     of_part = {"training": parts.train, "validation": parts.validation, "test": parts.test}
@@ -166,12 +166,12 @@ def _duplicates(parts: splits.Splits, source: Source, settings: DataSettings) ->
 
 
 def _clean_is_right(source: Source, settings: DataSettings) -> bool:
-    """Whether somebody says so, of all labels or by giving trusted examples."""
+    """Returns whether clean labels are right: all labels are, or trusted examples were given."""
     return source.trusted is not None or measuring.truth_is_known(source, settings)
 
 
 def _reviewed(rows: list[Correction], source: Source, settings: DataSettings) -> Applied:
-    """Returns the training data of the source as corrections have it."""
+    """Applies the corrections to the training data of the source."""
     return corrections.applied(
         source.train,
         rows,
@@ -186,10 +186,10 @@ def _reviewed(rows: list[Correction], source: Source, settings: DataSettings) ->
 def _with_reviewed(
     parts: splits.Splits, reviewed: Applied, source: Source, settings: DataSettings
 ) -> splits.Splits:
-    """Takes reviewed examples out of all parts; the trusted ones become clean.
+    """Removes reviewed examples from all parts; the trusted ones become clean.
 
-    Since this follows the split and the noise, both are those of the run that was reviewed, and
-    accuracies before and after are on the same test data.
+    This comes after the split and the noise, so that both are those of the reviewed run and
+    accuracies before and after are measured on the same test data.
     """
 
     def rest(part: Examples) -> Examples:
@@ -197,7 +197,7 @@ def _with_reviewed(
         return part if left.all() else part.take(np.flatnonzero(left))
 
     train = rest(parts.train)
-    # Trusted examples beside the training part have ids of their own.
+    # Trusted examples outside the training part have their own ids.
     clean = parts.clean if source.trusted is not None else rest(parts.clean)
     clean = _joined(clean, reviewed.trusted)
     if settings.clean_in_train:
@@ -216,13 +216,13 @@ def _with_reviewed(
 
 
 def _joined(one: Examples, other: Examples) -> Examples:
-    """Returns both in the order of their ids; the clean ones of a simulation are labelled truly."""
+    """Returns both, sorted by id."""
     both = one.followed_by(other)
     return both.take(np.argsort(both.ids, kind="stable"))
 
 
 def _load(settings: DataSettings) -> tuple[Source, str | None]:
-    """Returns the source, and why it is the fallback where it is."""
+    """Returns the source and, if it is the fallback, why."""
     try:
         return _source(settings.dataset, settings), None
     except DataUnavailable as error:
@@ -245,10 +245,10 @@ def _source(dataset: str, settings: DataSettings) -> Source:
     return sources.select_classes(source, settings.classes) if settings.classes else source
 
 
-def _spoil(
+def _corrupt(
     examples: Examples, part: corruption.Part, source: Source, settings: DataSettings, seed: int
 ) -> Examples:
-    """Leaves examples out and makes labels wrong, in this order, as asked for."""
+    """Applies class imbalance, then label noise."""
     try:
         if part == "train" or len(examples):
             examples = corruption.imbalance(examples, settings, source.num_classes, seed, part)
@@ -259,8 +259,8 @@ def _spoil(
     return corruption.corrupt(examples, settings, source.num_classes, seed, part)
 
 
-def _spoil_clean(clean: Examples, source: Source, settings: DataSettings, seed: int) -> Examples:
-    """Makes labels of clean examples wrong, as asked for."""
+def _corrupt_clean(clean: Examples, source: Source, settings: DataSettings, seed: int) -> Examples:
+    """Applies the label noise of `clean_noise_ratio` to clean examples."""
     if not settings.clean_noise_ratio:
         return clean
     uniform = dataclasses.replace(

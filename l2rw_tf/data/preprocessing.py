@@ -1,4 +1,4 @@
-"""Standardization by the figures of the training set, and what stands for missing features."""
+"""Standardization by the statistics of the training set, which also fill missing features."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from l2rw_tf.data.examples import Examples
 from l2rw_tf.data.storage import StoredImages
 from l2rw_tf.errors import UsageError
 
-# Deviations from 2^-20 to 2^20 are taken as they are: their squares, and 1e-7, are far away.
+# Deviations from 2^-20 to 2^20 are not scaled: they exceed 1e-7, and their squares do not overflow.
 _USUAL_EXPONENT = 20
 _PIXELS_AT_ONCE = 2**20
 
@@ -26,8 +26,7 @@ class Preprocessing:
     Attributes:
         mean: float32, (channels,) for images, (features,) for tables.
         standard_deviation: float32, of the same shape; 1 where the training set does not vary.
-        fill: float32 (features,), what stands for features that are NaN, the mean of the others;
-            None for images.
+        fill: float32 (features,), the means that replace NaN; None for images.
     """
 
     mean: np.ndarray
@@ -36,14 +35,14 @@ class Preprocessing:
 
     @classmethod
     def fit(cls, train: Examples, kind: Literal["image", "table"]) -> Preprocessing:
-        """Takes the figures from the training set.
+        """Computes the statistics of the training set.
 
         Args:
             train: Images (n, height, width, channels) uint8, or rows (n, features) float32.
-            kind: `"image"`: one figure a channel; `"table"`: one a feature.
+            kind: `"image"`: statistics per channel; `"table"`: per feature.
 
         Raises:
-            UsageError: The training set is empty.
+            UsageError: If the training set is empty.
         """
         if not len(train):
             raise UsageError("the training set is empty, so its inputs cannot be standardized.")
@@ -58,15 +57,15 @@ class Preprocessing:
                 known = np.ma.masked_invalid(known)
             mean = np.ma.filled(known.mean(axis=0, dtype=np.float64), 0)
             deviation = np.ma.filled(known.std(axis=0, dtype=np.float64), 0)
-        # Rounding leaves a constant column of large numbers with a tiny deviation, not with 0; and
-        # TensorFlow takes numbers below the smallest normal one for 0.
+        # Rounding gives a constant column of large numbers a tiny deviation instead of 0, and
+        # TensorFlow treats subnormal numbers as 0.
         constant = deviation <= np.maximum(1e-7 * np.abs(mean), np.finfo(np.float32).tiny)
         deviation = np.where(constant, 1.0, deviation)
         mean = mean.astype(np.float32)
         return cls(mean, deviation.astype(np.float32), fill=mean if kind == "table" else None)
 
     def left_out(self) -> Preprocessing:
-        """Returns what leaves inputs as they are, but for their dtype and what is missing."""
+        """Returns preprocessing that only casts inputs and fills missing features."""
         return dataclasses.replace(
             self,
             mean=np.zeros_like(self.mean),
@@ -88,7 +87,7 @@ class Preprocessing:
         return (x - self.mean) / self.standard_deviation
 
     def in_keras(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        """Does the same by Keras's operations and layers without variables; any Keras loads them.
+        """Returns the same of a symbolic tensor, by operations and layers that plain Keras loads.
 
         Args:
             x: The inputs of a functional model.
@@ -103,8 +102,8 @@ class Preprocessing:
         """Returns layers that standardize.
 
         Keras's Normalization takes the variance, whose root is exactly the deviation, but replaces
-        deviations below 1e-7; so figures of unusual size are brought near 1 first, by powers of 2,
-        which change no digit.
+        deviations below 1e-7. So features with unusual deviations are first scaled by powers of 2,
+        which is exact.
         """
         exponents = np.clip(-np.frexp(self.standard_deviation)[1], -126, 126)
         factors = np.ones_like(self.mean)
@@ -122,10 +121,10 @@ class Preprocessing:
 def _histograms(images: np.ndarray | StoredImages) -> np.ndarray:
     """Returns how often each grey value occurs in each channel, (channels, 256) int64.
 
-    The figures that follow from it are exact, and it takes the images a few at a time.
+    Statistics computed from it are exact, and it reads a few images at a time.
     """
     counts = np.zeros((images.shape[-1], 256), np.int64)
-    # NumPy counts in a copy of eight bytes per value.
+    # NumPy counts in a copy with eight bytes per value.
     block = max(1, _PIXELS_AT_ONCE // math.prod(images.shape[1:3]))
     for first in range(0, len(images), block):
         some = images[first : first + block]

@@ -1,7 +1,7 @@
-"""Random choices that depend on a seed alone.
+"""Random choices that depend on a seed only.
 
-NumPy promises that the raw bits of PCG64 stay the same on every machine and in every version, but
-not that `Generator.permutation` and the like do. So everything here is made of raw bits.
+NumPy guarantees that the raw bits of PCG64 are the same on every machine and in every version, but
+not the results of `Generator.permutation` and similar methods. So this module uses raw bits.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def permutation(n: int, seed: int, stream: Stream) -> np.ndarray:
         (n,) int64.
 
     Raises:
-        UsageError: The seed is negative.
+        UsageError: If the seed is negative.
     """
     return np.argsort(_bits(seed, stream).random_raw(n), kind="stable")
 

@@ -1,4 +1,4 @@
-"""What a file holds, before its classes are numbered, and the data set made of it."""
+"""The contents of a file before its classes are numbered, and the data set made from them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ LARGEST = float(np.finfo(np.float32).max)
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """What a file holds, before its classes are numbered.
+    """The contents of a file before its classes are numbered.
 
     Attributes:
         x: float32 (n, features), or uint8 images (n, height, width, channels).
         labels: (n,), whole numbers or strings.
         true_labels: (n,), if the file has them.
-        where: What the labels are, for messages.
-        feature_names: Of a CSV file.
-        origins: As of `Examples`; None stands for their indices.
-        notes: Sentences about the reading that the user should see.
+        where: Where the labels are, for messages.
+        feature_names: The names of the features of a CSV file.
+        origins: As in `Examples`; None for indices.
+        notes: Sentences for the user about reading the file.
     """
 
     x: np.ndarray
@@ -46,7 +46,7 @@ def source_of(path: str, parts: dict[str, Rows]) -> Source:
         parts: `"train"` and, if the file has one, `"test"`.
 
     Raises:
-        UsageError: Labels that are no classes, or a class that only the test part has.
+        UsageError: If labels are not classes, or only the test part has a class.
     """
     train = parts["train"]
     values = [rows.labels for rows in parts.values()]

@@ -1,8 +1,8 @@
 """Data sets by name or by path.
 
-A reader is a file here with two functions, and a line in `READERS`: `can_read(dataset)` says
-whether a name is one of its own, and `read(dataset, **options)` returns a `Source`; it names those
-of the options of `load` that it has a use for.
+To add a reader, add a file here with two functions, and a line in `READERS`: `can_read(dataset)`
+returns whether it reads data sets of such a name, and `read(dataset, **options)`, which names the
+options of `load` that it uses, returns a `Source`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.errors import UsageError
 
-# Asked in this order; the last one is slow to import.
+# Tried in this order; the last one is slow to import.
 READERS = ("tables", "folder", "tfds_images")
 
 
@@ -33,30 +33,29 @@ def load(
 ) -> Source:
     """Reads a data set.
 
-    A file or folder of the name goes before a data set of TensorFlow Datasets of the same name;
-    only `"digits"` is always the embedded data set.
+    A file or folder takes precedence over a data set of TensorFlow Datasets of the same name; only
+    `"digits"` is always the embedded data set.
 
     Args:
-        dataset: `"digits"` (needs no network), the name of an image classification data set of
+        dataset: `"digits"` (needs no download), the name of an image classification data set of
             TensorFlow Datasets, a folder of images with a sub-folder for each class, or a .csv or
             .npz file of numbers with labels.
-        data_dir: Where prepared data of TensorFlow Datasets lies; by default TFDS_DATA_DIR, or else
-            ~/tensorflow_datasets.
-        label_column: The column (CSV), array (npz) or feature (TensorFlow Datasets) that holds the
-            labels; empty: the one that there is.
-        true_label_column: The one that holds the true labels; empty: nobody knows them.
-        ignore_columns: Columns of a CSV file that are passed over.
-        image_size: Height and width in pixels that all images are scaled to; needed where they are
-            of several sizes.
-        bad_files: `"stop"` refuses a folder with files that are no images, `"skip"` passes them
-            over.
+        data_dir: Directory of prepared data of TensorFlow Datasets; by default TFDS_DATA_DIR, or
+            else ~/tensorflow_datasets.
+        label_column: The column (CSV), array (npz) or feature (TensorFlow Datasets) of the labels;
+            if empty, the usual or only one.
+        true_label_column: The column, array or feature of the true labels; empty if unknown.
+        ignore_columns: Columns of a CSV file to ignore.
+        image_size: Height and width in pixels that all images are scaled to; required if they
+            differ in size.
+        bad_files: `"stop"` refuses a folder with unreadable images, `"skip"` leaves them out.
 
     Returns:
         The data set.
 
     Raises:
-        UsageError: There is no such data set, or its files are broken.
-        DataUnavailable: It is neither on this machine nor available from the network.
+        UsageError: If there is no such data set, or its files are broken.
+        DataUnavailable: If it is not found locally and cannot be downloaded.
     """
     for name in READERS:
         reader = importlib.import_module(f"l2rw_tf.data.{name}")
@@ -79,17 +78,17 @@ def load(
 
 
 def select_classes(source: Source, classes: Sequence[str | int]) -> Source:
-    """Keeps some classes of a data set; they are numbered anew in the order given.
+    """Selects classes of a data set, and renumbers them in the order given.
 
     Args:
         source: The data set.
         classes: Names of classes, or their numbers from 0; at least two different ones.
 
     Returns:
-        The same data set without the other classes; ids stay those of the whole.
+        The data set with these classes only, and unchanged ids.
 
     Raises:
-        UsageError: No such class, too few, or one twice.
+        UsageError: If a class is unknown or repeated, or there are too few.
     """
     numbers = [_class_number(source, name) for name in classes]
     if len(numbers) < 2 or len(set(numbers)) < len(numbers):
@@ -118,9 +117,9 @@ def _class_number(source: Source, name: str | int) -> int:
 
 
 def _only(examples: Examples, numbers: Sequence[int]) -> Examples:
-    """Returns the examples of some classes, with labels 0, 1, ... in the order of these.
+    """Returns the examples of some classes, with labels 0, 1, ... in the order of the classes.
 
-    An example whose true label is known is of them if both its labels are.
+    If the true label of an example is known, both its labels must be among the classes.
     """
     is_one = np.isin(examples.y, numbers)
     if examples.true_y is not None:
@@ -128,8 +127,8 @@ def _only(examples: Examples, numbers: Sequence[int]) -> Examples:
     some = examples.take(np.flatnonzero(is_one))
     order = np.argsort(numbers)
 
-    def numbered_anew(y: np.ndarray) -> np.ndarray:
+    def renumbered(y: np.ndarray) -> np.ndarray:
         return order[np.searchsorted(np.asarray(numbers)[order], y)].astype(np.int64)
 
-    true_y = None if some.true_y is None else numbered_anew(some.true_y)
-    return dataclasses.replace(some, y=numbered_anew(some.y), true_y=true_y)
+    true_y = None if some.true_y is None else renumbered(some.true_y)
+    return dataclasses.replace(some, y=renumbered(some.y), true_y=true_y)

@@ -14,15 +14,15 @@ from l2rw_tf.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """The parts of one source; labels are those of the source, nothing is corrupted yet.
+    """The parts of one source, with the labels of the source before any label noise.
 
     Attributes:
-        train: What the network is trained on.
-        clean: The few examples whose labels are to be trusted.
+        train: The training examples.
+        clean: The few examples with trusted labels.
         validation: Held-out examples that choose an epoch or a learning rate; may be empty.
-        test: What results are reported on.
-        trusted_test: Trusted examples held out of all other parts, to measure accuracy if nobody
-            knows whether the labels of `test` are right; None if it is not so.
+        test: The examples that results are reported on.
+        trusted_test: Trusted examples held out of all other parts, to measure accuracy if the
+            labels of `test` may be wrong; otherwise None.
     """
 
     train: Examples
@@ -33,22 +33,22 @@ class Splits:
 
 
 def split(source: Source, settings: DataSettings, seed: int) -> Splits:
-    """Splits a source by the seed alone.
+    """Splits a source, determined by the seed.
 
-    One random order decides: the clean examples are the first of it (of each class, where they are
-    balanced), the validation examples the last. So a larger clean set contains the smaller one, and
-    runs that differ in the number of clean examples share (nearly) the same validation examples.
-    Trusted examples, if there are any, are the clean ones instead (all of them, unless a number is
-    given). Where the true labels are known, clean and test examples have these.
+    In one random order, the clean examples come first (of each class, if they are balanced) and the
+    validation examples last. So a larger clean set contains the smaller one, and runs that differ
+    in the number of clean examples have (nearly) the same validation examples. If there are trusted
+    examples, these are the clean examples instead (all of them, unless a number is given). If true
+    labels are known, clean and test examples have them.
 
     Args:
         source: The data set.
-        settings: How many examples each part has. Where `num_clean` is no multiple of the number of
-            classes, a random choice of classes has one more than the others.
+        settings: The number of examples in each part. If `num_clean` is not a multiple of the
+            number of classes, a random choice of classes has one more than the others.
         seed: At least 0.
 
     Raises:
-        UsageError: More is asked for than there is.
+        UsageError: If there are too few examples.
     """
     data, test = source.train, source.test
     if test is None:
@@ -58,7 +58,7 @@ def split(source: Source, settings: DataSettings, seed: int) -> Splits:
         pool, where = data.with_true_labels(), f"the training part of {source.name}"
         clean = chosen = _choose(pool, order, where, source, settings, seed)
     elif settings.clean_in_train:
-        raise UsageError("clean_in_train cannot be used with trusted examples beside the data.")
+        raise UsageError("clean_in_train cannot be used with trusted examples outside the data.")
     else:
         pool, clean = source.trusted, order[:0]
         chosen = permutation(len(pool), seed, Stream.CLEAN_SPLIT)
@@ -84,7 +84,7 @@ def split(source: Source, settings: DataSettings, seed: int) -> Splits:
 
 
 def _split_test(data: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
-    """Takes a random share for testing; returns what is left and that share."""
+    """Returns the examples without a random fraction for testing, and that fraction."""
     num_test = round(fraction * len(data))
     if not 0 < num_test < len(data):
         raise UsageError(
@@ -96,7 +96,7 @@ def _split_test(data: Examples, fraction: float, seed: int) -> tuple[Examples, E
 
 
 def _clean_counts(y: np.ndarray, source: Source, settings: DataSettings, seed: int) -> np.ndarray:
-    """Returns how many clean examples each class is to have, (num_classes,)."""
+    """Returns the number of clean examples of each class, (num_classes,)."""
     counts = np.zeros(source.num_classes, np.int64)
     # Some data sets name classes that have no examples (EMNIST's letters).
     occurring = np.unique(y)
@@ -113,7 +113,7 @@ def _clean_counts(y: np.ndarray, source: Source, settings: DataSettings, seed: i
 def _choose(
     pool: Examples, order: np.ndarray, where: str, source: Source, settings: DataSettings, seed: int
 ) -> np.ndarray:
-    """Returns the first positions of the order (of each class in it), as many as asked for."""
+    """Returns the first positions of the order (of each class in it), as the settings say."""
     if settings.num_clean is not None and not settings.balanced_clean:
         if settings.num_clean > len(order):
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Where decoded images are kept: in memory where they fit, else in a file read as needed."""
+"""Keeps decoded images in memory if they fit, or else in a file that is read as needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COPIES = 4
 
 
 class _OpenFile:
-    """A file that is closed with the last view of it."""
+    """A file that is closed when its last view is deleted."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.descriptor = os.dup(file.fileno())
@@ -29,7 +29,7 @@ class _OpenFile:
 
 
 class StoredImages:
-    """Images in a file, read when they are indexed; stands where an array of images would.
+    """Images in a file, read when they are indexed; can be used like an array of images.
 
     Attributes:
         shape: (n, height, width, channels).
@@ -41,12 +41,12 @@ class StoredImages:
     ndim = 4
 
     def __init__(self, file: _OpenFile, shape: tuple[int, int, int], positions: np.ndarray) -> None:
-        """Makes a view of some images of a file.
+        """Creates a view of some images of a file.
 
         Args:
-            file: The bytes of all its images, one after the other.
-            shape: (height, width, channels) of each.
-            positions: (n,) int64, which of them stand here.
+            file: Holds the bytes of all images, one after the other.
+            shape: (height, width, channels) of each image.
+            positions: (n,) int64, the positions of these images in the file.
         """
         self._file = file
         self._positions = positions
@@ -58,7 +58,7 @@ class StoredImages:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         """Reads images: one, a slice or an array of positions, as NumPy indexes the first axis."""
-        # A mapped file would do, but all that was read of it counts as memory of the process.
+        # Not a memory-mapped file, whose pages would count as memory of the process.
         positions = self._positions[index]
         images = np.empty((*positions.shape, *self.shape[1:]), np.uint8)
         for image, position in zip(
@@ -81,7 +81,7 @@ class StoredImages:
 
 
 def memory_size() -> int:
-    """Returns the bytes of memory there are, of the machine or of what limits this process."""
+    """Returns the memory of the machine, or the limit of this process, in bytes."""
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
         allowed, _ = resource.getrlimit(limit)
@@ -104,14 +104,14 @@ def _limits_of_groups() -> Iterator[pathlib.Path]:
         if v1 or not kinds:
             root = pathlib.Path("/sys/fs/cgroup/memory" if v1 else "/sys/fs/cgroup")
             inner = root / path.strip("/")
-            # Groups lie in one another, and each may have a limit of its own.
+            # Groups are nested, and each may have a limit.
             for place in (inner, *inner.parents):
                 if place.is_relative_to(root):
                     yield place / ("memory.limit_in_bytes" if v1 else "memory.max")
 
 
 def can_write(directory: pathlib.Path) -> bool:
-    """Returns whether files can be made in a directory that may not exist yet.
+    """Returns whether files can be created in a directory that may not exist yet.
 
     Args:
         directory: The directory.
@@ -133,15 +133,15 @@ def keep(
     Args:
         batches: The images in order, uint8 arrays (any number, height, width, channels).
         shape: (n, height, width, channels) of all of them together.
-        directory: Where the file goes if they do not fit in memory (the system's temporary
-            directory, if this one is not writable). It has no name, so that it is gone with the
-            process, however that ends.
+        directory: Directory of the file if the images do not fit in memory (the system's temporary
+            directory, if this one is not writable). The file has no name, so that it is deleted
+            when the process ends in any way.
 
     Returns:
-        Something that is indexed like an array of that shape.
+        An array of that shape, or a `StoredImages` that is indexed like one.
 
     Raises:
-        UsageError: The disk is full.
+        UsageError: If the disk is full.
     """
     size = int(np.prod(shape, dtype=np.int64))
     if size * _COPIES <= memory_size():

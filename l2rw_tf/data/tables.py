@@ -10,7 +10,7 @@ from l2rw_tf.data.npz_files import load_npz
 
 
 def can_read(dataset: str) -> bool:
-    """Whether a name is that of a file of this kind, whether there is one or not."""
+    """Returns whether a name is that of a CSV or .npz file, which may not exist."""
     return dataset.lower().endswith((".csv", ".npz"))
 
 

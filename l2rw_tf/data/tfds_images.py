@@ -22,7 +22,7 @@ from l2rw_tf.data import images, storage, tfds_labels
 from l2rw_tf.data.examples import Examples, Source, examples_from
 from l2rw_tf.errors import DataUnavailable, UsageError
 
-# TFDS's own ten, with longer and longer pauses, take minutes where there is no network.
+# TFDS's default, ten tries with growing pauses, takes minutes if there is no network.
 _TRIES_OF_DOWNLOAD = 2
 
 # name, name/config, name:version, name/config:version
@@ -30,7 +30,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_.\-]+)?(:\d+\.\d+\.\d+)?")
 
 
 def can_read(dataset: str) -> bool:
-    """Whether a name can be that of a data set: it is no path."""
+    """Returns whether a name can be that of a data set, not a path."""
     is_path = dataset.startswith((".", "~", os.sep)) or os.path.exists(dataset)
     return dataset == "digits" or not is_path
 
@@ -45,28 +45,28 @@ def read(
     only_split: str = "",
     **others: object,
 ) -> Source:
-    """Reads a data set of TFDS, preparing it first where it is not prepared yet.
+    """Reads a data set of TFDS, and prepares it first if necessary.
 
     Args:
         dataset: A name as `tfds.load` takes it (`"cifar10"`, `"emnist/letters"`), or `"digits"`.
-        data_dir: Where prepared data lies; by default TFDS's own, `TFDS_DATA_DIR` or
+        data_dir: Directory of prepared data; by default TFDS's own, `TFDS_DATA_DIR` or
             ~/tensorflow_datasets.
-        image_size: Height and width that all images are scaled to; None leaves them as they are,
-            and then they must be of one size.
-        label_column: The feature that holds the labels, class labels or whole numbers; empty: the
-            one of class labels that there is.
-        true_label_column: The feature that holds the true ones, if there is one.
-        only_split: A split that is read as the training part, without a test part; empty: `train`,
+        image_size: Height and width that all images are scaled to; if None, all images must have
+            the same size.
+        label_column: The feature of the labels, class labels or whole numbers; if empty, the usual
+            or only feature of class labels.
+        true_label_column: The feature of the true labels, if there is one.
+        only_split: The split to read as the training part, without a test part; if empty, `train`,
             with `test` or `validation` as the test part.
-        **others: Not looked at.
+        **others: Ignored.
 
     Returns:
-        The data set, images uint8.
+        The data set, with uint8 images.
 
     Raises:
-        UsageError: TFDS knows no such data set, it is not image classification, several features
-            hold labels and none is named, or what lies in `data_dir` is damaged.
-        DataUnavailable: It is not prepared in `data_dir` and could not be downloaded.
+        UsageError: If TFDS does not have the data set, it is not for image classification, several
+            features hold labels and none is named, or the data in `data_dir` is damaged.
+        DataUnavailable: If it is not prepared in `data_dir` and cannot be downloaded.
     """
     place = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     if "\0" in place:
@@ -91,13 +91,13 @@ def read(
     except tf.errors.OpError as error:
         raise UsageError(
             f"the data in {builder.data_path} cannot be read ({_first_line(error)}); remove that "
-            "directory, so that it is prepared anew."
+            "directory, so that it is prepared again."
         ) from error
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what TFDS prints, logs and warns about from the console."""
+    """A scope that suppresses TFDS's output, log lines and warnings."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -139,10 +139,10 @@ def _builder(name: str, directory: pathlib.Path) -> Any:
 
 
 def _prepare(name: str, directory: pathlib.Path) -> None:
-    """Downloads and prepares a data set; leaves either all of it behind or nothing.
+    """Downloads and prepares a data set, completely or not at all.
 
-    It is prepared in a directory of its own and then renamed, so that several processes may do the
-    same at the same time: the first one's result stays.
+    It is prepared in a temporary directory that is then renamed, so that several processes can
+    prepare it at the same time: the result of the first one is kept.
     """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader
@@ -180,13 +180,13 @@ def _prepare(name: str, directory: pathlib.Path) -> None:
                 path.rmdir()
         raise DataUnavailable(
             f"dataset {name!r} is not in {directory} and could not be prepared there: "
-            f"{_reason(error)}; on a machine with a network run "
-            f"`tfds build {name} --data_dir=DIR`, bring DIR here and give it as data_dir."
+            f"{_reason(error)}; run `tfds build {name} --data_dir=DIR` on a machine with internet "
+            "access, copy DIR here and give it as data_dir."
         ) from None
 
 
 def _link_downloads(there: pathlib.Path, here: pathlib.Path) -> None:
-    """Shows TFDS what it, or somebody by hand, has downloaded before."""
+    """Links files that were downloaded before, by TFDS or by hand."""
     here.mkdir()
     if there.is_dir():
         for file in there.iterdir():
@@ -194,7 +194,7 @@ def _link_downloads(there: pathlib.Path, here: pathlib.Path) -> None:
 
 
 def _make_directory(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Makes a directory and its parents; returns those that were made, the innermost first."""
+    """Creates a directory and its parents; returns the created ones, the innermost first."""
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     return missing
@@ -209,7 +209,7 @@ def _reason(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """Returns the first line of an error's message, or its type where there is none."""
+    """Returns the first line of an error's message, or its type if there is no message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:200].rstrip(".") if lines else type(error).__name__
 
@@ -229,7 +229,7 @@ def _read(
     train = _read_split(name, builder, first, features, image_size)
     test = None
     for split in ("test", "validation"):
-        # Data sets of competitions come with a test part whose labels are -1: not known.
+        # In data sets of competitions, the labels of the test part are -1, that is, unknown.
         if test is None and split in splits and not only_split:
             examples = _read_split(name, builder, split, features, image_size)
             test = examples if examples.y.min() >= min(0, train.y.min()) else None
@@ -243,7 +243,7 @@ def _read_split(
     """Returns the examples of one split, in the order of its files."""
     import tensorflow_datasets as tfds
 
-    # The examples are read once, so that TFDS's cache would only take memory.
+    # The examples are read once, so TFDS's cache would only use memory.
     dataset = builder.as_dataset(
         split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False)
     )

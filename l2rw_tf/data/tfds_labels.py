@@ -1,4 +1,4 @@
-"""Which features of a data set of TensorFlow Datasets are labels, and what their classes are."""
+"""Finds the features that are labels in a data set of TensorFlow Datasets, and their classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def features(name: str, builder: Any, label_column: str, true_label_column: str)
     """Returns the names of the features that hold the image, its label and, if named, its true one.
 
     Raises:
-        UsageError: There are none, or it is not clear which.
+        UsageError: If there are none, or it is not clear which.
     """
     import tensorflow_datasets as tfds
 
@@ -27,7 +27,7 @@ def features(name: str, builder: Any, label_column: str, true_label_column: str)
         [key for key, feature in by_key.items() if isinstance(feature, kind)]
         for kind in (tfds.features.Image, tfds.features.ClassLabel)
     )
-    # They can be labels, but nothing says so.
+    # These may be labels, but TFDS does not say so.
     numbers_there = [
         key
         for key, feature in by_key.items()
@@ -52,8 +52,8 @@ def features(name: str, builder: Any, label_column: str, true_label_column: str)
             )
     if not label_column and not labels_there:
         raise UsageError(
-            f"dataset {name!r} has no feature of class labels: if whole numbers are its labels, "
-            f"name them by label_column, one of {', '.join(numbers_there)}."
+            f"dataset {name!r} has no feature of class labels: if its labels are whole numbers, "
+            f"set label_column to one of {', '.join(numbers_there)}."
         )
     label = label_column or _usual(name, by_key, keys, labels_there)
     if not true_label_column:
@@ -72,30 +72,30 @@ def features(name: str, builder: Any, label_column: str, true_label_column: str)
 def _usual(
     name: str, by_key: Mapping[str, Any], keys: Sequence[str], labels_there: Sequence[str]
 ) -> str:
-    """Returns the feature that holds the labels if nobody names one; it has to be clear."""
-    # Labels of other classes (CIFAR-100's coarse ones) are another task, not another opinion.
+    """Returns the feature of the labels if none is named; there must be no doubt."""
+    # Labels of other classes (CIFAR-100's coarse ones) belong to another task.
     usual = next((key for key in keys if key in labels_there), "")
     alike = [key for key in labels_there if usual and by_key[key].names == by_key[usual].names]
     if len(labels_there) > 1 and alike != [usual]:
         raise UsageError(
             f"dataset {name!r} has {len(labels_there)} features with labels, "
-            f"{', '.join(labels_there)}: name one by label_column (and by true_label_column the "
-            "one with the true labels, if there is one)."
+            f"{', '.join(labels_there)}: choose one with label_column (and the one with the true "
+            "labels, if there is one, with true_label_column)."
         )
     return usual or labels_there[0]
 
 
 def with_classes(source: Source, builder: Any, labels_of: Sequence[str], few: bool) -> Source:
-    """Gives a data set the names of its classes; whole numbers that no feature names are classes.
+    """Adds the class names to a data set; whole numbers without names become classes.
 
     Args:
         source: The data set, with the values of the features as labels.
-        builder: Of the data set.
-        labels_of: The features that hold the labels and, if there are any, the true ones.
-        few: Whether it is enough that some classes occur, with an example each.
+        builder: TFDS's builder of the data set.
+        labels_of: The features that hold the labels and, if there are any, the true labels.
+        few: Whether it is enough that some classes occur, with one example each.
 
     Raises:
-        UsageError: The numbers are no classes.
+        UsageError: If the numbers are not classes.
     """
     features_of = [builder.info.features[key] for key in labels_of]
     class_names = next((tuple(one.names) for one in features_of if hasattr(one, "names")), None)
@@ -110,7 +110,7 @@ def with_classes(source: Source, builder: Any, labels_of: Sequence[str], few: bo
 def _numbered(
     parts: Sequence[Examples], name: str, label: str, few: bool
 ) -> tuple[tuple[str, ...], list[Examples]]:
-    """Takes the whole numbers that occur as labels for classes."""
+    """Numbers the classes of labels that are whole numbers without names."""
     columns = [y for one in parts for y in (one.y, one.true_y) if y is not None]
     values = np.concatenate(columns)
     if not few:
@@ -130,7 +130,7 @@ def _numbered(
 def _check_range(
     parts: Sequence[Examples], class_names: Sequence[str], name: str, labels_of: Sequence[str]
 ) -> None:
-    """Refuses whole numbers that are no label of the classes that stand beside them."""
+    """Refuses whole numbers that are not labels of the named classes."""
     for examples in parts:
         for label, y in zip(labels_of, (examples.y, examples.true_y), strict=False):
             wrong = y[(y < 0) | (y >= len(class_names))]

@@ -1,4 +1,4 @@
-"""Trusted examples: those whose labels the user knows to be right, given beside the data set."""
+"""Trusted examples: examples whose labels the user knows to be right."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from l2rw_tf.errors import UsageError
 _SPLIT = re.compile(
     r"(?P<name>[a-z][a-z0-9_]*(/[\w.\-]+)?(:\d+\.\d+\.\d+)?):(?P<split>[A-Za-z]\w*)"
 )
-# What a run calls its own copy, of a list or of a table.
+# The names of a run's own copy of a list or a table.
 COPIES = ("trusted.txt", "trusted.csv", "trusted.npz")
 
 
 def own_copy(clean_data: str) -> str | None:
-    """Returns the name that a run gives to its copy of the file that names trusted examples.
+    """Returns the name of a run's copy of the file of trusted examples, or None.
 
     Args:
-        clean_data: The setting; of a folder or a split nothing is copied.
+        clean_data: The setting; folders and splits are not copied.
     """
     path = os.path.expanduser(clean_data)
     ending = os.path.splitext(path)[1].lower()
@@ -39,10 +39,10 @@ def own_copy(clean_data: str) -> str | None:
 
 
 def add(source: Source, settings: DataSettings) -> Source:
-    """Gives a data set the trusted examples that the settings name.
+    """Adds the trusted examples that the settings name to a data set.
 
-    Those that lie beside its training part already give way to them. Trusted examples of the
-    training part itself leave it.
+    They replace trusted examples that were found next to the training part. Trusted examples that
+    are listed in the training part are removed from it.
 
     Args:
         source: The data set, with all of its classes.
@@ -51,8 +51,8 @@ def add(source: Source, settings: DataSettings) -> Source:
             training example per line.
 
     Raises:
-        UsageError: They cannot be read, or are not like the data set's examples.
-        DataUnavailable: The data set of the split is not available.
+        UsageError: If they cannot be read, or do not match the data set's examples.
+        DataUnavailable: If the data set of the split is not available.
     """
     given = settings.clean_data
     if not given:
@@ -79,7 +79,7 @@ def add(source: Source, settings: DataSettings) -> Source:
         if os.path.realpath(os.path.expanduser(beside)) != os.path.realpath(path):
             number = len(source.trusted)
             notes.append(f"the {number:,} of {beside} are not used: clean_data names others")
-    # Those found by itself are not used.
+    # Trusted examples found next to the training part are not used.
     kept = [note for note in source.notes if not note.startswith("trusted examples:")]
     return dataclasses.replace(source, trusted=trusted, notes=(*kept, *notes))
 
@@ -101,8 +101,8 @@ def _of_file(path: str, source: Source, settings: DataSettings) -> tuple[Example
         _, header = next(csv_files.numbered_rows(path))
         if len(header) == 1:
             raise UsageError(
-                f"clean_data={path} has one column, and a table has more; the name of a list of "
-                "training examples ends in .txt."
+                f"clean_data={path} has one column, but a table needs more; the name of a list of "
+                "training examples must end in .txt."
             )
         if source.kind != "table":
             raise _unlike(path, "it is a table", source)
@@ -113,7 +113,7 @@ def _of_file(path: str, source: Source, settings: DataSettings) -> tuple[Example
 
 
 def _in_order_of(source: Source, rows: Rows, path: str) -> Rows:
-    """Returns the rows with the features in the order that the data set has them in."""
+    """Returns the rows with the features in the order of the data set."""
     if set(rows.feature_names) != set(source.feature_names):
         if source.feature_names == tuple(map(str, range(source.input_shape[0]))):
             # The columns of a .npz file have no names.
@@ -126,14 +126,14 @@ def _in_order_of(source: Source, rows: Rows, path: str) -> Rows:
         raise UsageError(
             f"clean_data={path} "
             + " and ".join(f"{fault} ({_some(names)})" for fault, names in faults.items() if names)
-            + f"; trusted examples have those of {source.name}."
+            + f"; trusted examples must have those of {source.name}."
         )
     order = [rows.feature_names.index(name) for name in source.feature_names]
     return dataclasses.replace(rows, x=rows.x[:, order])
 
 
 def _some(names: Sequence[str]) -> str:
-    """Returns names of columns in words, the first ten of them."""
+    """Returns the first ten names of columns, separated by commas."""
     return f"{', '.join(map(repr, names[:10]))}{', ...' if len(names) > 10 else ''}"
 
 
@@ -153,7 +153,7 @@ def _of_split(name: str, split: str, source: Source, settings: DataSettings) -> 
         raise _unlike(f"{name}:{split}", f"one image is {read.input_shape}", source)
     numbers = tuple(map(str, range(source.num_classes)))
     if numbers in (source.class_names, read.class_names) and read.num_classes == source.num_classes:
-        # Where one of them does not name its classes (cifar10_n and cifar10), numbers are all.
+        # If one of them does not name its classes (cifar10_n and cifar10), numbers must do.
         return read.train.in_memory()
     in_words = np.asarray(read.class_names)[read.train.y]
     y = labels.match(in_words, source.class_names, f"clean_data={name}:{split}")
@@ -165,15 +165,15 @@ def _unlike(path: str, what: str, source: Source) -> UsageError:
     of = "pixels and channels" if source.kind == "image" else "features"
     return UsageError(
         f"clean_data={path}: {what}, but {source.name} is {source.kind} data of {shape} {of}; "
-        "trusted examples are like those trained on."
+        "trusted examples must match the training data."
     )
 
 
 def read_list(path: str) -> list[tuple[int, str]]:
-    """Returns what a text file lists: the number of each line that is not empty, and its text.
+    """Returns the number and text of each line of a text file that is not empty.
 
     Args:
-        path: The file, UTF-8, a name as `origins.cell` writes it or an id per line.
+        path: The file, UTF-8, with one origin (as `origins.cell` writes it) or id per line.
 
     Raises:
         UsageError: If it cannot be read.
@@ -183,13 +183,13 @@ def read_list(path: str) -> list[tuple[int, str]]:
             names = [line.strip() for line in file]
     except OSError as error:
         raise UsageError(
-            f"clean_data={path} cannot be read: {error.strerror}; it is a folder, a .csv or .npz "
-            "file, a text file that lists training examples, or a split such as cifar10:test."
+            f"clean_data={path} cannot be read: {error.strerror}; it must be a folder, a .csv or "
+            ".npz file, a text file that lists training examples, or a split (cifar10:test)."
         ) from error
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"clean_data={path} is not text in UTF-8: it is a folder, a .csv or .npz file, or a "
-            "text file that lists training examples, one per line."
+            f"clean_data={path} is not text in UTF-8: it must be a folder, a .csv or .npz file, or "
+            "a text file that lists training examples, one per line."
         ) from error
     return [(line, text_of(name)) for line, name in enumerate(names, 1) if name]
 
@@ -209,9 +209,8 @@ def _listed(path: str, source: Source) -> np.ndarray:
     if unknown:
         example = train.origins[0] if train.origins is not None else train.ids[0]
         raise UsageError(
-            f"clean_data={path} lists what is not among the training examples: "
-            f"{some_of(unknown)}; they are called like {str(example)!r}, or by "
-            "their ids."
+            f"clean_data={path} lists names that are not training examples: "
+            f"{some_of(unknown)}; write them like {str(example)!r}, or give their ids."
         )
     if not lines:
         raise UsageError(f"clean_data={path} is empty: it lists no training examples.")
@@ -219,6 +218,6 @@ def _listed(path: str, source: Source) -> np.ndarray:
     if len(rows) == len(train):
         raise UsageError(
             f"clean_data={path} lists all {len(train):,} training examples, which leaves none to "
-            "train on; if all labels are right, say --labels_are_right instead."
+            "train on; if all labels are right, set --labels_are_right instead."
         )
     return rows

@@ -1,4 +1,4 @@
-"""Inputs without labels, as a finished run's network takes them: image files and rows of tables."""
+"""Reads inputs without labels for the network of a finished run: image files and table rows."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from l2rw_tf.errors import UsageError
 def images_of(
     paths: Sequence[str], shape: tuple[int, int, int], bad_files: str, batch_size: int
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Reads the images that paths stand for, as the reader of folders does.
+    """Reads image files and the images of folders, as the reader of folders does.
 
     Args:
-        paths: Folders, whose images may lie at any depth, and files.
-        shape: (height, width, channels) to bring them to.
-        bad_files: `"stop"` or `"skip"`, as of `folder.read`.
-        batch_size: How many images are read at a time.
+        paths: Files, and folders with images at any depth.
+        shape: (height, width, channels) to convert the images to.
+        bad_files: `"stop"` or `"skip"`, as in `folder.read`.
+        batch_size: Number of images to read at a time.
 
     Yields:
-        Files, in the order of their names in each folder, and their images, uint8
+        Files, sorted by name in each folder, and their images, uint8
         (some, height, width, channels).
 
     Raises:
-        UsageError: There is nothing of a name, a folder holds no images, or, after the last image,
-            files that cannot be read.
+        UsageError: If a path does not exist, a folder holds no images, or, after the last image, if
+            files cannot be read.
     """
     found = [_files_of(path) for path in paths]
     for files, bad in found:
@@ -48,7 +48,7 @@ def images_of(
         if bad_files != "skip":
             bad.settle(skip=False)
         elif bad:
-            # No file lists them here.
+            # There is no left_out.csv here.
             reasons = "\n".join(f"  {file}: {why}" for file, why in bad.reasons)
             print(f"{counted(len(bad.files), 'file')} of {bad.folder} left out:\n{reasons}")
         for note in bad.notes_on_passed_over:
@@ -70,18 +70,18 @@ def _files_of(path: str) -> tuple[list[pathlib.Path], image_files.Bad]:
 
 
 def rows(path: str, feature_names: Sequence[str]) -> tuple[np.ndarray, list[int], list[str]]:
-    """Reads the features of a CSV file; there may be other columns, and any order.
+    """Reads the features of a CSV file, whose columns may have any order; ignores other columns.
 
     Args:
         path: The file.
-        feature_names: The columns wanted, in the order wanted.
+        feature_names: The columns to read, in this order.
 
     Returns:
-        float32 (n, features), NaN where a number is missing; for each row the line of the file that
-        it begins in, counted from 1; and the names of the columns that were passed over.
+        float32 (n, features), with NaN for missing numbers; the line in which each row begins,
+        counted from 1; and the names of the ignored columns.
 
     Raises:
-        UsageError: A column is missing, or a cell is no number.
+        UsageError: If a column is missing, or a cell is not a number.
     """
     csv_rows = csv_files.numbered_rows(path)
     _, header = next(csv_rows)
@@ -99,7 +99,7 @@ def rows(path: str, feature_names: Sequence[str]) -> tuple[np.ndarray, list[int]
 
 
 def _positions(path: str, header: Sequence[str], feature_names: Sequence[str]) -> list[int]:
-    """Returns where each feature stands."""
+    """Returns the position of each feature."""
     missing = [name for name in feature_names if name not in header]
     if missing:
         raise UsageError(

@@ -61,7 +61,7 @@ def test_labels_that_were_corrupted_after_reading_are_reviewed_as_they_were_give
     found = _apply(rows, given_are_own=False)
     # The second decision is a mistake, which the truth on record shows.
     assert found.trusted.y.tolist() == [0, 0] and found.trusted.true_y.tolist() == [0, 1]
-    with pytest.raises(UsageError, match="reviewed with the label '002'.*says '001' now"):
+    with pytest.raises(UsageError, match="reviewed with the label '002'.*is '001' now"):
         _apply(rows)
 
 
@@ -70,7 +70,7 @@ def test_labels_that_were_corrupted_after_reading_are_reviewed_as_they_were_give
     [
         (_row("z", "right"), "no training example comes from './train/z.png'"),
         (_row("t", "right"), "t.png is a trusted example already"),
-        (_row("a", "wrong"), "'wrong' is none of right, other, unusable, undecided"),
+        (_row("a", "wrong"), "'wrong' is not one of right, other, unusable, undecided"),
         (_row("a", "other"), "the cell label is empty"),
         (_row("a", "other", "", "dog"), "no class 'dog': classes are named, as in"),
         (_row("a", "right", "001", "002"), "the decision is right, but"),

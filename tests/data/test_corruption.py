@@ -236,8 +236,8 @@ def test_imbalance_and_noise_together():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_classes": 3}, "'two_class' needs data of 2 classes, it has 3"),
-        ({"num_examples": 90}, "90 examples need 60 of class 0, of which there are 50"),
+        ({"num_classes": 3}, "'two_class' needs data of 2 classes, but it has 3"),
+        ({"num_examples": 90}, "90 examples need 60 of class 0, which has 50"),
         ({"imbalance_ratio": 1000}, "need 0 of class 1"),
         (
             {"imbalance_type": "none", "imbalance_ratio": 1, "num_examples": 101},

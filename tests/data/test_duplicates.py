@@ -35,12 +35,12 @@ def test_the_same_picture_in_two_classes_or_in_training_and_test_data_is_listed(
             ("clean", "cat", "./clean/0.png"),
         ]
     )
-    # The places of one picture stand together.
+    # The rows of one image are together.
     assert [row[0] for row in found.rows[::2]] == [row[0] for row in found.rows[1::2]]
     classes, parts = found.notes
-    assert "in several classes: 2 pictures" in classes
+    assert "in several classes: 2 images" in classes
     assert "./train/0.png = ./train/1.png" in classes and "./val/1.png = ./clean/0.png" in classes
-    assert "test or clean data: 2 pictures" in parts and "./train/4.png = ./test/1.png" in parts
+    assert "test or clean data: 2 images" in parts and "./train/4.png = ./test/1.png" in parts
 
 
 def test_without_duplicates_nothing_is_said():

@@ -89,7 +89,7 @@ def test_a_broken_image_is_named(pets, content):
 
 
 def test_folders_that_hold_no_classes_are_named(tmp_path):
-    with pytest.raises(UsageError, match="at least 2 classes, it has 0"):
+    with pytest.raises(UsageError, match="at least 2, but it has 0"):
         folder.read(str(tmp_path))
     paint(tmp_path / "only" / "1.png")
     with pytest.raises(UsageError, match="at least 2 classes, it has 1: only"):
@@ -162,13 +162,13 @@ def test_splits_by_their_usual_names_in_any_case(tmp_path):
         f"{tmp_path / 'docs'} is not used",
     )
     paint(tmp_path / "test" / "1.png")
-    with pytest.raises(UsageError, match="test holds images itself"):
+    with pytest.raises(UsageError, match="test contains images directly"):
         folder.read(str(tmp_path))
 
 
 def test_files_that_are_no_images_by_their_names_are_counted(pets):
     source = folder.read(str(pets))
-    assert source.notes == (f"2 files of {pets} passed over: hidden 1, .txt 1 (left_out.csv)",)
+    assert source.notes == (f"2 files of {pets} ignored: hidden 1, .txt 1 (left_out.csv)",)
     assert [name for name, _ in source.left_out] == ["./dog/.hidden.png", "./dog/notes.txt"]
     for name in ("1.HEIC", "2.heic", "3"):
         (pets / "dog" / name).touch()
@@ -177,10 +177,10 @@ def test_files_that_are_no_images_by_their_names_are_counted(pets):
     source = folder.read(str(pets))
     assert "./dog/3.jfif" in source.train.origins
     assert "5 files" in source.notes[0] and ".heic 2" in source.notes[0]
-    assert "without an ending 1" in source.notes[0]
+    assert "no extension 1" in source.notes[0]
     (pets / "cow").mkdir()
     (pets / "cow" / "1.heic").touch()
-    with pytest.raises(UsageError, match=r"cow holds no images .* none: \.heic 1; remove"):
+    with pytest.raises(UsageError, match=r"cow holds no images .* not images: \.heic 1; remove"):
         folder.read(str(pets))
 
 
@@ -190,7 +190,7 @@ def test_images_outside_of_the_classes_are_named(tmp_path, place):
         for name in "ab":
             paint(tmp_path / split / name / "1.png")
     paint(tmp_path / place / "stray.png")
-    with pytest.raises(UsageError, match=f"{place} holds images itself"):
+    with pytest.raises(UsageError, match=f"{place} contains images directly"):
         folder.read(str(tmp_path))
 
 
@@ -262,8 +262,8 @@ def test_copies_beside_their_file_are_passed_over(pets):
         *("./dog/1.png", "./dog/2.png"),
     ]
     assert source.notes[:1] == (
-        "./dog/0 (1).png, ./dog/0 copy 2.png, ./dog/0 copy.png and 1 more: copies of files beside "
-        "them, passed over",
+        "./dog/0 (1).png, ./dog/0 copy 2.png, ./dog/0 copy.png and 1 more: copies of files in the "
+        "same folder, ignored",
     )
 
 

@@ -104,7 +104,7 @@ def test_true_test_labels_leave_the_trusted_examples_alone(said, with_trusted):
 def test_too_few_to_hold_any_out(with_trusted, blobs, monkeypatch):
     few = _prepare(trusted_test_fraction=0.01)
     assert few.splits.trusted_test is None and len(few.splits.clean) == sum(COUNTS)
-    assert "no accuracy is measured" in few.measured_on and "32 trusted" in few.measured_on
+    assert "no accuracy is measured" in few.measured_on and "32 given trusted" in few.measured_on
     assert "trusted_test_fraction=0.01 needs at least 100" in few.measured_on
     none = _prepare(trusted_test_fraction=0)
     assert "none of the trusted examples are held out" in none.measured_on

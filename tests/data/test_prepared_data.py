@@ -131,7 +131,7 @@ def test_fewer_training_examples_leave_the_held_out_ones_alone():
 
 def test_held_out_examples_that_cannot_be_so_uneven_are_named():
     two_classes = {"classes": ("4", "9"), "imbalance_type": "two_class"}
-    with pytest.raises(UsageError, match="held-out examples .validation_fraction.: so uneven"):
+    with pytest.raises(UsageError, match="held-out examples .validation_fraction.: with this imb"):
         _digits(**two_classes, imbalance_ratio=200)
     data = _digits(**two_classes, imbalance_ratio=100, validation_fraction=0.0)
     assert data.training_class_counts == [max(data.training_class_counts), 1]

@@ -78,7 +78,7 @@ def test_labels_are_whole_numbers_in_their_order_or_names(tmp_path, labels, name
         ("a,b\n1,2\n", "line 1: there is no column 'label'; label_column must name one of a, b"),
         ("a,label,b,a\n", "line 1: columns 1 and 4 are both named 'a'"),
         ("label,label,a\n", "line 1: 2 columns have the name 'label'"),
-        ("label\nx\n", "no column but that of the labels"),
+        ("label\nx\n", "no column of inputs, only labels"),
         ("a,label\n1,x\ntwo,y\n", r"line 3: column 'a' must hold a number, got 'two'"),
         ("a,label\n1,x\n\n1_0,y\n", "line 4: column 'a' must hold a number, got '1_0'"),
         ('a,label\n1,x\n"1,5",y\n', "line 3: column 'a' must .* '1,5' .write a point"),
@@ -171,7 +171,7 @@ X, Y = np.ones((4, 3)), np.array([0, 1, 0, 1])
         ({"x": X, "y": Y * 1j}, "its dtype is complex128"),
         ({"x": X, "y": Y * 0}, "holds only the class '0'"),
         ({"x": X, "y": Y.astype(object)}, "holds Python objects"),
-        ({"x_train": X, "y_train": Y, "x_test": X[:, :2], "y_test": Y}, r"\(3,\) in x_train and"),
+        ({"x_train": X, "y_train": Y, "x_test": X[:, :2], "y_test": Y}, r"\(3,\) in x_train but"),
         ({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y * 2}, "class '2' is in y_test"),
     ],
 )
@@ -267,8 +267,8 @@ def test_columns_of_text_and_dates_are_refused_together_with_the_way_out(tmp_pat
     assert str(caught.value) == (
         f"{path}, line 2: column 'colour' must hold a number, got 'red', and 7 more such cells; "
         "line 2: column 'day' must hold a number, got '2026-01-01', and 7 more such cells; "
-        "line 6: column 'size' must hold a number, got 'big'. Write numbers there (of a category, "
-        "a column of 0 and 1 for each of its values), or leave it out: "
+        "line 6: column 'size' must hold a number, got 'big'. Write numbers there (for a "
+        "category, one column of 0 and 1 per value), or ignore columns: "
         "--ignore_columns=colour,day,size"
     )
     assert load_csv(path, ignore_columns=["colour", "day", "size"]).feature_names == ("n",)
@@ -319,7 +319,7 @@ def test_an_index_is_passed_over_and_said(tmp_path, name):
     path.write_text(f"{name},a,label\n3,1,x\n1,2,y\n2,3,x\n5,4,y\n")
     source = load_csv(path)
     assert source.feature_names == ("a",)
-    assert "passed over" in source.notes[0]
+    assert "ignored" in source.notes[0]
     path.write_text("a,,label\n3,1,x\n1,2,y\n2,3,x\n5,4,y\n")
     with pytest.raises(UsageError, match="column 2 has no name"):
         load_csv(path)

@@ -155,8 +155,8 @@ def test_no_connection_at_all(tmp_path, monkeypatch):
     assert time.monotonic() - start < 20
     assert str(caught.value) == (
         f"dataset 'made_images' is not in {tmp_path}/new/place and could not be prepared there: no "
-        f"connection to {host}; on a machine with a network run `tfds build made_images "
-        "--data_dir=DIR`, bring DIR here and give it as data_dir."
+        f"connection to {host}; run `tfds build made_images --data_dir=DIR` on a machine "
+        "with internet access, copy DIR here and give it as data_dir."
     )
     assert os.listdir(tmp_path) == []
 
@@ -460,6 +460,6 @@ def test_whole_numbers_are_no_labels_unless_somebody_says_so():
     }
     info = types.SimpleNamespace(features=tfds.features.FeaturesDict(there), supervised_keys=None)
     builder = types.SimpleNamespace(info=info)
-    with pytest.raises(UsageError, match="no feature of class labels: .* label_column, one of a"):
+    with pytest.raises(UsageError, match="no feature of class labels: .* label_column to one of a"):
         tfds_labels.features("made", builder, "", "")
     assert tfds_labels.features("made", builder, "a", "") == ["image", "a"]

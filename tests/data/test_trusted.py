@@ -111,7 +111,7 @@ def test_a_csv_file_like_the_training_data(table, tmp_path):
         ("label,b,a\nz,5,6\n", "sure.csv: the column 'label': there is no class 'z'"),
         ("label,a\nx,5\n", "sure.csv lacks columns .'b'.; trusted"),
         ("label,c,a\nx,5,6\n", "sure.csv lacks columns .'b'. and has other columns .'c'.; "),
-        ("./rows.csv:2\n./rows.csv:3\n", "sure.csv has one column, .* list .* ends in .txt"),
+        ("./rows.csv:2\n./rows.csv:3\n", "sure.csv has one column, .* list .* must end in .txt"),
         ("label,b,a\nnan,5,6\n", "sure.csv, line 2: the label .* is missing"),
     ]:
         sure.write_text(text)
