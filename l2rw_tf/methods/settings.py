@@ -15,10 +15,10 @@ _method = functools.partial(setting, group="Method")
 class MethodSettings(Settings):
     """What methods have to choose; those that do not reweight ignore it."""
 
-    meta_variables: str | None = _method(
-        None,
+    meta_variables: str = _method(
+        "all",
         "The variables that the weights are derived through: all, or those of the last layer alone "
-        "(head), which is cheaper. Default: all, and head with --weighting=history.",
+        "(head), which is cheaper.",
         choices=("all", "head"),
     )
     weighting: str = _method(

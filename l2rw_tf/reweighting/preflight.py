@@ -12,7 +12,6 @@ from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.feeding import checks
 from l2rw_tf.reweighting.feeding.batches import (
     CLEAN,
-    ROWS,
     TRAINING,
     PairedBatches,
     pair_batches,
@@ -120,20 +119,6 @@ def check_scope(
             )
 
 
-def check_rows(weighting: str, is_known: bool) -> None:
-    """Refuses training data without example ids if the weighting needs them.
-
-    Raises:
-        UsageError: If the ids are missing.
-    """
-    if not is_known:
-        raise UsageError(
-            f"weighting={weighting!r} needs the ids of the examples in a batch: train with "
-            "fit(...) on arrays, or on a data set whose elements carry ids "
-            "(l2rw_tf.number_examples) with track_examples=NUMBER_OF_EXAMPLES."
-        )
-
-
 def check_recurrent_states(network: keras.Model, clean: Any) -> None:
     """Refuses clean batches whose size differs from the batch size of a stateful recurrent layer.
 
@@ -224,8 +209,6 @@ class CheckedModel(ReweightedStep):
         """Pairs and checks the data of `fit`, and opens the record if examples are tracked."""
         x, y, _ = data = preprocess(self.network, *data)
         clean_data = preprocess_source(self.network, clean_data)
-        if self.weighting.needs_rows and checks.is_arrays(x):
-            track_examples = track_examples or True
         num_tracked = checks.tracked_examples(track_examples, x)
         batches = pair_batches(
             *data,
@@ -238,22 +221,14 @@ class CheckedModel(ReweightedStep):
             first_epoch=lambda: resumed_epoch(self) or initial_epoch,
             **options,
         )
-        states = (self._record, self.weighting)
-        is_tracked = bool(num_tracked) or all(state.num_examples for state in states)
-        self._check_before_training(batches.element_spec, batches.labels, is_tracked)
-        if num_tracked:
-            fingerprint = checks.fingerprint(x, y)
-            if any([state.open_for(num_tracked, fingerprint) for state in states]):
-                # The step traced earlier writes to the old tables, or to none.
-                self.train_function = None
+        self._check_before_training(batches.element_spec, batches.labels)
+        if num_tracked and self._record.open_for(num_tracked, checks.fingerprint(x, y)):
+            # The step traced earlier writes to the old record, or to none.
+            self.train_function = None
         return batches
 
-    def _check_before_training(
-        self, spec: Any, labels: dict[str, Any], is_tracked: bool = False
-    ) -> None:
+    def _check_before_training(self, spec: Any, labels: dict[str, Any]) -> None:
         """Checks network, loss and labels before the first step."""
-        if self.weighting.needs_rows:
-            check_rows(self.weighting.name, ROWS in spec and is_tracked)
         if self._is_eager:
             # As in Keras, the first step builds everything, on real batches.
             return

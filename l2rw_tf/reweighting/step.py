@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,9 +15,9 @@ from l2rw_tf.reweighting.feeding.batches import CLEAN, ROWS, TRAINING
 from l2rw_tf.reweighting.keras_internals import log_loss
 from l2rw_tf.reweighting.known_sizes import StepsBySize
 from l2rw_tf.reweighting.losses import ExampleLosses
-from l2rw_tf.reweighting.meta_gradient import Estimator, u_of_batch
+from l2rw_tf.reweighting.meta_gradient import Estimator, clean_gradient, u_of_batch
 from l2rw_tf.reweighting.monitor import STEP_MEANS, FaultWatch, update_means
-from l2rw_tf.reweighting.objective import Objective
+from l2rw_tf.reweighting.objective import Gradient, Objective
 from l2rw_tf.reweighting.passes import call_for_training, split_sample_weight
 from l2rw_tf.reweighting.record import Record
 from l2rw_tf.reweighting.replicas import (
@@ -29,8 +28,7 @@ from l2rw_tf.reweighting.replicas import (
     sum_over_replicas,
 )
 from l2rw_tf.reweighting.variables import MetaVariables, select_meta_variables, watching
-from l2rw_tf.reweighting.weighting.weighting import CleanPass, Visit, Weighting
-from l2rw_tf.reweighting.weights import normalize
+from l2rw_tf.reweighting.weighting.weighting import Weighting
 from l2rw_tf.reweighting.wrapper import NetworkWrapper
 
 _GPU_LOOKS_EVERY = 20
@@ -68,26 +66,26 @@ class ReweightedStep(NetworkWrapper):
         self._build_network(x)
         objective = self._objective()
         # Lines 8 and 9: θ̂ = θ at ε = 0, so the gradient v of the clean loss is taken at θ.
-        clean = self.weighting.clean_pass(objective, clean_batch, self._estimator)
+        clean_loss, v = clean_gradient(objective, clean_batch)
         with (
-            self._estimator(objective, batch, clean.directions) as alignments,
+            self._estimator(objective, batch, v) as alignment,
             watching(self.network.trainable_variables, persistent=True) as tape,
         ):
             # Lines 4 and 5: the training losses ℓ. Only this pass updates state.
-            y_pred = self._call_for_update(_after(clean.results, x), y)
+            y_pred = self._call_for_update(_after(v, x), y)
             losses = self._example_losses(y, y_pred, within)
             regularization = self._regularization()
         # Lines 6, 7 and 10: u_i = −∂/∂ε_i of the clean loss at θ̂(ε) = ⟨∇ℓ_i, v⟩.
-        visit = self._visit(alignments(tape, losses), losses, weight, clean, rows)
-        u = visit.u
+        u = alignment(tape, losses)
         # Line 11: from u to the weights w.
-        w = self.weighting.weigh(visit)
+        self.weighting.learn(u, losses, weight)
+        w = self.weighting.weigh(u, losses, weight)
         # Lines 12 to 14: a step on Σ_i w_i ℓ_i. The tape did not record w, so w is a constant.
         w = self._apply_gradients(tape, losses, regularization, w, u)
         if rows is not None:
             self._record.update(rows, u, w, losses)
-        self._log_step(w, losses, regularization, clean.loss, y, y_pred)
-        self._faults.update(losses, clean.loss, u, weight)
+        self._log_step(w, losses, regularization, clean_loss, y, y_pred)
+        self._faults.update(losses, clean_loss, u, weight)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def make_train_function(self, force: bool = False) -> Any:
@@ -145,19 +143,8 @@ class ReweightedStep(NetworkWrapper):
         weight, _ = split_sample_weight(sample_weight)
         self._build_network(x)
         objective = self._objective(scaled=False)
-        return normalize(u_of_batch(objective, batch, clean_batch, self._estimator), weight)
-
-    def _visit(
-        self,
-        alignments: list[tf.Tensor],
-        losses: tf.Tensor,
-        sample_weight: tf.Tensor | None,
-        clean: CleanPass,
-        rows: tf.Tensor | None,
-    ) -> Visit:
-        times_seen = None if rows is None else self._record.times_seen(rows)
-        num_parameters = sum(math.prod(one.shape) for one in self.network.trainable_variables)
-        return Visit(alignments, losses, sample_weight, clean, rows, times_seen, num_parameters)
+        u, losses = u_of_batch(objective, batch, clean_batch, self._estimator)
+        return self.weighting.weigh(u, losses, weight)
 
     def _call_for_update(self, x: Any, y: Any) -> Any:
         with state_kept_without_examples(self.network, keras.tree.flatten(y)[0]):
@@ -247,9 +234,9 @@ class ReweightedStep(NetworkWrapper):
             self._logs_steps = before
 
 
-def _after(tensors: list[tf.Tensor], x: Any) -> Any:
-    """Returns x after the tensors are computed, when the clean pass's activations are freed."""
-    with tf.control_dependencies(tensors):
+def _after(v: Gradient, x: Any) -> Any:
+    """Returns x after v is computed, when the activations of the clean pass are freed."""
+    with tf.control_dependencies([part for part in v if part is not None]):
         return keras.tree.map_structure(lambda one: None if one is None else tf.identity(one), x)
 
 

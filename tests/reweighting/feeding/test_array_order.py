@@ -68,7 +68,7 @@ class Interruption(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weighting", ["paper", "history"])
+@pytest.mark.parametrize("weighting", ["paper", "meta_weight_net"])
 def test_backup_and_restore_ends_as_an_uninterrupted_fit(weighting, tmp_path):
     """With batch normalization, dropout, momentum, partial batches, and the examples' record."""
     rng = np.random.default_rng(0)
