@@ -12,6 +12,7 @@ from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.feeding import checks
 from l2rw_tf.reweighting.feeding.batches import (
     CLEAN,
+    ROWS,
     TRAINING,
     PairedBatches,
     pair_batches,
@@ -119,6 +120,42 @@ def check_scope(
             )
 
 
+def check_reweight_every(reweight_every: Any) -> None:
+    """Refuses anything but a whole number of at least 1.
+
+    Raises:
+        UsageError: If it is anything else.
+    """
+    if not isinstance(reweight_every, int) or reweight_every < 1:
+        raise UsageError(
+            f"reweight_every must be a whole number of at least 1, got {reweight_every!r}."
+        )
+
+
+def check_kept_weights(reweight_every: int, is_tracked: bool, steps_per_execution: int) -> None:
+    """Refuses what steps between two reweighted ones cannot do.
+
+    Args:
+        reweight_every: As of `ReweightingModel`.
+        is_tracked: Whether the batches have the ids of their examples.
+        steps_per_execution: As of `compile`.
+
+    Raises:
+        UsageError: If the examples are not tracked, or several steps are executed at once.
+    """
+    if reweight_every > 1 and not is_tracked:
+        raise UsageError(
+            f"reweight_every={reweight_every} needs the ids of the examples in a batch: train on "
+            "arrays, or on a data set whose elements carry ids (l2rw_tf.number_examples) with "
+            "track_examples=NUMBER_OF_EXAMPLES."
+        )
+    if reweight_every > 1 and steps_per_execution > 1:
+        raise UsageError(
+            f"reweight_every={reweight_every} and steps_per_execution={steps_per_execution} "
+            "cannot be used together: leave steps_per_execution at 1."
+        )
+
+
 def check_recurrent_states(network: keras.Model, clean: Any) -> None:
     """Refuses clean batches whose size differs from the batch size of a stateful recurrent layer.
 
@@ -209,6 +246,8 @@ class CheckedModel(ReweightedStep):
         """Pairs and checks the data of `fit`, and opens the record if examples are tracked."""
         x, y, _ = data = preprocess(self.network, *data)
         clean_data = preprocess_source(self.network, clean_data)
+        if self.reweight_every > 1 and checks.is_arrays(x):
+            track_examples = track_examples or True
         num_tracked = checks.tracked_examples(track_examples, x)
         batches = pair_batches(
             *data,
@@ -221,6 +260,8 @@ class CheckedModel(ReweightedStep):
             first_epoch=lambda: resumed_epoch(self) or initial_epoch,
             **options,
         )
+        is_tracked = ROWS in batches.element_spec and bool(num_tracked or self._record.num_examples)
+        check_kept_weights(self.reweight_every, is_tracked, self.steps_per_execution)
         self._check_before_training(batches.element_spec, batches.labels)
         if num_tracked and self._record.open_for(num_tracked, checks.fingerprint(x, y)):
             # The step traced earlier writes to the old record, or to none.

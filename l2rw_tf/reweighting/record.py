@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.reweighting.replicas import gather_examples
+from l2rw_tf.reweighting.replicas import gather_examples, sum_over_replicas
 from l2rw_tf.reweighting.state import TrainingState
 from l2rw_tf.reweighting.weights import scale
 
@@ -92,6 +92,18 @@ class Record(TrainingState):
             indices=tf.where(met_again, no_example, tf.gather(row, order))[:, None],
             updates=tf.gather(last_visit, order),
         )
+
+    def last_weights(self, rows: tf.Tensor) -> tf.Tensor:
+        """Returns the weight of each example at its last visit; float32, shape (n,).
+
+        1/N, N the size of the batch, for an example that was never seen.
+
+        Args:
+            rows: Rows of the examples, integers, shape (n,).
+        """
+        last = tf.gather(self.last.value, self._rows_in_table(rows))[:, _LAST.index("last_weight")]
+        number = sum_over_replicas(tf.cast(tf.size(rows), tf.float32))
+        return tf.where(self._times_seen(rows) > 0, last, 1 / number)
 
     def columns(self) -> dict[str, np.ndarray]:
         """Returns the record by column, each of shape (num_examples,).

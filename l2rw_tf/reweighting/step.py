@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -13,7 +13,7 @@ import tensorflow as tf
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.feeding.batches import CLEAN, ROWS, TRAINING
 from l2rw_tf.reweighting.keras_internals import log_loss
-from l2rw_tf.reweighting.known_sizes import StepsBySize
+from l2rw_tf.reweighting.known_sizes import StepsBySize, TrainFunction
 from l2rw_tf.reweighting.losses import ExampleLosses
 from l2rw_tf.reweighting.meta_gradient import Estimator, clean_gradient, u_of_batch
 from l2rw_tf.reweighting.monitor import STEP_MEANS, FaultWatch, update_means
@@ -29,6 +29,7 @@ from l2rw_tf.reweighting.replicas import (
 )
 from l2rw_tf.reweighting.variables import MetaVariables, select_meta_variables, watching
 from l2rw_tf.reweighting.weighting.weighting import Weighting
+from l2rw_tf.reweighting.weights import normalize
 from l2rw_tf.reweighting.wrapper import NetworkWrapper
 
 _GPU_LOOKS_EVERY = 20
@@ -38,6 +39,7 @@ class ReweightedStep(NetworkWrapper):
     """A model with the training step of the method; `ReweightingModel` sets its attributes."""
 
     weighting: Weighting
+    reweight_every: int
     _meta_variables: MetaVariables
     _estimator: Estimator
     _example_losses: ExampleLosses
@@ -84,15 +86,45 @@ class ReweightedStep(NetworkWrapper):
         w = self._apply_gradients(tape, losses, regularization, w, u)
         if rows is not None:
             self._record.update(rows, u, w, losses)
-        self._log_step(w, losses, regularization, clean_loss, y, y_pred)
+        self._log_loss(w, losses, regularization, y, y_pred)
+        update_means(self._step_means, w, clean_loss)
         self._faults.update(losses, clean_loss, u, weight)
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def step_with_last_weights(self, data: dict[str, Any]) -> dict[str, tf.Tensor]:
+        """Runs one step between two that compute weights; Keras compiles it.
+
+        Each example has the weight of its last visit, or 1/N if it has not been seen, normalized
+        over the batch. There is no clean pass, and the record stays as it is.
+
+        Args:
+            data: As for `train_step`.
+
+        Returns:
+            The metrics so far, by name.
+        """
+        batch, _, rows = self._parts(data)
+        if rows is None:
+            return self.train_step(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        weight, within = split_sample_weight(sample_weight)
+        with watching(self.network.trainable_variables, persistent=True) as tape:
+            y_pred = self._call_for_update(x, y)
+            losses = self._example_losses(y, y_pred, within)
+            regularization = self._regularization()
+        w = normalize(tf.cast(self._record.last_weights(rows), losses.dtype), weight)
+        w = self._apply_gradients(tape, losses, regularization, w, w)
+        self._log_loss(w, losses, regularization, y, y_pred)
+        self._faults.update(losses, tf.zeros_like(regularization), w, weight)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Compiles the step as Keras does, and regularly checks whether a step had a fault."""
         if self.train_function is not None and not force:
             return self.train_function
-        execute, executions = self._train_function(), itertools.count(1)
+        execute, executions = self._train_function(self.train_step), itertools.count(1)
+        if self.reweight_every > 1:
+            execute = self._in_turns(execute, self._train_function(self.step_with_last_weights))
         # Each check makes the host wait for the device, which has stored the step of a fault.
         look_every = _GPU_LOOKS_EVERY if tf.config.list_physical_devices("GPU") else 1
 
@@ -105,9 +137,18 @@ class ReweightedStep(NetworkWrapper):
         self.train_function = execute_and_look
         return self.train_function
 
-    def _train_function(self) -> Any:
-        def make() -> Any:
-            return self._make_function(self.train_step)
+    def _in_turns(self, reweight: TrainFunction, keep_weights: TrainFunction) -> TrainFunction:
+        """Returns a train function that computes weights in every `reweight_every`-th step."""
+
+        def execute(iterator: Any) -> Any:
+            is_turn = int(self.optimizer.iterations) % self.reweight_every == 0
+            return (reweight if is_turn else keep_weights)(iterator)
+
+        return execute
+
+    def _train_function(self, step: Callable[[Any], Any]) -> TrainFunction:
+        def make() -> TrainFunction:
+            return self._make_function(step)
 
         # XLA compiles for known sizes anyway.
         may_know_sizes = not (self._is_eager or self.jit_compile) and self.steps_per_execution == 1
@@ -184,14 +225,8 @@ class ReweightedStep(NetworkWrapper):
         self.optimizer.apply_gradients(zip(gradients, trainable, strict=True))
         return tf.where(tf.math.is_finite(w), w, 0)
 
-    def _log_step(
-        self,
-        w: tf.Tensor,
-        losses: tf.Tensor,
-        regularization: tf.Tensor,
-        clean_loss: tf.Tensor,
-        y: Any,
-        y_pred: Any,
+    def _log_loss(
+        self, w: tf.Tensor, losses: tf.Tensor, regularization: tf.Tensor, y: Any, y_pred: Any
     ) -> None:
         share = share_of_examples(losses)
         part = tf.reduce_sum(w * losses) + tf.math.multiply_no_nan(regularization, share)
@@ -203,7 +238,6 @@ class ReweightedStep(NetworkWrapper):
 
         several = keras.tree.is_nested(y_pred)
         log_loss(self, sum_over_replicas(part), tf.shape(w)[0], by_output if several else None)
-        update_means(self._step_means, w, clean_loss)
 
     @property
     def _is_eager(self) -> bool:
