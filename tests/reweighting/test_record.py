@@ -54,7 +54,7 @@ def test_repeated_ids_and_batches_of_any_size(jit_compile):
     """Also ids that are never seen, weights of 0, and a batch whose u is 0 throughout."""
     rng = np.random.default_rng(0)
     kept, visits = Record(), []
-    kept.open(20)
+    kept.open_for(20, "")
     update = tf.function(kept.update, jit_compile=jit_compile, reduce_retracing=True)
     for size in (8, 8, 5, 1, 8):
         ids, u = rng.integers(0, 15, size), rng.normal(size=size).astype("float32")
