@@ -29,9 +29,8 @@ class Variant:
 
     Attributes:
         kind: "plain", "literal" (the literal look-ahead of the paper), "exact" (the
-            project's default), "forward" (exact, in forward mode), "head",
-            "tracked" (exact, with the record of the examples) or
-            "history" (head, with weights from history).
+            project's default), "forward" (exact, in forward mode), "head" or
+            "tracked" (exact, with the record of the examples).
         clean: Size of the clean batch, 0 for plain.
         size_known: Whether the graph knows the batch sizes. It does if `fit` gets arrays whose
             length is a multiple of the batch size, but not if the last batch is smaller.
@@ -52,7 +51,6 @@ class Variant:
             "plain": "plain",
             "literal": "literal look-ahead",
             "tracked": "exact, tracked",
-            "history": "head, history",
         }
         words = [names.get(self.kind, self.kind)]
         if self.clean:
@@ -127,7 +125,7 @@ def model_and_data(
     if variant.kind != "plain":
         model = _reweighting_model(network, variant.kind)
         data["clean_data"] = _batches(variant.clean, shape, variant.size_known, seed=1)
-    if variant.kind in ("tracked", "history"):
+    if variant.kind == "tracked":
         ids = tf.random.stateless_uniform([batch], (2, 0), 0, TRACKED_EXAMPLES, tf.int64)
         ids = tf.data.Dataset.from_tensors(ids).unbatch().batch(batch, variant.size_known).repeat()
         data["x"] = tf.data.Dataset.zip({EXAMPLES: data["x"], IDS: ids})
@@ -152,8 +150,6 @@ def _batches(size: int, shape: tuple[int, ...], size_known: bool, seed: int) -> 
 def _reweighting_model(network: keras.Model, kind: str) -> l2rw_tf.ReweightingModel:
     if kind == "literal":
         return LiteralModel(network)
-    if kind == "history":
-        return l2rw_tf.ReweightingModel(network, weighting="history")
     if kind == "forward":
         return l2rw_tf.ReweightingModel(network, meta_gradient="forward")
     return l2rw_tf.ReweightingModel(network, "head" if kind == "head" else "all")

@@ -5,11 +5,10 @@
 
 All methods score the same noisy training labels with the same network, optimizer and number of
 epochs. The audit uses `label_quality` of the run's table, after one training, with the paper's
-weights or with weights from history. cleanlab uses `get_label_quality_scores` of out-of-fold
-probabilities, by self-confidence (its default) or normalized margin, after a plain training per
-fold: as in its documentation, each label is scored by a network that was not trained on it. The
-clean examples are added to the training examples of every fold, so that all methods have the same
-information.
+weights. cleanlab uses `get_label_quality_scores` of out-of-fold probabilities, by self-confidence
+(its default) or normalized margin, after a plain training per fold: as in its documentation, each
+label is scored by a network that was not trained on it. The clean examples are added to the
+training examples of every fold, so that all methods have the same information.
 
 CIFAR-10N has human labels, so no noise is simulated: --dataset=cifar10_n --noise none, and
 --label_column=aggre_label or another column of labels.
@@ -92,7 +91,6 @@ MEASURES = {
 COSTS = {"train_seconds": "training (s)", "processor_seconds": "processor (s)"}
 METHODS = {
     "audit": "audit, paper's weights",
-    "audit_history": "audit, weights from history (head)",
     "cleanlab": "cleanlab, self-confidence",
     "cleanlab_margin": "cleanlab, normalized margin",
 }
@@ -196,8 +194,7 @@ def compare(
     condition_flags = [f"--{name}={value}" for name, value in condition.items()]
     found = {}
     for method in METHODS:
-        of_method = ["--weighting=history"] if method == "audit_history" else []
-        method_flags = [*flags, *condition_flags, *of_method]
+        method_flags = [*flags, *condition_flags]
         made_by = [*method_flags, *([f"folds={folds}"] if method in _SCORES else [])]
         where = "-".join(map(str, condition.values()))
         name = f"{where}-{method}.json"

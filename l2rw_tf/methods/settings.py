@@ -15,11 +15,11 @@ _method = functools.partial(setting, group="Method")
 class MethodSettings(Settings):
     """What methods have to choose; those that do not reweight ignore it."""
 
-    meta_variables: str | None = _method(
-        None,
-        "The variables that the weights are derived through: all, or those of the last layer alone "
-        "(head), which is cheaper. Default: all, and head with --weighting=history.",
-        choices=("all", "head"),
+    meta_variables: str = _method(
+        "all",
+        "The variables that the weights are derived through: all; last_block: from the last "
+        "residual block on; head: those of the last layer alone. Fewer are cheaper.",
+        choices=("all", "last_block", "head"),
     )
     weighting: str = _method(
         "paper",
@@ -34,6 +34,12 @@ class MethodSettings(Settings):
         "networks with loops (recurrent layers); finite_difference: for networks with operations "
         "that have no second derivative.",
         choices=("nested", "forward", "finite_difference"),
+    )
+    reweight_every: int = _method(
+        1,
+        "Steps per computation of weights: with 4, three of four steps cost a plain step and use "
+        "the weights of each example's last visit.",
+        at_least=1,
     )
     clean_batch_size: int | None = _method(
         None,

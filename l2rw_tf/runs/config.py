@@ -250,11 +250,6 @@ class RunConfig(
                 "early_stopping needs held-out examples: validation_fraction must be above 0, or "
                 "early_stopping_on=clean."
             )
-        if self.clean_in_train and self.weighting == "history" and self.method == "l2rw":
-            raise UsageError(
-                "clean_in_train cannot be used with weighting=history, which compares the training "
-                "examples with clean ones that are not trained on."
-            )
         if self.distribution != NONE and self.clipnorm and self.dtype_policy == "mixed_float16":
             raise UsageError(
                 f"clipnorm and dtype_policy=mixed_float16 cannot be used together with "

@@ -44,7 +44,6 @@ RECORD = {
     "last_weight": np.float32,
     "last_u": np.float32,
     "smoothed_u": np.float32,
-    "likeness": np.float32,
 }
 # One row per training example, the most suspicious label first.
 EXAMPLES = {

@@ -15,7 +15,6 @@ from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.methods.settings import MethodSettings
 from l2rw_tf.networks.settings import AUTO
-from l2rw_tf.reweighting import weighting as weightings
 from l2rw_tf.reweighting.feeding.shards import distribute
 from l2rw_tf.reweighting.variables import select_meta_variables
 from l2rw_tf.runs import saved_network
@@ -131,9 +130,8 @@ def _check_users_network(network: keras.Model, config: RunConfig, data: Prepared
     """Checks that a user's network can be saved and that its meta variables can be selected."""
     saved_network.check(network, config.network, data.preprocessing, data.source)
     if methods.get(config.method).uses_clean_data:
-        weighting = weightings.get(config.weighting)
         try:
-            select_meta_variables(network, config.meta_variables or weighting.meta_variables)
+            select_meta_variables(network, config.meta_variables)
         except UsageError as error:
             raise UsageError(f"network {config.network!r}: {error}") from error
 

@@ -213,7 +213,7 @@ def test_a_network_that_does_not_fit_the_data_is_refused(blobs):
         # Within an epoch, at its end, and at the end of all.
         (
             "l2rw",
-            {"optimizer": "adam", "dropout": 0.5, "epochs": 2, "weighting": "history"},
+            {"optimizer": "adam", "dropout": 0.5, "epochs": 2},
             (2, 6, 12),
         ),
         ("l2rw", {"steps_per_execution": 3, "dtype_policy": "mixed_float16"}, (9,)),
@@ -225,7 +225,7 @@ def test_a_network_that_does_not_fit_the_data_is_refused(blobs):
         ("l2rw", {"epochs": 2, "weighting": "meta_weight_net"}, (8,)),
     ],
     ids=[
-        "dropout, adam, history",
+        "dropout, adam",
         "steps in groups and loss scaling",
         "three phases",
         "glc",

@@ -242,7 +242,9 @@ def single_pair(
         sample_weight = class_weight_to_sample_weights(y, class_weight)
     given = {TRAINING: (x, y, sample_weight), CLEAN: checks.in_order_of((x, y), (*clean,))}
     pair = {
-        side: keras.tree.map_structure(_as_keras_casts, _without_none(*parts))
+        side: keras.tree.map_structure(
+            _as_keras_casts, parts if parts[2] is not None else parts[:2]
+        )
         for side, parts in given.items()
     }
     checks.check_same_kind(pair[TRAINING], pair[CLEAN], takes_text)
@@ -386,10 +388,6 @@ def _with_class_weight(
 
 def _three(arrays: tuple[Any, ...]) -> tuple[Any, Any, Any]:
     return keras.utils.unpack_x_y_sample_weight(tuple(arrays))
-
-
-def _without_none(x: Any, y: Any, sample_weight: Any) -> tuple[Any, ...]:
-    return (x, y) if sample_weight is None else (x, y, sample_weight)
 
 
 def _as_keras_casts(value: Any) -> Any:
