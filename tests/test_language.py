@@ -12,7 +12,13 @@ FOLDERS = ("l2rw_tf", "tests", "benchmarks", "examples", "configs", "docs")
 KINDS = {".py", ".md", ".cfg", ".j2", ".js", ".toml", ".yml", ""}
 # Pages for users, and flagfiles, whose heads are prose. Tables, code and flags may be longer.
 PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("configs/*")]
+    [
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        ROOT / "WORKSPACE.md",
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("configs/*"),
+    ]
 )
 
 # An idiom, a line that has it, and what is said instead.
