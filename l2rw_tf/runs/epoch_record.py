@@ -37,6 +37,7 @@ class EpochRecord(keras.callbacks.Callback):
         trusted_batches: tf.data.Dataset | None = None,
         clean_batches: tf.data.Dataset | None = None,
         evaluate_every: int = 1,
+        steps_per_turn: int = 1,
     ) -> None:
         """Sets up the record.
 
@@ -48,6 +49,7 @@ class EpochRecord(keras.callbacks.Callback):
             clean_batches: Clean examples in the same form, unless they are trained on before
                 fine-tuning.
             evaluate_every: Epochs between evaluations.
+            steps_per_turn: After how many steps the kinds of steps repeat.
         """
         super().__init__()
         self.rows: list[Row] = []
@@ -58,6 +60,7 @@ class EpochRecord(keras.callbacks.Callback):
         self._clean_batches = clean_batches
         self._listeners = listeners
         self._evaluate_every = evaluate_every
+        self._steps_per_turn = steps_per_turn
         self._phase: Phase | None = None
         self._times: list[float] = []
         self._step_seconds_before: dict[str, float] = {}
@@ -103,10 +106,12 @@ class EpochRecord(keras.callbacks.Callback):
 
     @property
     def step_seconds(self) -> dict[str, float]:
-        """Median time of a step, by phase."""
+        """Median time of a step, by phase; of `steps_per_turn` steps in a row, their mean."""
         # The first step compiles.
         times = self._times[1:] or self._times
-        here = {self._phase.name: statistics.median(times)} if times else {}
+        size = min(self._steps_per_turn, max(1, len(times)))
+        turns = [times[i : i + size] for i in range(0, len(times) - size + 1, size)]
+        here = {self._phase.name: statistics.median(map(statistics.fmean, turns))} if turns else {}
         return self._step_seconds_before | here
 
     def evaluated_epochs(self, first: int, last: int) -> list[int]:

@@ -262,6 +262,7 @@ def _epoch_record(
         trusted_batches=None if held_out is None else batches.evaluation(held_out),
         clean_batches=None if clean is None else batches.evaluation(clean),
         evaluate_every=config.evaluate_every,
+        steps_per_turn=config.reweight_every if methods.get(method).uses_clean_data else 1,
     )
 
 
