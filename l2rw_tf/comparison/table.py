@@ -54,10 +54,7 @@ class Row:
 
         If no labels are known to be right, this is agreement with the given test labels.
         """
-        return [
-            result.test_accuracy if result.accuracy is None else result.accuracy
-            for result in self.results.values()
-        ]
+        return [_accuracy_at(result, result) for result in self.results.values()]
 
     @property
     def accuracy_name(self) -> str:
@@ -76,17 +73,18 @@ class Row:
     @property
     def chosen(self) -> Statistic | None:
         """Accuracy at the epoch chosen by the held-out labels; None if there are none."""
-        return self._at([result.chosen_by_validation for result in self.results.values()])
+        found = self.results.values()
+        return Statistic.of(
+            [_accuracy_at(one, choice) for one in found if (choice := one.chosen_by_validation)]
+        )
 
     @property
     def chosen_by_clean(self) -> Statistic | None:
         """Accuracy at the epoch chosen by the clean examples; None if they cannot choose."""
-        return self._at([result.chosen_by_clean for result in self.results.values()])
-
-    def _at(self, chosen: Sequence[ChosenEpoch | None]) -> Statistic | None:
-        trusted = self.first.trusted_accuracy is not None
-        name = "trusted_accuracy" if trusted else "test_accuracy"
-        return Statistic.of([getattr(choice, name) for choice in chosen if choice])
+        found = self.results.values()
+        return Statistic.of(
+            [_accuracy_at(one, choice) for one in found if (choice := one.chosen_by_clean)]
+        )
 
     @property
     def steps(self) -> int:
@@ -97,6 +95,12 @@ class Row:
     def step_seconds(self) -> float:
         """The mean over the seeds of the median time per step."""
         return statistics.fmean(result.step_seconds for result in self.results.values())
+
+
+def _accuracy_at(result: RunResults, epoch: ChosenEpoch | RunResults) -> float:
+    """Returns the accuracy at an epoch, or agreement if no labels are known to be right."""
+    accuracy = result.accuracy_at(epoch)
+    return epoch.test_accuracy if accuracy is None else accuracy
 
 
 def rows(planned: Plan, rates: dict[Cell, float]) -> list[Row]:

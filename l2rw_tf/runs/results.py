@@ -126,7 +126,11 @@ class TrainingResults:
     @property
     def accuracy(self) -> float | None:
         """Accuracy on labels known to be right; None if no such labels were held out."""
-        return self.trusted_accuracy if self.test_labels == AS_GIVEN else self.test_accuracy
+        return self.accuracy_at(self)
+
+    def accuracy_at(self, epoch: ChosenEpoch | TrainingResults) -> float | None:
+        """Returns what `accuracy` is at the end of one of this training's epochs."""
+        return epoch.trusted_accuracy if self.test_labels == AS_GIVEN else epoch.test_accuracy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

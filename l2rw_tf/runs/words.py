@@ -129,7 +129,7 @@ def _stopped_early(results: RunResults, found: Difference, plain_title: str) -> 
     choice = results.plain.chosen_by_clean
     if choice is None:
         return []
-    there = choice.trusted_accuracy if results.test_labels == AS_GIVEN else choice.test_accuracy
+    there = results.plain.accuracy_at(choice)
     ends = [one.accuracy for one in (results, results.plain) if one.accuracy is not None]
     ahead = 0.0 if there is None else max(there - max(ends), 0.0)
     if not found.is_difference(ahead):
