@@ -19,6 +19,9 @@ IDIOMS = [
     (r"\b(steps|batches) an epoch\b", "5 steps an epoch", "per epoch"),
     (r"\b(images|examples) a class\b", "10 images a class", "per class"),
     (r"\b(values?|row|one|loss) an example\b(?! of\b)", "one value an example", "per example"),
+    (r"\bwith repetition\b", "drawn with repetition", "with replacement"),
+    (r"\bfor ever\b", "alive for ever", "forever"),
+    (r"\bnumbered anew\b", "classes numbered anew", "renumbered"),
 ]
 
 
