@@ -1,8 +1,8 @@
-"""The fast tests on each combination of Python, Keras and TensorFlow: `make compat`.
+"""Runs the fast tests on each combination of Python, Keras and TensorFlow: `make compat`.
 
-uv makes an environment of each, one after another, in the cache of the user, with the Pythons on
-PATH (or such as it downloads). The wheel is installed there and trains from an empty directory; the
-tests run in the checkout. What passed becomes the table of docs/versions.md.
+uv creates an environment for each combination, one after another, in the user's cache directory,
+with the Pythons on PATH or downloaded ones. The wheel is installed there and trains from an empty
+directory; the tests run in the checkout. The results become the table in docs/versions.md.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ TRAIN = (
 
 @dataclasses.dataclass(frozen=True)
 class Combination:
-    """What is asked of uv; what is not named here is the newest that pyproject.toml allows.
+    """The versions of an environment; others are the newest that pyproject.toml allows.
 
     Attributes:
-        python: Its minor version.
-        packages: Requirements beside those of pyproject.toml.
-        resolution: Of uv; `lowest-direct` takes the lowest versions that pyproject.toml allows.
+        python: The minor version of Python.
+        packages: Requirements in addition to those of pyproject.toml.
+        resolution: uv's strategy; `lowest-direct` takes the lowest versions that pyproject.toml
+            allows.
     """
 
     python: str
@@ -52,7 +53,7 @@ class Combination:
 
     @property
     def name(self) -> str:
-        """A name for flags and folders."""
+        """The name of the combination, for flags and folders."""
         packages = [package.replace("==", "").removesuffix(".*") for package in self.packages]
         return "-".join([f"python{self.python}", *packages, self.resolution])
 
@@ -68,14 +69,14 @@ COMBINATIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What the tests gave in one environment.
+    """Results of the tests in one environment.
 
     Attributes:
-        versions: Of Python and of the packages that are shown.
+        versions: Versions of Python and of the packages in `SHOWN`.
         wheel_trains: Whether the installed wheel trained and wrote a report.
-        passed: How many tests.
-        skipped: How many tests.
-        failed: How many tests, those that could not start included.
+        passed: Number of tests that passed.
+        skipped: Number of tests that were skipped.
+        failed: Number of tests that failed or could not start.
     """
 
     versions: Sequence[str]
@@ -91,14 +92,14 @@ class Outcome:
 
     @property
     def row(self) -> str:
-        """A line of the table."""
+        """The row of the table."""
         trains = "yes" if self.wheel_trains else "no"
         cells = [*self.versions, trains, self.passed, self.skipped, self.failed]
         return f"| {' | '.join(map(str, cells))} |"
 
 
 def outcome(report: Path, versions: Sequence[str], wheel_trains: bool) -> Outcome:
-    """Adds what pytest has written with `--junitxml`."""
+    """Returns the outcome from the file that pytest wrote with `--junitxml`."""
     suite = xml.etree.ElementTree.parse(report).getroot()[0]
     tests, skipped, *failed = (
         int(suite.attrib[name]) for name in ("tests", "skipped", "failures", "errors")
@@ -108,21 +109,21 @@ def outcome(report: Path, versions: Sequence[str], wheel_trains: bool) -> Outcom
 
 
 def uv(*arguments: str | Path) -> None:
-    """Runs uv in the checkout; it says itself what goes wrong."""
+    """Runs uv in the checkout and exits if it fails; uv prints its own errors."""
     done = subprocess.run([sys.executable, "-m", "uv", "--quiet", *arguments], cwd=ROOT)
     if done.returncode:
         sys.exit(done.returncode)
 
 
 def wheel() -> Path:
-    """Builds the wheel from the source distribution, so that both hold what they must."""
+    """Builds the wheel from the source distribution, so that both are tested for completeness."""
     uv("build", "--clear", f"--out-dir={CACHE / 'dist'}")
     (path,) = (CACHE / "dist").glob("*.whl")
     return path
 
 
 def environment(combination: Combination, wheel: Path) -> Path:
-    """Makes an environment anew, from uv's cache of packages, and returns its `bin`."""
+    """Creates a new environment from uv's package cache and returns its `bin` folder."""
     folder = CACHE / combination.name
     uv("venv", "--clear", f"--python={combination.python}", folder)
     install = ("pip", "install", f"--python={folder}")
@@ -133,7 +134,7 @@ def environment(combination: Combination, wheel: Path) -> Path:
 
 
 def wheel_trains(command: Path) -> bool:
-    """Runs the installed command `l2rw` in an empty directory."""
+    """Returns whether the installed command `l2rw` trains in an empty directory."""
     with tempfile.TemporaryDirectory() as folder:
         done = [
             subprocess.run([command, *arguments], cwd=folder, stdout=subprocess.DEVNULL).returncode
@@ -143,7 +144,7 @@ def wheel_trains(command: Path) -> bool:
 
 
 def versions_in(python: Path) -> list[str]:
-    """Returns the versions of Python and of the packages that are shown."""
+    """Returns the versions of Python and of the packages in `SHOWN`."""
     code = (
         "import importlib.metadata, json, platform, sys; print(json.dumps("
         "[platform.python_version(), *map(importlib.metadata.version, sys.argv[1:])]))"
@@ -159,7 +160,7 @@ def try_out(combination: Combination, wheel: Path, tests: Sequence[str]) -> Outc
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [python, "-m", "pytest", "--quiet", "-m", SELECTION, f"--junitxml={report}"]
-        # What the libraries announce to each other is an error with requirements.txt alone.
+        # Warnings of the libraries are errors only with the versions of requirements.txt.
         command += ["-W", "default", "-p", "no:cacheprovider", *tests]
         subprocess.run(command, cwd=ROOT, check=False)
         if not report.exists():
@@ -168,17 +169,17 @@ def try_out(combination: Combination, wheel: Path, tests: Sequence[str]) -> Outc
 
 
 def with_table(page: str, outcomes: Sequence[Outcome]) -> str:
-    """Returns the page with another table at its end."""
+    """Returns the page with its table, which is at the end, replaced."""
     text, _, _ = page.partition(HEAD.split(" keras")[0])
     rule = "|---" * (len(SHOWN) + 5) + "|"
     return "\n".join([text + HEAD, rule, *(outcome.row for outcome in outcomes), ""])
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Tries the combinations; the exit code is 1 if anything failed."""
+    """Tests the combinations; returns 1 if anything failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--only", choices=[each.name for each in COMBINATIONS], help="the page then stays as it is"
+        "--only", choices=[each.name for each in COMBINATIONS], help="leaves the page unchanged"
     )
     parser.add_argument("tests", nargs="*", help="files and flags of pytest (after --)")
     chosen = parser.parse_args(arguments)

@@ -1,11 +1,11 @@
-"""What errors among the clean examples cost, and how many of them the report names.
+"""The cost of wrong labels among the clean examples, and how many of these the report finds.
 
     python -m l2rw_tf.compare --flagfile=configs/dirty_clean_digits.cfg
     python -m benchmarks.dirty_clean runs/compare-dirty_clean_digits
 
 Prints, for each method and fraction of wrong clean labels, the mean test accuracy and its standard
-deviation over the seeds, and of the clean examples how many are wrong, how many are called doubtful
-(`clean_examples.csv`) and how many of these are wrong, summed over the seeds.
+deviation over the seeds, and the numbers of clean examples that are wrong, that are called doubtful
+(`clean_examples.csv`), and that are both, summed over the seeds.
 """
 
 from __future__ import annotations

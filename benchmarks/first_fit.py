@@ -1,7 +1,7 @@
-"""The first `fit`, of two batches, beside plain Keras's: what a user waits for before all else.
+"""The time of the first `fit`, on two batches, compared with plain Keras.
 
-`python -m benchmarks.first_fit` prints a Markdown table, each figure from a process of its own;
-`python -m benchmarks.first_fit NETWORK METHOD` is such a process.
+`python -m benchmarks.first_fit` prints a Markdown table; each time is measured in a separate
+process, `python -m benchmarks.first_fit NETWORK METHOD`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _in_a_process(name: str, method: str) -> tuple[float, float]:
 
 
 def first_fit(name: str, method: str) -> None:
-    """Fits once and prints the seconds that it took, by the clock and of the processor."""
+    """Calls `fit` once and prints its wall time and processor time in seconds."""
     import keras
     import numpy as np
 
@@ -65,7 +65,7 @@ def _network(name: str) -> tuple[object, tuple[int, ...]]:
         return build(name)
 
     class PythonLoop(keras.Model):
-        """Takes the examples of a batch one by one."""
+        """Processes the examples of a batch one by one."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Examples a second of the input pipeline alone."""
+"""Throughput of the input pipeline alone, in examples per second."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _EXAMPLES = 10_000
 
 
 def pipeline_table() -> Iterator[str]:
-    """Rates by kind of data and augmentation, medians."""
-    yield "| examples | augmentation | examples a second |"
+    """Yields the table of median rates by kind of data and augmentation."""
+    yield "| examples | augmentation | examples per second |"
     yield "|---|---|---|"
     cases: list[tuple[tuple[int, ...], Any]] = [
         ((28, 28, 1), "none"),

@@ -1,4 +1,4 @@
-"""Training steps of Keras, compiled as `fit` compiles them: plain, reweighted, to the letter."""
+"""Training steps, compiled as `fit` does: plain Keras, reweighted, and the literal look-ahead."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ from tests.reweighting.look_ahead import look_ahead
 JIT_COMPILE = {"auto": "auto", "true": True, "false": False}
 NUM_CLASSES = 10
 TRACKED_EXAMPLES = 60_000
-# A backbone of keras.applications with a new head; trained whole, or its head alone.
+# A backbone of keras.applications with a new head; trained as a whole, or with a frozen backbone.
 PRETRAINED = {"mobilenetv2": (224, 224, 3), "mobilenetv2_frozen": (224, 224, 3)}
 _SHAPES = {"lenet": (28, 28, 1), "mlp": (100,), "transformer": (64, 64), **PRETRAINED}
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """What a step does beyond plain training.
+    """A variant of the training step.
 
     Attributes:
-        kind: "plain", "literal" (the look-ahead of the paper to the letter), "exact" (the
-            project's default), "forward" (exact, in forward mode), "head",
-            "tracked" (exact, with the record of the examples) or
-            "history" (head, with weights from history).
-        clean: Clean batch, 0 for plain.
-        size_known: Whether the graph knows the sizes of its batches, as where `fit` is given arrays
-            that the batch size divides; data with a smaller last batch has none that it could know.
+        kind: "plain", "literal" (the literal look-ahead of the paper), "exact" (the
+            project's default), "forward" (exact, in forward mode), "head" or
+            "tracked" (exact, with the record of the examples).
+        clean: Size of the clean batch, 0 for plain.
+        size_known: Whether the graph knows the batch sizes. It does if `fit` gets arrays whose
+            length is a multiple of the batch size, but not if the last batch is smaller.
     """
 
     kind: str
@@ -43,7 +42,7 @@ class Variant:
 
     @classmethod
     def parse(cls, text: str) -> Variant:
-        """Reads KIND or KIND:CLEAN_BATCH, of an unknown size where "?" follows."""
+        """Parses KIND or KIND:CLEAN_BATCH; a "?" at the end means unknown batch sizes."""
         kind, _, clean = text.removesuffix("?").partition(":")
         return cls(kind, int(clean or 0), not text.endswith("?"))
 
@@ -52,7 +51,6 @@ class Variant:
             "plain": "plain",
             "literal": "literal look-ahead",
             "tracked": "exact, tracked",
-            "history": "head, history",
         }
         words = [names.get(self.kind, self.kind)]
         if self.clean:
@@ -63,13 +61,13 @@ class Variant:
 
 
 def build(name: str) -> tuple[keras.Model, tuple[int, ...]]:
-    """Returns a network, the same each time, and the shape of an example."""
+    """Returns a network with reproducible parameters, and the shape of an example."""
     keras.utils.set_random_seed(0)
     shape = _SHAPES.get(name, (32, 32, 3))
     if name == "transformer":
         return _transformer(shape), shape
     if name in PRETRAINED:
-        # Random weights: they take as much memory.
+        # Random weights take as much memory as pretrained ones.
         network = networks.get(
             "keras.applications:MobileNetV2",
             input_shape=shape,
@@ -82,7 +80,7 @@ def build(name: str) -> tuple[keras.Model, tuple[int, ...]]:
 
 
 def _transformer(shape: tuple[int, int]) -> keras.Model:
-    """Two blocks of four heads over 64 places of 64 features."""
+    """Two blocks of four heads over sequences of 64 positions with 64 features."""
     inputs = x = keras.Input(shape)
     for _ in range(2):
         x = keras.layers.LayerNormalization()(x + keras.layers.MultiHeadAttention(4, 16)(x, x))
@@ -93,7 +91,7 @@ def _transformer(shape: tuple[int, int]) -> keras.Model:
 
 
 class LiteralModel(l2rw_tf.ReweightingModel):
-    """The paper's step to the letter: look ahead, then pass forward once more for the update."""
+    """The literal step of the paper: a look-ahead, then another forward pass for the update."""
 
     def train_step(self, data: dict[str, Any]) -> dict[str, tf.Tensor]:
         x, y = data[TRAINING]
@@ -112,12 +110,12 @@ class LiteralModel(l2rw_tf.ReweightingModel):
 def model_and_data(
     name: str, batch: int, variant: Variant, jit_compile: str = "auto", steps_per_execution: int = 1
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """Returns a compiled model and what `fit` is given: one batch, over and over.
+    """Returns a compiled model and the arguments of `fit`: one batch, repeated.
 
     Args:
-        name: A network.
-        batch: Training batch.
-        variant: What the step does.
+        name: The name of the network.
+        batch: Size of the training batch.
+        variant: The variant of the step.
         jit_compile: "auto", "true" or "false".
         steps_per_execution: As in Keras.
     """
@@ -127,7 +125,7 @@ def model_and_data(
     if variant.kind != "plain":
         model = _reweighting_model(network, variant.kind)
         data["clean_data"] = _batches(variant.clean, shape, variant.size_known, seed=1)
-    if variant.kind in ("tracked", "history"):
+    if variant.kind == "tracked":
         ids = tf.random.stateless_uniform([batch], (2, 0), 0, TRACKED_EXAMPLES, tf.int64)
         ids = tf.data.Dataset.from_tensors(ids).unbatch().batch(batch, variant.size_known).repeat()
         data["x"] = tf.data.Dataset.zip({EXAMPLES: data["x"], IDS: ids})
@@ -143,7 +141,7 @@ def model_and_data(
 
 
 def _batches(size: int, shape: tuple[int, ...], size_known: bool, seed: int) -> tf.data.Dataset:
-    """One batch, over and over."""
+    """Returns a data set that repeats one batch."""
     x = tf.random.stateless_normal((size, *shape), (seed, 0))
     y = tf.random.stateless_uniform((size,), (seed, 1), 0, NUM_CLASSES, tf.int32)
     return tf.data.Dataset.from_tensor_slices((x, y)).batch(size, size_known).cache().repeat()
@@ -152,8 +150,6 @@ def _batches(size: int, shape: tuple[int, ...], size_known: bool, seed: int) -> 
 def _reweighting_model(network: keras.Model, kind: str) -> l2rw_tf.ReweightingModel:
     if kind == "literal":
         return LiteralModel(network)
-    if kind == "history":
-        return l2rw_tf.ReweightingModel(network, weighting="history")
     if kind == "forward":
         return l2rw_tf.ReweightingModel(network, meta_gradient="forward")
     return l2rw_tf.ReweightingModel(network, "head" if kind == "head" else "all")
@@ -162,14 +158,14 @@ def _reweighting_model(network: keras.Model, kind: str) -> l2rw_tf.ReweightingMo
 def keras_step(
     name: str, batch: int, variant: Variant, jit_compile: str = "auto", steps_per_execution: int = 1
 ) -> Take:
-    """Returns what takes steps: the first by `fit`, then through the function that `fit` calls.
+    """Returns a function that takes steps: the first by `fit`, others by Keras's `train_function`.
 
     Args:
-        name: A network.
-        batch: Training batch.
-        variant: What the step does.
+        name: The name of the network.
+        batch: Size of the training batch.
+        variant: The variant of the step.
         jit_compile: "auto", "true" or "false".
-        steps_per_execution: As in Keras; steps come in such groups.
+        steps_per_execution: As in Keras; the number of steps is rounded up to a multiple of it.
     """
     model, data = model_and_data(name, batch, variant, jit_compile, steps_per_execution)
     batches = iter(_joined(data))
@@ -189,7 +185,7 @@ def keras_step(
 
 
 def _joined(data: dict[str, tf.data.Dataset]) -> tf.data.Dataset:
-    """Elements as `fit` makes them of what it is given."""
+    """Returns the joined data set that `fit` makes of its arguments."""
     training, clean = data["x"], data.get("clean_data")
     if clean is None:
         return training

@@ -1,11 +1,11 @@
-"""Kills a run again and again, resumes it each time, and compares its end with an undisturbed run.
+"""Kills and resumes a run many times, and compares its results with those of an undisturbed run.
 
     python -m benchmarks.kill_test [--kills=30] [--kill_seed=0] [--directory=DIR] [--flag=value ...]
 
 The run is killed by SIGKILL at random moments: after a training step, or at an operation on a file
-of its directory, in the middle of a checkpoint or of the results. It writes a checkpoint a step.
-At the end the parameters in model.keras, metrics.csv (its times aside) and examples.csv have to be
-those of a run that nothing happened to, to the last bit. Other flags go to the run.
+of its directory, in the middle of a checkpoint or of the results. It writes a checkpoint per step.
+At the end the parameters in model.keras, metrics.csv (except for times) and examples.csv must equal
+those of the undisturbed run to the last bit. Other flags go to the run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FLAGS = (
     "--progress=none",
 )
 
-# Runs in a process of its own, and kills itself at a moment.
+# The program of a separate process, which kills itself at the given moment.
 _CHILD = """
 import os, pathlib, signal, sys
 from l2rw_tf import main
@@ -58,7 +58,7 @@ sys.exit(code)
 
 
 def environment() -> dict[str, str]:
-    """Returns the environment of a process that finds the package and logs as it does by itself."""
+    """Returns an environment in which the package is found and TensorFlow's logging is default."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     return environment
@@ -67,16 +67,16 @@ def environment() -> dict[str, str]:
 def run(
     directory: Path, flags: Sequence[str], number: int = 0, kind: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the program, up to a moment at which it is killed.
+    """Runs the program and kills it at a given moment.
 
     Args:
         directory: The run's directory.
-        flags: Of the run, `--run_dir` aside.
-        number: The number of the moment, counted from 1; 0: it is not killed.
-        kind: What the description of the moments that count begins with, such as "step".
+        flags: The flags of the run, without `--run_dir`.
+        number: The moment at which to kill it, counted from 1; 0 to let it finish.
+        kind: Only moments whose description starts with this are counted, such as "step".
 
     Returns:
-        The finished process; its last line of output is the moment, or how many there were.
+        The finished process; its last line of output is the moment, or the number of moments.
     """
     return subprocess.run(
         [
@@ -92,7 +92,7 @@ def run(
 
 
 def outcome(directory: Path) -> dict[str, object]:
-    """Returns what two equal runs have in common: parameters, metrics and the examples' table."""
+    """Returns the results that must be equal: parameters, metrics and the table of examples."""
     import keras
 
     network = keras.saving.load_model(directory / "model.keras")
@@ -123,7 +123,7 @@ def main() -> int:
     print(f"undisturbed: {moments} moments", flush=True)
     kinds: collections.Counter[str] = collections.Counter()
     for kill in range(1, options.kills + 1):
-        # Steps are few beside operations on files; the results come last.
+        # Steps are rare compared with file operations; the results are written last.
         kind = "open .unfinished-" if kill > 0.8 * options.kills else chance.choice(["step", ""])
         number = chance.randint(1, {"step": 2, "": moments // options.kills}.get(kind, 6))
         killed = run(directory / "killed", [*flags, "--resume"], number, kind)

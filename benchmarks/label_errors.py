@@ -1,20 +1,20 @@
-"""Which finds wrong labels better: the audit after one reweighted training, or cleanlab?
+"""Compares the audit after one reweighted training with cleanlab in finding wrong labels.
 
     python -m benchmarks.label_errors [--dataset=digits] [--noise KIND ...] [--ratios R ...]
         [--seeds S ...] [--methods M ...] [--directory=DIR] [--flag=value ...]
 
-All score the same partly wrong training labels with the same network, optimizer and number of
-epochs. The audit takes `label_quality` of the run's table, after one training, with the paper's
-weights or with weights from history. cleanlab takes `get_label_quality_scores` of out-of-fold
-probabilities, by self-confidence (its default) or normalized margin, after a plain training per
-fold: as its documentation has it, each label is scored by a network that was not trained on it. The
-clean examples are added to the training examples of every fold, so that all know the same.
+All methods score the same noisy training labels with the same network, optimizer and number of
+epochs. The audit uses `label_quality` of the run's table, after one training, with the paper's
+weights. cleanlab uses `get_label_quality_scores` of out-of-fold probabilities, by self-confidence
+(its default) or normalized margin, after a plain training per fold: as in its documentation, each
+label is scored by a network that was not trained on it. The clean examples are added to the
+training examples of every fold, so that all methods have the same information.
 
-CIFAR-10N has human labels, so that no noise is simulated: --dataset=cifar10_n --noise none, and
+CIFAR-10N has human labels, so no noise is simulated: --dataset=cifar10_n --noise none, and
 --label_column=aggre_label or another column of labels.
 
-Every row of the comparison is a file of its directory; started again, the program does what is
-missing. The table of what is finished is table.md there. Other flags are those of a run.
+Every row of the comparison is a file in its directory; started again, the program computes only
+missing rows. table.md has all finished rows. Other flags are those of a run.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ FLAGS = {
         "--learning_rate=0.001",
         "--lr_decay_epochs=3.5,5.25",
     ),
-    # As configs/small_worst_short.cfg.
+    # Same as configs/small_worst_short.cfg.
     "cifar10_n": (
         "--dataset=cifar10_n",
         "--true_label_column=label",
@@ -91,7 +91,6 @@ MEASURES = {
 COSTS = {"train_seconds": "training (s)", "processor_seconds": "processor (s)"}
 METHODS = {
     "audit": "audit, paper's weights",
-    "audit_history": "audit, weights from history (head)",
     "cleanlab": "cleanlab, self-confidence",
     "cleanlab_margin": "cleanlab, normalized margin",
 }
@@ -102,7 +101,7 @@ Row = dict[str, Any]
 
 
 def audit_scores(settings: RunConfig, data: PreparedData) -> tuple[np.ndarray, float]:
-    """Returns the audit's label quality, (n,), and the seconds of the training that it needs."""
+    """Returns the audit's label quality, (n,), and its training time in seconds."""
     trained = training.train(settings.method, settings, data)
     table = example_table.example_table(data, trained)
     return audit.label_quality(table), trained.train_seconds
@@ -111,9 +110,9 @@ def audit_scores(settings: RunConfig, data: PreparedData) -> tuple[np.ndarray, f
 def cleanlab_scores(
     settings: RunConfig, data: PreparedData, folds: int, score: str, kept: Path
 ) -> tuple[np.ndarray, float]:
-    """Returns cleanlab's label quality, (n,), and the seconds of the trainings that it needs.
+    """Returns cleanlab's label quality, (n,), and its training time in seconds.
 
-    The probabilities are kept in a file, so that a second score needs no second training.
+    The probabilities are kept in a file, so that another score needs no further training.
     """
     from cleanlab.rank import get_label_quality_scores
 
@@ -129,11 +128,11 @@ def cleanlab_scores(
 def out_of_fold_probabilities(
     settings: RunConfig, data: PreparedData, num_folds: int
 ) -> tuple[np.ndarray, float]:
-    """Trains plainly without one fold after the other, each time with the clean examples.
+    """Trains plainly once per fold, on the other folds and the clean examples.
 
     Returns:
-        The probability of each class for each training example by the network that was not trained
-        on it, (n, classes), and the seconds of training.
+        The class probabilities of each training example by the network that was not trained on it,
+        (n, classes), and the training time in seconds.
     """
     given = data.splits.train
     probabilities = np.zeros((len(given), data.source.num_classes))
@@ -151,9 +150,9 @@ def out_of_fold_probabilities(
 
 
 def measure(method: str, settings: RunConfig, folds: int, kept: Path) -> Row:
-    """Trains, scores, and compares with the truth."""
+    """Trains, scores the labels, and compares the scores with the true labels."""
     data = prepared_data.prepare(settings, settings.seed)
-    # Nothing is measured on the test data, which a training looks at after each epoch.
+    # The test data is not used here; one example saves the evaluation after each epoch.
     splits = dataclasses.replace(data.splits, test=data.splits.test.take(np.arange(1)))
     data = dataclasses.replace(data, splits=splits)
     begin = time.process_time()
@@ -183,25 +182,24 @@ def compare(
     methods: Sequence[str],
     folds: int,
 ) -> dict[str, Row]:
-    """Returns a row for each method, made now where there is none.
+    """Returns a row for each method; missing rows are computed.
 
     Args:
-        directory: Where rows are kept.
-        flags: Of the runs; a row of other flags is made anew.
+        directory: The directory of the rows.
+        flags: The flags of the runs; rows with other flags are computed again.
         condition: `noise_type`, `noise_ratio` and `seed`.
-        methods: The methods whose rows are made; those of others are returned where they exist.
-        folds: Of cleanlab's trainings.
+        methods: The methods to compute; existing rows of other methods are returned too.
+        folds: The number of folds for cleanlab.
     """
     condition_flags = [f"--{name}={value}" for name, value in condition.items()]
     found = {}
     for method in METHODS:
-        of_method = ["--weighting=history"] if method == "audit_history" else []
-        method_flags = [*flags, *condition_flags, *of_method]
+        method_flags = [*flags, *condition_flags]
         made_by = [*method_flags, *([f"folds={folds}"] if method in _SCORES else [])]
         where = "-".join(map(str, condition.values()))
         name = f"{where}-{method}.json"
         row = _read(directory.path / name)
-        # Of other flags, probabilities are others.
+        # The probabilities depend on the flags.
         kept = directory.path / f"{where}-{zlib.crc32(repr(made_by).encode())}.npz"
         if row.get("flags") != made_by:
             if method not in methods:
@@ -242,7 +240,7 @@ def table(compared: Sequence[dict[str, Row]]) -> str:
             cells = [kind, f"{ratio:.0%}", ", ".join(map(str, seeds)), METHODS[method]]
             for name in MEASURES:
                 figure = f"{mean[method, name]:.4f}"
-                # Among those of the same seeds.
+                # The best among the methods with the same seeds.
                 others = [other for other in seeds_of if seeds_of[other] == seeds]
                 best = max(f"{mean[other, name]:.4f}" for other in others)
                 cells.append(f"**{figure}**" if figure == best else figure)
@@ -252,7 +250,7 @@ def table(compared: Sequence[dict[str, Row]]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Makes the rows that are missing and prints the table."""
+    """Computes missing rows and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--dataset", choices=tuple(FLAGS), default="digits")
     parser.add_argument("--noise", nargs="+", choices=(*NOISE, "none"), default=NOISE)
@@ -269,14 +267,14 @@ def main(arguments: Sequence[str]) -> int:
     path = Path(options.directory or f"runs/label_errors-{options.dataset}")
     path.mkdir(parents=True, exist_ok=True)
     directory = RunDirectory(path)
-    # The seeds are outermost, so that a first one gives the whole table.
+    # The seeds are outermost, so that the first seed already fills the whole table.
     conditions = [
         {"noise_type": kind, "noise_ratio": ratio, "seed": seed}
         for seed, ratio, kind in itertools.product(options.seeds, options.ratios, options.noise)
     ]
-    # Every training example is to be scored, so none is held out.
+    # Every training example is scored, so none is held out.
     flags = [*FLAGS[options.dataset], "--validation_fraction=0", "--steps_per_execution=20"]
-    # Each training is traced once, which TensorFlow takes for one function traced again and again.
+    # Each training is traced once; TensorFlow warns as if one function were traced repeatedly.
     logging.set_verbosity(logging.ERROR)
     compared = []
     try:

@@ -1,9 +1,9 @@
-"""Peak memory of a run on many large images, under a limit that cannot be passed.
+"""Peak memory of a run on many large images, under a hard limit.
 
-`python -m benchmarks.large_images FOLDER [--any_flag_of_l2rw_tf.main ...]` makes FOLDER, 20,000
-JPEG files of 224x224 in ten classes, if it is not there; trains some steps on it in a process
-whose data may not grow beyond 4 GiB (`RLIMIT_DATA`, the `ulimit -d` of a shell: memory that the
-process writes to), and prints the peak of that process.
+`python -m benchmarks.large_images FOLDER [--any_flag_of_l2rw_tf.main ...]` creates FOLDER, with
+20,000 JPEG files of 224x224 in ten classes, unless it exists; trains some steps on it in a process
+that may not write to more than 4 GiB of memory (`RLIMIT_DATA`, `ulimit -d` in a shell), and prints
+the peak memory of this process.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _FIELDS = {"VmHWM": "resident", "RssAnon": "of it not files", "VmData": "data"}
 
 
 def make(folder: Path, images: int = _IMAGES, size: int = _SIZE) -> None:
-    """Makes a folder of CLASS/IMAGE: coloured clouds, of which each class has its own shades.
+    """Writes FOLDER/CLASS/IMAGE: coloured clouds, with different shades for each class.
 
     Args:
         folder: A new folder.
-        images: How many in all.
-        size: Height and width.
+        images: Total number of images.
+        size: Height and width in pixels.
     """
     random = np.random.default_rng(0)
     shades = random.integers(60, 196, (_CLASSES, 3))
@@ -55,10 +55,10 @@ def peaks(flags: list[str]) -> tuple[int, dict[str, float]]:
     """Runs `l2rw_tf.main` under the limit.
 
     Args:
-        flags: Of the program.
+        flags: The flags of the program.
 
     Returns:
-        Its exit code, and the largest values in MiB of the `_FIELDS` of /proc/PID/status.
+        The exit code, and the largest values in MiB of the `_FIELDS` in /proc/PID/status.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "l2rw_tf.main", *flags],
@@ -76,7 +76,7 @@ def peaks(flags: list[str]) -> tuple[int, dict[str, float]]:
 
 
 def main() -> None:
-    """Makes the folder, runs and prints."""
+    """Creates the folder, trains, and prints the peaks."""
     folder, *flags = sys.argv[1:]
     if not Path(folder).exists():
         make(Path(folder))

@@ -1,7 +1,7 @@
-"""Peak memory of a training, each in a process of its own.
+"""Peak memory of trainings, each in a separate process.
 
-Run as a program, `python -m benchmarks.memory NETWORK BATCH VARIANT` takes some steps and prints
-the peak in MiB: on a GPU of its memory, else of the resident set.
+`python -m benchmarks.memory NETWORK BATCH VARIANT` takes some steps and prints the peak in MiB: of
+GPU memory if there is a GPU, otherwise of the resident set.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-# With so few examples, what is left is TensorFlow, the network and the graph of its step.
+# With so few examples, memory is that of TensorFlow, the network and the graph of its step.
 _HARDLY_ANY = 2
 
 
 def memory_table(network: str, batches: Sequence[int]) -> Iterator[str]:
-    """Peaks by batch and variant, and what of them grows with the batch: the activations.
+    """Yields the table of peaks by batch and variant, with the part of the activations.
 
     Args:
         network: A name that `keras_steps.build` knows.
-        batches: Training batches.
+        batches: Sizes of the training batch.
     """
     yield (
         "| network | batch | variant | peak MiB | times plain | TensorFlow and graph | "
@@ -48,7 +48,7 @@ def _peak(network: str, batch: int, kind: str, clean: int) -> float:
 
 
 def main() -> None:
-    """Takes steps and prints the peak."""
+    """Takes some steps and prints the peak."""
     import resource
 
     import tensorflow as tf

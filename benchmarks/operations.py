@@ -1,4 +1,4 @@
-"""What is in the graph of a step after TensorFlow's optimizer, and where its time goes."""
+"""The operations in the optimized graph of a step, and the time they take."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _STEPS_PROFILED = 10
 
 
 def optimized_graph(model: keras.Model, data: dict[str, Any]) -> tf.compat.v1.GraphDef:
-    """Takes a step by `fit` and returns the graph that it ran.
+    """Takes one step by `fit` and returns the optimized graph that was executed.
 
     Args:
         model: A compiled model whose step has not been traced.
-        data: What `fit` is given.
+        data: The arguments of `fit`.
     """
     context.enable_graph_collection()
     try:
@@ -38,20 +38,20 @@ def optimized_graph(model: keras.Model, data: dict[str, Any]) -> tf.compat.v1.Gr
 
 
 def count(graph: tf.compat.v1.GraphDef) -> collections.Counter[str]:
-    """Returns how often each operation stands in a graph, fused ones under their bare name."""
+    """Returns the number of operations of each kind in a graph; fused ones by their bare name."""
     return collections.Counter(node.op.removeprefix("_Fused") for node in graph.node)
 
 
 def operations_table(networks: Sequence[str], variants: Sequence[Variant]) -> Iterator[str]:
-    """Convolutions and matrix products of a step, after optimization.
+    """Yields the table of convolutions and matrix products of a step, after optimization.
 
     Args:
         networks: Names of networks.
-        variants: The steps; the first is what the others are compared with.
+        variants: Variants of the step; the others are compared with the first.
     """
     yield (
         "| network | variant | Conv2D | Conv2DBackpropInput | Conv2DBackpropFilter | "
-        "products of matrices | convolutions times plain |"
+        "matrix products | convolutions times plain |"
     )
     yield "|---|---|---|---|---|---|---|"
     for name in networks:
@@ -67,20 +67,20 @@ def operations_table(networks: Sequence[str], variants: Sequence[Variant]) -> It
 
 
 def profile_table(networks: Sequence[str], variants: Sequence[Variant]) -> Iterator[str]:
-    """Where the time of a step goes, by TensorFlow's profiler; for a CPU.
+    """Yields the table of the time of each operation on a CPU, by TensorFlow's profiler.
 
     Args:
         networks: Names of networks.
-        variants: The steps.
+        variants: Variants of the step.
     """
-    yield "| network | variant | operation | share of the time in operations |"
+    yield "| network | variant | operation | fraction of the time in operations |"
     yield "|---|---|---|---|"
     for name in networks:
         for variant in variants:
             milliseconds = _profile(name, variant)
             total = sum(milliseconds.values())
             for operation, value in milliseconds.most_common(8):
-                yield f"| {name} | {variant} | {operation} | {100 * value / total:.0f} % |"
+                yield f"| {name} | {variant} | {operation} | {100 * value / total:.0f}% |"
 
 
 def _profile(name: str, variant: Variant) -> collections.Counter[str]:
@@ -101,7 +101,7 @@ def _profile(name: str, variant: Variant) -> collections.Counter[str]:
         for line in plane.lines:
             for event in line.events:
                 name_and_operation = plane.event_metadata[event.metadata_id].name.split(":")
-                # The function that runs them all is an event like its operations.
+                # The function that contains the operations is an event too: leave it out.
                 if len(name_and_operation) == 2 and "__inference" not in name_and_operation[1]:
                     operation = name_and_operation[1]
                     bare = re.sub("^_?(MklNative|Mkl)?(Fused)?|WithBias$", "", operation)

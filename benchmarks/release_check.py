@@ -1,9 +1,9 @@
-"""Builds a release and tries it as users get it: `make release-check`.
+"""Builds a release and tests it as users get it: `make release-check`.
 
-Wheel and sdist are built from the last commit, and must hold its files and nothing else. Each is
-installed into an empty environment with the versions of requirements.txt, where the demo runs from
-an empty folder. The fast tests run on the installed wheel, which takes the place of the package in
-the sources, since some tests read its files.
+Wheel and sdist are built from the last commit and must contain its files and nothing else. Each is
+installed into an empty environment with the versions of requirements.txt, where the demo runs in an
+empty folder. The fast tests run on the installed wheel, which replaces the package in the sources,
+since some tests read its files.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from benchmarks.compat import ROOT, SELECTION, outcome, uv
 BUILD = ROOT / "build" / "release-check"
 DEMO = "configs/digits_noisy.cfg"
 PACKAGE = "l2rw_tf"
-# Of a checkout, and of no use without one.
+# Useful in a checkout only.
 OF_GIT = {".gitignore", ".ci/run"}
-# What setuptools writes.
+# Written by setuptools.
 MADE = ("PKG-INFO", "setup.cfg", f"{PACKAGE}.egg-info/", f"{PACKAGE}-")
 MINUTES = 60
-# A path to the package would hide what is installed.
+# PYTHONPATH could hide the installed package.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 class Checks:
-    """The checks so far, each printed as soon as it is done."""
+    """Prints each check as soon as it is done, and collects the failed ones."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
 
     def add(self, name: str, problems: Sequence[str], found: str = "") -> None:
-        """Prints a line, and one for each problem."""
+        """Adds a check: prints its line, and one line per problem."""
         if problems:
             self.failed.append(name)
         print(f"{'FAILED' if problems else 'ok':6}  {name}{f': {found}' if found else ''}")
@@ -58,7 +58,7 @@ def git(*arguments: str) -> str:
 
 
 def unpacked(archive: Path, folder: str) -> Path:
-    """Unpacks an archive with one folder in it, and returns that."""
+    """Unpacks an archive that contains one folder, and returns the path of this folder."""
     place = BUILD / folder
     shutil.rmtree(place, ignore_errors=True)
     with tarfile.open(archive) as file:
@@ -68,7 +68,7 @@ def unpacked(archive: Path, folder: str) -> Path:
 
 
 def committed() -> Path:
-    """The archive of the last commit: in a checkout, setuptools reads what earlier builds left."""
+    """Returns an archive of the last commit; a checkout may contain files of earlier builds."""
     BUILD.mkdir(parents=True, exist_ok=True)
     archive = BUILD / "commit.tar"
     git("archive", "--prefix=commit/", f"--output={archive}", "HEAD")
@@ -76,7 +76,7 @@ def committed() -> Path:
 
 
 def names_in(distribution: Path) -> set[str]:
-    """The files of a wheel or of an archive; those of an archive below its one folder."""
+    """Returns the files in a wheel or archive; for an archive, relative to its top folder."""
     if distribution.suffix == ".whl":
         with zipfile.ZipFile(distribution) as wheel:
             return set(wheel.namelist())
@@ -85,21 +85,21 @@ def names_in(distribution: Path) -> set[str]:
 
 
 def unlike(found: Iterable[str], expected: set[str]) -> list[str]:
-    """What is in a distribution beside what it is to hold and what setuptools makes, or lacks."""
+    """Returns problems: unexpected files that setuptools did not make, and missing files."""
     found = {name for name in found if name in expected or not name.startswith(MADE)}
-    surplus = [f"not to be in it: {name}" for name in sorted(found - expected)]
+    surplus = [f"unexpected: {name}" for name in sorted(found - expected)]
     return surplus + [f"missing: {name}" for name in sorted(expected - found)]
 
 
 def build(sources: Path) -> tuple[Path, Path]:
-    """Builds the sdist, and the wheel from that."""
+    """Builds the sdist, and the wheel from the sdist; returns the paths of wheel and sdist."""
     uv("build", "--clear", f"--out-dir={BUILD / 'dist'}", sources)
     (wheel,), (sdist,) = (BUILD / "dist").glob("*.whl"), (BUILD / "dist").glob("*.tar.gz")
     return wheel, sdist
 
 
 def environment(name: str, distribution: Path) -> Path:
-    """Makes an environment with a distribution and what that asks for; returns its `bin`."""
+    """Creates an environment with a distribution and its requirements; returns its `bin` folder."""
     folder = BUILD / name
     uv("venv", "--clear", f"--python={sys.executable}", folder)
     uv("pip", "install", f"--python={folder}", "--constraints=requirements.txt", distribution)
@@ -107,7 +107,7 @@ def environment(name: str, distribution: Path) -> Path:
 
 
 def installed_problems(programs: Path, cwd: Path) -> list[str]:
-    """Says if another package than the installed one is imported there, or of another version."""
+    """Returns problems if the imported package is not the installed one, or has another version."""
     code = (
         "import importlib.metadata, json, l2rw_tf; print(json.dumps("
         "[l2rw_tf.__file__, l2rw_tf.__version__, importlib.metadata.version('l2rw-tf')]))"
@@ -117,12 +117,12 @@ def installed_problems(programs: Path, cwd: Path) -> list[str]:
     file, version, of_metadata = json.loads(answer.stdout)
     problems = [] if Path(file).is_relative_to(programs.parent) else [f"{file} is imported"]
     if version != of_metadata:
-        problems.append(f"__version__ is {version}, that of the metadata {of_metadata}")
+        problems.append(f"__version__ is {version}, but the metadata has {of_metadata}")
     return problems
 
 
 def demo_problems(programs: Path, flagfile: Path) -> list[str]:
-    """Runs the demo in an empty folder by the installed command."""
+    """Runs the demo in an empty folder with the installed command; returns problems."""
     with tempfile.TemporaryDirectory() as folder:
         command = [programs / "l2rw", "train", f"--flagfile={flagfile}", "--run_dir=demo"]
         code = subprocess.run(command, cwd=folder, env=ENVIRONMENT).returncode
@@ -132,7 +132,7 @@ def demo_problems(programs: Path, flagfile: Path) -> list[str]:
 
 
 def run_tests(programs: Path, sources: Path, flags: Sequence[str]) -> tuple[list[str], str]:
-    """Runs the fast tests on what is installed; returns problems, and how many passed."""
+    """Runs the fast tests on the installed package; returns problems, and a line of counts."""
     uv("pip", "install", f"--python={programs.parent}", "--requirements=requirements-dev.txt")
     (installed,) = programs.parent.glob(f"lib/python*/site-packages/{PACKAGE}")
     (sources / PACKAGE).symlink_to(installed)
@@ -152,7 +152,7 @@ def run_tests(programs: Path, sources: Path, flags: Sequence[str]) -> tuple[list
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Makes the checks; the exit code is 1 if one failed."""
+    """Makes all checks; returns 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tests", nargs="*", help="files and flags of pytest (after --)")
     chosen, checks, commit = parser.parse_args(arguments), Checks(), committed()
@@ -164,7 +164,7 @@ def main(arguments: Sequence[str]) -> int:
     for distribution, expected in ((wheel, of_package), (sdist, known - OF_GIT)):
         problems = unlike(names_in(distribution), expected)
         size = f"{len(expected)} files, {distribution.stat().st_size / 1e6:.1f} MB"
-        checks.add(f"{distribution.name} is whole, with nothing else in it", problems, size)
+        checks.add(f"{distribution.name} is complete and has nothing else in it", problems, size)
     sources = unpacked(sdist, "sources")
     shutil.rmtree(sources / PACKAGE)
     for name, distribution in (("wheel", wheel), ("sdist", sdist)):

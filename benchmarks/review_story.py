@@ -1,16 +1,16 @@
-"""What ten minutes of looking are worth: the loop of the README on human labels, from end to end.
+"""What ten minutes of review are worth: the loop of the README on human labels, from end to end.
 
     python -m benchmarks.review_story DIR [--seeds S ...] [--reviewed=200] [--flag=value ...]
 
-CIFAR-10N's `random_label1` (17.2 % of the labels wrong) is written as folders of JPEG files:
+CIFAR-10N's `random_label1` (17.2% of the labels wrong) is written as folders of JPEG files:
 `train/` by the noisy label (15,000 images), `clean/` (20 of each class) and `test/` (5,000) by the
-true one. Then, for each seed, as somebody without Python would: train; open report.html in a
-browser and decide on the first examples that it shows, as the truth says; download
-corrections.csv; train again with it. Beside that, as many examples drawn at random are reviewed
-instead. Each run trains plainly too. `predict` then names the test files.
+true one. Then, for each seed, the loop is done as a user without Python would: train; open
+report.html in a browser and decide on the first examples that it shows, by their true labels;
+download corrections.csv; train again with it. For comparison, as many examples drawn at random are
+reviewed instead. Each run also trains plainly. `predict` then classifies the test files.
 
-What is finished is not done again. story.json has the figures, which are printed as tables.
-CIFAR-10N is CC BY-NC: what lies in DIR stays there. Other flags are those of a run.
+Finished steps are not repeated. The results are in story.json and printed as a table. CIFAR-10N is
+CC BY-NC: do not distribute the content of DIR. Other flags are those of a run.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ DECISIONS = "JSON.parse(document.getElementById('review-data').textContent)"
 
 
 def write_folders(folder: Path) -> None:
-    """Writes the images as JPEG files, and the true label of each training image beside them."""
+    """Writes the images as JPEG files, and the true labels of training images as truth.csv."""
     import tensorflow_datasets as tfds
     from PIL import Image
 
@@ -78,13 +78,13 @@ def write_folders(folder: Path) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Reads a table with a header."""
+    """Reads a CSV file with a header."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Writes a table with a header, whole or not at all."""
+    """Writes a CSV file with a header; the file is complete or absent."""
     beside = path.with_suffix(".part")
     with beside.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *rows])
@@ -92,14 +92,14 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
 
 
 def train(run: Path, flags: Sequence[str]) -> None:
-    """Trains in a process of its own; a run that was interrupted is resumed."""
+    """Trains in a separate process; an interrupted run is resumed."""
     if not (run / "results.json").exists():
         program = [sys.executable, "-m", "l2rw_tf.main", f"--run_dir={run}", "--resume", *flags]
         subprocess.run(program, check=True)
 
 
 def review_page(run: Path, truth: dict[str, str], number: int, target: Path) -> None:
-    """Decides on the first examples of a report in a browser, by keyboard, and downloads that."""
+    """Reviews the first examples of a report in a browser, by keyboard; downloads the decisions."""
     with report_check.Browser.started(report_check.find_browser()) as browser:
         if trouble := browser.open(run / "report.html"):
             raise RuntimeError(trouble)
@@ -117,7 +117,7 @@ def review_page(run: Path, truth: dict[str, str], number: int, target: Path) -> 
 
 
 def review_random(run: Path, truth: dict[str, str], number: int, seed: int, target: Path) -> None:
-    """Decides on training examples that are drawn at random."""
+    """Writes decisions on training examples that are drawn at random."""
     examples = read_csv(run / "examples.csv")
     classes = json.loads((run / "classes.json").read_text("utf-8"))
     rows = []
@@ -131,7 +131,7 @@ def review_random(run: Path, truth: dict[str, str], number: int, seed: int, targ
 
 
 def predicted_right(run: Path, test: Path) -> float:
-    """The fraction of the test files that `predict` names rightly."""
+    """Returns the fraction of test files that `predict` classifies correctly."""
     output = run.parent / f"{run.name}-predicted.csv"
     if not output.exists():
         program = [sys.executable, "-m", "l2rw_tf.predict", f"--run_dir={run}"]
@@ -141,7 +141,7 @@ def predicted_right(run: Path, test: Path) -> float:
 
 
 def story(directory: Path, seed: int, number: int, flags: Sequence[str]) -> dict[str, object]:
-    """Goes through the loop with one seed and returns its figures."""
+    """Goes through the loop with one seed and returns its results."""
     data = directory / "data"
     truth = {one["origin"]: one["label"] for one in read_csv(directory / "truth.csv")}
     given = [f"--dataset={data}", f"--seed={seed}", *FLAGS, *flags]
@@ -167,7 +167,7 @@ def story(directory: Path, seed: int, number: int, flags: Sequence[str]) -> dict
 
 
 def table(stories: Sequence[dict[str, object]]) -> str:
-    """The figures of all seeds, a line each, and their means."""
+    """Returns a table with one row of results per seed, and their means."""
     keys = [key for key in stories[0] if key != "seed"]
     rows = [[one["seed"], *(f"{100 * one[key]:.1f}" for key in keys)] for one in stories]
     means = [100 * statistics.fmean(one[key] for one in stories) for key in keys]
@@ -177,7 +177,7 @@ def table(stories: Sequence[dict[str, object]]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the stories and prints their figures."""
+    """Goes through the loop with each seed and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

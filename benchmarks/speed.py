@@ -1,8 +1,8 @@
-"""What a reweighted step costs beside a plain one: `make bench`, or `python -m benchmarks.speed`.
+"""The cost of a reweighted step relative to plain Keras: `python -m benchmarks.speed`.
 
-All variants of a network take their steps in turn, so that whatever slows the machine slows them
-alike; the figures are medians after warm-up, and their ratios to Keras's own plain step on the
-same network, data and batch. Prints Markdown; --output=FILE writes it as well.
+All variants of a network take their steps in turn, so that other load slows all of them alike. The
+tables have medians after warm-up, and their ratios to Keras's own plain step on the same network,
+data and batch. Prints Markdown; --output=FILE also writes it to a file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from absl import app, flags, logging
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list(
-    "networks", ["lenet", "resnet32", "wrn28_10", "mlp", "transformer"], "For the table of steps."
+    "networks", ["lenet", "resnet32", "wrn28_10", "mlp", "transformer"], "Networks to measure."
 )
 flags.DEFINE_list(
     "variants",
@@ -29,20 +29,20 @@ flags.DEFINE_list(
         *("plain", "literal:100", "exact:100", "exact:10", "head:100", "head:10"),
         *("plain?", "exact:100?", "exact:10?"),
     ],
-    "KIND:CLEAN_BATCH of the steps, plain first; kinds are plain, literal, exact, forward, head, "
-    "tracked, history. With ? behind it the graph does not know the sizes of the batches.",
+    "Variants of the step as KIND:CLEAN_BATCH, plain first; kinds are plain, literal, exact, "
+    "forward, head, tracked. A ? at the end means unknown batch sizes in the graph.",
 )
-flags.DEFINE_integer("samples", 25, "Times that each variant is timed.", lower_bound=3)
-flags.DEFINE_integer("warm_up", 4, "Times before that.", lower_bound=1)
+flags.DEFINE_integer("samples", 25, "Number of measurements per variant.", lower_bound=3)
+flags.DEFINE_integer("warm_up", 4, "Number of warm-up measurements before these.", lower_bound=1)
 flags.DEFINE_integer(
-    "steps_a_sample", 0, "Steps between two looks at the clock; 0: 1, on a GPU 10.", lower_bound=0
+    "steps_a_sample", 0, "Steps per measurement; 0 means 1, or 10 on a GPU.", lower_bound=0
 )
-flags.DEFINE_list("jit_compile", ["auto"], "Of auto, true, false: each is measured.")
-flags.DEFINE_list("policies", ["float32"], "Of float32, mixed_bfloat16, mixed_float16.")
-flags.DEFINE_bool("pytorch", True, "PyTorch's steps as well, where it is installed.")
-flags.DEFINE_float("seconds", 0, "Of the table of steps, leave out what begins later than this.")
-flags.DEFINE_list("memory_batches", ["50", "100", "200"], "Batches of the table of memory.")
-flags.DEFINE_string("output", "", "A Markdown file to write as well.")
+flags.DEFINE_list("jit_compile", ["auto"], "Values to measure: auto, true, false.")
+flags.DEFINE_list("policies", ["float32"], "Policies: float32, mixed_bfloat16, mixed_float16.")
+flags.DEFINE_bool("pytorch", True, "Also measures PyTorch's steps, if it is installed.")
+flags.DEFINE_float("seconds", 0, "In the table of steps, networks after this time are left out.")
+flags.DEFINE_list("memory_batches", ["50", "100", "200"], "Batch sizes of the table of memory.")
+flags.DEFINE_string("output", "", "Also writes the tables to this Markdown file.")
 
 
 def _rounds() -> dict[str, int]:
@@ -123,18 +123,18 @@ TABLES = {
     "steps": ("Cost of a step", _steps),
     "growth": ("Growth with training batch, clean batch and depth", _growth),
     "record": ("The record of the examples", _record),
-    "executions": ("Steps for each return to Python", _executions),
+    "executions": ("Steps per call of the compiled function", _executions),
     "operations": ("Operations in the optimized graph", _operations),
     "profile": ("Where the time goes", _profile),
     "memory": ("Peak memory of a process", _memory),
     "start": ("Start", _start),
     "pipeline": ("Input pipeline alone", _pipeline),
 }
-flags.DEFINE_list("parts", list(TABLES), f"Of {', '.join(TABLES)}.")
+flags.DEFINE_list("parts", list(TABLES), f"Tables to make: {', '.join(TABLES)}.")
 
 
 def machine() -> str:
-    """One line on machine and versions."""
+    """Returns one line with the machine and the versions."""
     import tensorflow as tf
 
     gpus = [
@@ -152,8 +152,8 @@ def machine() -> str:
 
 
 def main(argv: list[str]) -> None:
-    """Prints the tables that were asked for."""
-    # Each variant is traced once, which TensorFlow takes for one function traced again and again.
+    """Prints the requested tables."""
+    # Each variant is traced once; TensorFlow warns as if one function were traced repeatedly.
     logging.set_verbosity(logging.ERROR)
     lines = [machine() + "."]
     print(lines[0], flush=True)

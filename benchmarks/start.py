@@ -1,7 +1,7 @@
-"""From the start of the program to its first step.
+"""Time from the start of the program to the end of its first step.
 
-Run as a program, `python -m benchmarks.start [--flag=value ...]` is `l2rw_tf.main` that ends after
-the first step and prints the time of day then.
+`python -m benchmarks.start [--flag=value ...]` runs `l2rw_tf.main`, ends after the first step and
+prints the time of day at which this was.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TIMES = 3
 
 
 def start_table() -> Iterator[str]:
-    """Seconds from the start of the process, medians."""
+    """Yields the table of median times from the start of the process, in seconds."""
     run = ["--dataset=digits", "--progress=none"]
     cases = {
         "`l2rw_tf.main --help`, whole": ["l2rw_tf.main", "--help"],
@@ -44,7 +44,7 @@ def start_table() -> Iterator[str]:
 
 
 def _seconds(arguments: list[str]) -> float:
-    """Until the process prints a time of day, or ends without one."""
+    """Returns the seconds until the time that the process prints, or until it ends."""
     with tempfile.TemporaryDirectory() as directory:
         if len(arguments) > 2:
             arguments = [*arguments, f"--run_dir={directory}/run"]
@@ -58,7 +58,7 @@ def _seconds(arguments: list[str]) -> float:
 
 
 def main() -> None:
-    """Trains until the first step is done."""
+    """Trains until the end of the first step."""
     import keras
 
     from l2rw_tf import main as program

@@ -1,4 +1,4 @@
-"""What a step costs: by network, variant, compilation, precision; and how the cost grows."""
+"""The cost of a step by network, variant, compilation, precision, batch size and depth."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from benchmarks.timing import Take, Timing, interleave
 
 
 def on_gpu() -> bool:
-    """Whether TensorFlow sees a GPU."""
+    """Returns whether TensorFlow sees a GPU."""
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
 
 
 def batch_size(network: str) -> int:
-    """The training batch: 100, but for what a CPU would take minutes over."""
+    """Returns the training batch size: 100, or 8 for wide networks on a CPU."""
     return 8 if network.startswith("wrn") and not on_gpu() else 100
 
 
@@ -36,19 +36,19 @@ def steps_table(
     seconds: float,
     **rounds: int,
 ) -> Iterator[str]:
-    """The cost of a step.
+    """Yields the table of the cost of a step.
 
     Args:
         networks: Names of networks.
-        variants: The steps of TensorFlow; the first is what the others are compared with.
+        variants: Variants of TensorFlow's step; the others are compared with the first.
         policies: Names of Keras's dtype policies.
-        jit_compile: Of "auto", "true" and "false".
-        pytorch: Whether PyTorch's steps are measured as well.
-        seconds: Networks that would begin later than this are left out.
-        **rounds: For `interleave`.
+        jit_compile: Values to measure, of "auto", "true" and "false".
+        pytorch: Whether to measure PyTorch's steps too.
+        seconds: Networks that would start later than this are left out; 0 for no limit.
+        **rounds: Arguments of `interleave`.
     """
     begin = time.perf_counter()
-    yield "| network | batch | variant | ms a step | quartiles | times plain | first step s |"
+    yield "| network | batch | variant | ms per step | quartiles | times plain | first step s |"
     yield "|---|---|---|---|---|---|---|"
     for jit, policy, name in itertools.product(jit_compile, policies, networks):
         label = ", ".join([name, *_unusual(policy, jit)])
@@ -96,7 +96,7 @@ def _rows(
     label: str, batch: int, variants: Sequence[Variant], timings: dict[str, Timing]
 ) -> Iterator[str]:
     first = variants[0]
-    # Of each the first variant that knows as much of its batches, where that was measured.
+    # Each variant is compared with the first one, with the same `size_known` if that was measured.
     beside = {
         str(one): str(dataclasses.replace(first, size_known=one.size_known)) for one in variants
     }
@@ -110,10 +110,10 @@ def _rows(
 
 
 def growth_table(**rounds: int) -> Iterator[str]:
-    """How the step grows with training batch, clean batch and depth.
+    """Yields the table of step times by training batch, clean batch and depth.
 
     Args:
-        **rounds: For `interleave`.
+        **rounds: Arguments of `interleave`.
     """
     yield "| network | batch | clean batch | plain ms | exact ms | times plain |"
     yield "|---|---|---|---|---|---|"
@@ -134,7 +134,7 @@ def growth_table(**rounds: int) -> Iterator[str]:
 
 
 def record_table(networks: Sequence[str]) -> Iterator[str]:
-    """What the record of the examples costs: 200 steps with it and without, in turn."""
+    """Yields the cost of the record of the examples: 200 steps with it and without, in turn."""
     yield "| network | exact ms | with the record | times |"
     yield "|---|---|---|---|"
     for name in networks:
@@ -148,8 +148,8 @@ def record_table(networks: Sequence[str]) -> Iterator[str]:
 
 
 def executions_table(networks: Sequence[str], **rounds: int) -> Iterator[str]:
-    """What more steps between two returns to Python save."""
-    yield "| network | variant | steps_per_execution | ms a step |"
+    """Yields the table of step times by `steps_per_execution`."""
+    yield "| network | variant | steps_per_execution | ms per step |"
     yield "|---|---|---|---|"
     for name in networks:
         cases = itertools.product(("plain", "exact"), (1, 10, 50))

@@ -1,4 +1,4 @@
-"""Time steps of several variants in turn, so that whatever slows the machine slows all alike."""
+"""Times steps of several variants in turn, so that other load slows all of them alike."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable, Mapping
 
 Take = Callable[[int], None]
-"""Takes so many steps and returns when the device has done them."""
+"""Takes the given number of steps and returns when the device has finished them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of one variant.
+    """The times of one variant, in seconds per step.
 
     Attributes:
-        first: The first step: tracing, compilation and the step itself.
-        median: Of the steps after warm-up.
-        low: The lower quartile of these.
-        high: The upper quartile.
+        first: The first step, with tracing and compilation.
+        median: The median after warm-up.
+        low: The lower quartile after warm-up.
+        high: The upper quartile after warm-up.
     """
 
     first: float
@@ -32,17 +32,17 @@ class Timing:
 def interleave(
     takes: Mapping[str, Take], *, samples: int, warm_up: int, steps_a_sample: int = 1
 ) -> dict[str, Timing]:
-    """Times all variants in rounds, each round in an order of its own.
+    """Times all variants in rounds, each round in another random order.
 
     Args:
         takes: The variants by name.
-        samples: Rounds that count.
-        warm_up: Rounds before these, after a first step of each.
-        steps_a_sample: Steps between two looks at the clock. On a GPU more than one, since `fit`
-            does not wait for each either.
+        samples: Number of measured rounds.
+        warm_up: Number of rounds before these, after a first step of each variant.
+        steps_a_sample: Steps per measurement. Use more than one on a GPU, since `fit` does not wait
+            for each step either.
 
     Returns:
-        The timing of each variant, of one step.
+        The timing of each variant.
     """
     first = {name: _seconds(take, 1) for name, take in takes.items()}
     seconds: dict[str, list[float]] = {name: [] for name in takes}

@@ -1,11 +1,11 @@
-"""Golden values of u and w for the tests, by PyTorch: the look-ahead with nested gradients.
+"""Golden values of u and w for the tests, computed by PyTorch with nested gradients.
 
     python -m venv /tmp/torch && /tmp/torch/bin/pip install torch numpy
     /tmp/torch/bin/python -m benchmarks.torch_golden
 
 writes tests/reweighting/golden_torch.npz: theta, a batch, a clean batch, u and w, in float64. The
-network is a perceptron with one hidden layer (tanh), the loss the softmax cross-entropy; kernels
-are stored as Keras has them, of shape (inputs, outputs). PyTorch 2.14.1 wrote the committed file.
+network is a perceptron with one hidden layer (tanh), the loss is softmax cross-entropy; kernels
+have Keras's shape, (inputs, outputs). PyTorch 2.14.1 wrote the committed file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def meta_gradient(
     batch: tuple[torch.Tensor, torch.Tensor],
     clean_batch: tuple[torch.Tensor, torch.Tensor],
 ) -> torch.Tensor:
-    """Returns u by equations 4 to 7 of the paper, the step size being 1."""
+    """Returns u by equations 4 to 7 of the paper, with step size 1."""
     (x, y), (x_clean, y_clean) = batch, clean_batch
     theta = dict(network.named_parameters())
     epsilon = torch.zeros(len(y), dtype=x.dtype, requires_grad=True)

@@ -1,8 +1,4 @@
-"""The same steps in PyTorch, in a process of their own: threads of two libraries hinder each other.
-
-The reweighted step is the look-ahead by nested gradients through `functional_call`. Run as a
-program, each line on standard input is a number of steps to take, answered by a line when done.
-"""
+"""Runs PyTorch's steps in a separate process, since the threads of two libraries would compete."""
 
 from __future__ import annotations
 
@@ -18,12 +14,12 @@ NETWORKS = ("lenet", "resnet32")
 
 @contextlib.contextmanager
 def torch_step(name: str, batch: int, clean: int) -> Iterator[Take]:
-    """Starts a process that takes steps when it is asked to, and waits meanwhile.
+    """Starts a process and yields a function that makes it take steps.
 
     Args:
         name: One of `NETWORKS`.
-        batch: Training batch.
-        clean: Clean batch, or 0 for a plain step.
+        batch: Size of the training batch.
+        clean: Size of the clean batch, or 0 for a plain step.
     """
     command = [sys.executable, "-m", "benchmarks.torch_program", name, str(batch), str(clean)]
     with subprocess.Popen(

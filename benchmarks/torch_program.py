@@ -1,7 +1,7 @@
 """The same steps in PyTorch: `python -m benchmarks.torch_program NETWORK BATCH CLEAN_BATCH`.
 
-The reweighted step is the look-ahead by nested gradients through `functional_call`. Each line on
-standard input is a number of steps to take, and is answered by a line when they are done.
+The reweighted step is the look-ahead with nested gradients through `functional_call`. Each line on
+standard input is a number of steps to take; the program answers with a line when they are done.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 def lenet() -> nn.Module:
-    """The layers of the project's LeNet."""
+    """Returns a network with the layers of the project's LeNet."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 5, padding=2),
         nn.ReLU(),
@@ -50,7 +50,7 @@ class _Block(nn.Module):
 
 
 def resnet32() -> nn.Module:
-    """ResNet-32 of He et al. 2015 for CIFAR, shortcuts without parameters."""
+    """Returns the ResNet-32 of He et al. 2015 for CIFAR, with shortcuts without parameters."""
     layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
     width = 16
     for stage, outputs in enumerate((16, 32, 64)):
@@ -102,7 +102,7 @@ class Step:
 
 
 def main() -> None:
-    """Takes steps as they are asked for."""
+    """Takes steps as requested on standard input."""
     name, batch, clean = sys.argv[1:]
     step = Step(name, int(batch), int(clean))
     for line in sys.stdin:

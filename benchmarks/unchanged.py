@@ -1,12 +1,12 @@
-"""Records what trainings compute, so that two states of the code can be compared bit for bit.
+"""Records the results of trainings, so that two states of the code can be compared bit for bit.
 
     python -m benchmarks.unchanged record DIR       trains and writes DIR
-    python -m benchmarks.unchanged compare DIR DIR  says what differs between two of them
+    python -m benchmarks.unchanged compare DIR DIR  prints the differences between two of them
 
-Recorded are, with fixed seeds: 20 steps of five networks with the paper's weights and with weights
-from history (parameters, the weights of each step, the record of the examples, the logs); the
-digits demo (reweighted, plain, with weights from history: parameters, metrics.csv, examples.csv);
-and a run that is killed and resumed. Times are left out. The same machine has to make both.
+Recorded are, with fixed seeds: 20 steps of five networks through all variables and through the head
+(parameters, the weights of each step, the record of the examples, the logs); the digits demo
+(reweighted, plain: parameters, metrics.csv, examples.csv); and a run that is killed and resumed.
+Times are left out. Both must be made on the same machine.
 """
 
 from __future__ import annotations
@@ -23,16 +23,12 @@ from benchmarks import kill_test
 
 STEPS, BATCH = 20, 6
 NETWORKS = ("mlp", "convolutional", "lstm", "transformer", "transfer")
-WEIGHTINGS = (("paper", "all"), ("paper", "head"), ("history", "head"))
+META_VARIABLES = ("all", "head")
 DEMO = ("--flagfile=configs/digits_noisy.cfg", "--progress=none", "--notensorboard")
-RUNS = {
-    "paper": (*DEMO,),
-    "history": (*DEMO, "--nowith_plain", "--weighting=history", "--meta_variables=head"),
-}
 
 
-def train_network(name: str, weighting: str, meta_variables: str) -> dict[str, np.ndarray]:
-    """Trains a network of the zoo for 20 steps and returns all that came of it by name."""
+def train_network(name: str, meta_variables: str) -> dict[str, np.ndarray]:
+    """Trains a network of the zoo for 20 steps and returns all results by name."""
     import keras
 
     import l2rw_tf
@@ -43,9 +39,7 @@ def train_network(name: str, weighting: str, meta_variables: str) -> dict[str, n
     x, y = keras.tree.map_structure(
         lambda part: np.tile(part, [4] + [1] * (part.ndim - 1)), case.batch
     )
-    model = l2rw_tf.ReweightingModel(
-        case.network, weighting=weighting, meta_variables=meta_variables
-    )
+    model = l2rw_tf.ReweightingModel(case.network, meta_variables=meta_variables)
     model.compile(keras.optimizers.SGD(0.05, momentum=0.9), case.loss, case.loss_weights)
     weights = []
 
@@ -70,7 +64,7 @@ def train_network(name: str, weighting: str, meta_variables: str) -> dict[str, n
 
 
 def outcome(directory: Path) -> dict[str, np.ndarray]:
-    """Returns what a run left, its times aside."""
+    """Returns the results of a run, without times."""
     import keras
 
     network = keras.saving.load_model(directory / "model.keras")
@@ -85,7 +79,7 @@ def outcome(directory: Path) -> dict[str, np.ndarray]:
 
 
 def record(directory: Path) -> None:
-    """Trains everything and writes an .npz file for each."""
+    """Runs all trainings and writes an .npz file for each."""
     directory.mkdir(parents=True)
 
     def save(name: str, found: dict[str, np.ndarray]) -> None:
@@ -93,16 +87,13 @@ def record(directory: Path) -> None:
         print(f"{name}: {len(found)} arrays", flush=True)
 
     for network in NETWORKS:
-        for weighting, meta_variables in WEIGHTINGS:
-            save(
-                f"{network}-{weighting}-{meta_variables}",
-                train_network(network, weighting, meta_variables),
-            )
-    for name, flags in RUNS.items():
-        run_dir = directory / f"run-{name}"
-        command = [sys.executable, "-m", "l2rw_tf.main", *flags, f"--run_dir={run_dir}"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        save(f"digits-{name}", outcome(run_dir))
+        for meta_variables in META_VARIABLES:
+            found = train_network(network, meta_variables)
+            save(f"{network}-paper-{meta_variables}", found)
+    run_dir = directory / "run-paper"
+    command = [sys.executable, "-m", "l2rw_tf.main", *DEMO, f"--run_dir={run_dir}"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    save("digits-paper", outcome(run_dir))
     killed = directory / "run-killed"
     kill_test.run(killed, [*kill_test.FLAGS, "--resume"], 6, "step")
     resumed = kill_test.run(killed, [*kill_test.FLAGS, "--resume"])
@@ -111,7 +102,7 @@ def record(directory: Path) -> None:
 
 
 def compare(before: Path, after: Path) -> int:
-    """Prints what differs; returns 1 if anything does."""
+    """Prints the differences; returns 1 if there are any."""
     files = sorted({path.name for place in (before, after) for path in place.glob("*.npz")})
     worst = 0
     for file in files:

@@ -1,7 +1,7 @@
-"""`ModelCheckpoint` of the wrapper: saved while it trains, loaded, and trained on.
+"""Checkpoints: a `ReweightingModel` is saved during training, loaded, and trained further.
 
 A saved `ReweightingModel` is one .keras file with the network, the optimizer and the record of the
-examples. `keras.saving.load_model` gives it back; the data is given to `fit` again.
+examples. `keras.saving.load_model` loads it; pass the data to `fit` again.
 
     python examples/checkpoint.py
 """
@@ -33,7 +33,7 @@ def build_network():
 
 
 def main(epochs=6):
-    """Trains half of the epochs, loads what was saved, and trains the other half."""
+    """Trains for half of the epochs, loads the checkpoint, and trains for the other half."""
     train, clean, test = make_data()
     model = l2rw_tf.ReweightingModel(build_network())
     model.compile(

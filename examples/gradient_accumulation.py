@@ -1,7 +1,7 @@
-"""Gradient accumulation: batches that fit into memory, updates of several of them.
+"""Gradient accumulation: small batches that fit into memory, one update for several of them.
 
-`gradient_accumulation_steps` is the optimizer's, and goes with reweighting as it is. Each small
-batch gets its weights, which sum to 1 in that batch, and the update is the mean of four of them.
+`gradient_accumulation_steps` of Keras's optimizers works with reweighting. The weights sum to 1 in
+each small batch, and an update uses the mean gradient of four batches.
 
     python examples/gradient_accumulation.py
 """
@@ -36,7 +36,7 @@ def build_network():
 
 
 def main(epochs=10):
-    """Trains on the noisy digits, 20 at a time, with one update for 80."""
+    """Trains on the noisy digits in batches of 20, with one update for four batches."""
     train, clean, test = make_data()
     model = l2rw_tf.ReweightingModel(build_network())
     model.compile(

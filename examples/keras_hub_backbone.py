@@ -1,8 +1,8 @@
-"""A KerasHub backbone, made from its configuration, under a head of one's own.
+"""A KerasHub backbone, built from its configuration, with a custom head.
 
-As text_transformer.py, with DistilBERT in place of the block. `from_preset("distil_bert_base_en")`
-in place of the configuration downloads pretrained weights; then freeze the backbone first
-(transfer_learning.py), or train it by LoRA (lora.py).
+Same as text_transformer.py, with DistilBERT in place of the Transformer block. To use pretrained
+weights, build it with `from_preset("distil_bert_base_en")`; then freeze the backbone first
+(transfer_learning.py), or train it with LoRA (lora.py).
 
     pip install keras-hub
     python examples/keras_hub_backbone.py
@@ -31,7 +31,7 @@ def make_data():
 
 
 def build_network(texts):
-    """Tokens, DistilBERT of two small layers, a head on its first token."""
+    """Tokens, DistilBERT with two small layers, a head on the mean over the tokens."""
     vectorize = layers.TextVectorization(max_tokens=100, output_sequence_length=8)
     vectorize.adapt(texts)
     backbone = keras_hub.models.DistilBertBackbone(

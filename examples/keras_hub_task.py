@@ -1,8 +1,7 @@
-"""A KerasHub task: its preprocessing sits in front of `fit`, here as there.
+"""A KerasHub task: raw text goes to `fit`, and the task's own preprocessing is applied.
 
-A task takes raw text in `fit`, `evaluate` and `predict`, and turns it into tokens before its layers
-see it. `ReweightingModel` does the same with what it is given: training data, trusted examples,
-validation data.
+A task takes raw text in `fit`, `evaluate` and `predict` and tokenizes it before calling its layers.
+`ReweightingModel` does the same with training data, trusted examples and validation data.
 
     pip install keras-hub
     python examples/keras_hub_task.py
@@ -30,7 +29,7 @@ def make_data():
 
 
 def build_network():
-    """A BERT classifier; `BertTextClassifier.from_preset(...)` gives a pretrained one."""
+    """A BERT classifier; `BertTextClassifier.from_preset(...)` builds a pretrained one."""
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *OTHER]
     tokenizer = keras_hub.models.BertTokenizer(vocabulary=vocabulary)
     backbone = keras_hub.models.BertBackbone(

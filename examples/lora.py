@@ -1,7 +1,7 @@
-"""LoRA: a trained network is adapted to new, noisy data by a few parameters of low rank.
+"""LoRA: adapts a trained network to new, noisy data with a few low-rank parameters.
 
-`layer.enable_lora(rank)` freezes a kernel and adds two small matrices to it. The meta-gradient goes
-through what is trainable, so the adapters decide which examples to trust, and it costs less.
+`layer.enable_lora(rank)` freezes a kernel and adds the product of two small matrices to it. The
+meta-gradient goes through trainable variables only, here the adapters, and costs less.
 
     python examples/lora.py
 """
@@ -14,7 +14,7 @@ import l2rw_tf
 
 
 def make_data():
-    """Upright digits; then turned ones: 600 noisy, 100 trusted, the rest for testing."""
+    """Upright digits; rotated digits: 600 noisy, 100 trusted, the rest for testing."""
     x, y = load_digits(return_X_y=True)
     x = x.astype("float32") / 16
     turned = np.rot90(x.reshape(-1, 8, 8), axes=(1, 2)).reshape(-1, 64).copy()
@@ -37,7 +37,7 @@ def build_network():
 
 
 def main(epochs=20):
-    """Trains on upright digits with plain Keras, then adapts to turned ones."""
+    """Trains on upright digits with plain Keras, then adapts the network to rotated ones."""
     upright, train, clean, test = make_data()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network = build_network()

@@ -1,7 +1,7 @@
-"""Mixed precision: the network computes in half precision, its variables and u stay in float32.
+"""Mixed precision: the network computes in half precision; its variables and u stay in float32.
 
-With "mixed_float16" Keras scales the loss, and `ReweightingModel` does the same with the clean
-gradient and u; a step that overflows is left out, as in Keras. "mixed_bfloat16" needs no scaling.
+With "mixed_float16", Keras scales the loss; `ReweightingModel` also scales the clean gradient and
+u. A step that overflows is skipped, as in Keras. "mixed_bfloat16" needs no scaling.
 
     python examples/mixed_precision.py
 """
@@ -23,7 +23,7 @@ def make_data():
 
 
 def build_network(policy="mixed_float16"):
-    """A multilayer perceptron that computes in half precision, but for its last layer."""
+    """A multilayer perceptron that computes in half precision, except for its last layer."""
     inputs = keras.Input((64,))
     hidden = keras.layers.Dense(64, "relu", dtype=policy)(inputs)
     hidden = keras.layers.Dense(64, "relu", dtype=policy)(hidden)

@@ -1,8 +1,8 @@
-"""A training loop of one's own: `meta_gradient`, `normalize` and one step of an optimizer.
+"""A custom training loop with `meta_gradient`, `normalize` and an optimizer step.
 
-`meta_gradient` gives the signed u of a batch and changes nothing; what becomes of it is up to the
-loop. Here it becomes the paper's weights, and the step is the loop's own, with a penalty that
-`compile` does not have.
+`meta_gradient` returns the signed u of a batch and changes nothing; the loop decides how to use it.
+Here `normalize` turns u into the paper's weights, and the loss has an additional penalty on the
+logits.
 
     python examples/own_training_loop.py
 """
@@ -38,7 +38,7 @@ def main(epochs=10):
     train, clean, test = make_data()
     network, optimizer = build_network(), keras.optimizers.Adam(3e-3)
     optimizer.build(network.trainable_variables)
-    # The loss of meta_gradient is one of `compile`, which has a reduction.
+    # meta_gradient takes the same losses as `compile`, with their default reduction.
     meta_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     @tf.function

@@ -1,7 +1,8 @@
-"""Two outputs with losses of their own: which digit, and how much ink.
+"""Two outputs with separate losses: which digit, and how much ink.
 
-An example has one weight, for the sum of its losses. 40 % of the digits are labeled wrong; the
-trusted examples bring both labels. With `loss={"digit": ..., "ink": None}` the ink would need none.
+An example has one weight, for the sum of its losses. 40% of the digits are mislabeled; the trusted
+examples have labels for both outputs. With `loss={"digit": ..., "ink": None}`, no labels are needed
+for the ink.
 
     python examples/several_outputs.py
 """
@@ -32,7 +33,7 @@ def make_data():
 
 
 def build_network():
-    """One hidden layer under both outputs."""
+    """A multilayer perceptron with one hidden layer and two outputs."""
     inputs = keras.Input((64,))
     hidden = keras.layers.Dense(64, "relu")(inputs)
     digit = keras.layers.Dense(10, "softmax", name="digit")(hidden)

@@ -1,6 +1,6 @@
-"""A table with `keras.utils.FeatureSpace`: numbers, categories of text, and a cross of two columns.
+"""A table with `keras.utils.FeatureSpace`: numbers, text categories, and a cross of two columns.
 
-The network takes the raw columns, a dict of arrays, and encodes them itself. 30 % of the labels are
+The network takes the raw columns, a dict of arrays, and encodes them itself. 30% of the labels are
 wrong; 100 rows are trusted.
 
     python examples/tabular_feature_space.py
@@ -15,7 +15,7 @@ import l2rw_tf
 
 
 def make_data():
-    """1,000 noisy rows, 100 trusted ones, 500 for testing, made up."""
+    """1,000 noisy rows, 100 trusted ones, 500 for testing; synthetic."""
     random = np.random.default_rng(0)
     n = 1600
     columns = {

@@ -1,8 +1,7 @@
-"""A text classifier: `TextVectorization` and a Transformer block, raw text in, a logit out.
+"""A text classifier with `TextVectorization` and a Transformer block, from raw text to a logit.
 
-The reviews are made up; 30 % of their labels are wrong, and 60 reviews are trusted. The network
-takes strings, so nothing has to be prepared before `fit`, and the network that is saved takes
-strings as well.
+The reviews are synthetic; 30% of their labels are wrong, and 60 reviews are trusted. The network
+takes strings, so `fit` needs no preprocessing, and the saved network takes strings too.
 
     python examples/text_transformer.py
 """

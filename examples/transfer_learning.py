@@ -1,9 +1,8 @@
-"""Transfer learning in two phases: a new head on a frozen backbone, then its last blocks as well.
+"""Transfer learning in two phases: first a new head on a frozen backbone, then the last blocks too.
 
-A network of `keras.applications` gets a new head for ten classes, 40 % of the labels are wrong, and
+A network of `keras.applications` gets a new head for ten classes; 40% of the labels are wrong, and
 100 images are trusted. In phase 1 the backbone is frozen, so the meta-gradient goes through the
-head alone, as nothing else is trainable. Phase 2 fine-tunes the last two blocks of the backbone
-at a small learning rate.
+head alone. Phase 2 fine-tunes the last two blocks of the backbone at a small learning rate.
 
     python examples/transfer_learning.py             # random weights: shows the calls, in seconds
     python examples/transfer_learning.py imagenet    # downloads the pretrained weights
@@ -42,7 +41,7 @@ def build_network(weights=None):
 
 
 def unfreeze_last_blocks(network):
-    """Lets the last two blocks of the backbone learn."""
+    """Makes the last two blocks of the backbone trainable."""
     backbone = network.layers[2]
     backbone.trainable = True
     for layer in backbone.layers[:-13]:
@@ -50,12 +49,12 @@ def unfreeze_last_blocks(network):
 
 
 def main(weights=None, epochs=2):
-    """Trains the head, then the last blocks with it."""
+    """Trains the head, then the head and the last blocks."""
     train, clean, test = make_data()
     network = build_network(weights)
     model = l2rw_tf.ReweightingModel(network)
     for learning_rate in (1e-2, 1e-4):
-        # As in Keras, a changed `trainable` counts from the next compile.
+        # As in Keras, a change of `trainable` takes effect at the next compile.
         model.compile(
             keras.optimizers.Adam(learning_rate),
             loss="sparse_categorical_crossentropy",

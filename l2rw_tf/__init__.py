@@ -1,14 +1,14 @@
 """Learning to reweight examples for robust deep learning, in TensorFlow and Keras 3.
 
-Ren, Zeng, Yang and Urtasun, ICML 2018, arXiv 1803.09050. The names below are loaded when they are
-first used, so that `import l2rw_tf` is quick:
+Ren, Zeng, Yang and Urtasun, ICML 2018, arXiv 1803.09050. The names below are loaded on first use,
+so that `import l2rw_tf` is fast:
 
 - `ReweightingModel`: a `keras.Model` around any network, trained by `fit(..., clean_data=...)`.
-- `meta_gradient`: the signed u of one batch, for a training loop of the user's own.
-- `normalize`: from u to the example weights w.
-- `label_quality`: from `model.example_record()` to a score of every label, near 0 where suspect.
-- `number_examples`: ids for the examples of a data set, so that `fit` can keep a record of each.
-- `UsageError`, `TrainingDiverged`: the errors that the package raises by name.
+- `meta_gradient`: computes the signed u of one batch, for custom training loops.
+- `normalize`: turns u into the example weights w.
+- `label_quality`: scores every label from `model.example_record()`; suspect labels are near 0.
+- `number_examples`: adds ids to the examples of a data set, so that `fit` can track each.
+- `UsageError`, `TrainingDiverged`: the package's own exceptions.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 
-# Type checkers read the imports above, and know of no other name.
+# Type checkers see the imports above instead, and report any other name.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
@@ -70,10 +70,10 @@ def __dir__() -> list[str]:
 
 
 def _require_tensorflow() -> None:
-    """Refuses any other Keras backend before Keras fails on it in a less helpful way."""
+    """Refuses other Keras backends, with a clearer message than that of a failing import."""
     backend = os.environ.get("KERAS_BACKEND", "")
     if "keras" in sys.modules or not backend:
-        # Without the variable, ~/.keras/keras.json decides, which may name what is not installed.
+        # Without the variable, ~/.keras/keras.json decides; its backend may not be installed.
         try:
             import keras
 

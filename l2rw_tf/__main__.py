@@ -6,11 +6,11 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-# What each command is for, and the module whose main(arguments) runs it.
+# The module of each command, whose `main(arguments)` runs it, and its description.
 COMMANDS = {
-    "train": ("l2rw_tf.main", "train, evaluate and fill a run directory"),
+    "train": ("l2rw_tf.main", "train, evaluate and write a run directory"),
     "predict": ("l2rw_tf.predict", "classify images or rows of a table with a run's network"),
-    "audit": ("l2rw_tf.audit", "rank a run's training examples by how wrong their labels look"),
+    "audit": ("l2rw_tf.audit", "rank a run's training examples by label quality"),
     "compare": ("l2rw_tf.compare", "compare methods over seeds in one table and one figure"),
 }
 
@@ -19,10 +19,10 @@ def main(arguments: Sequence[str]) -> int:
     """Runs one of the programs.
 
     Args:
-        arguments: The command, and what it takes.
+        arguments: The command, and its arguments.
 
     Returns:
-        The exit code: 2 if there is no such command.
+        The exit code of the program; 2 if there is no such command.
     """
     overview = "\n".join(
         ["usage: l2rw COMMAND [--flag=value ...]", ""]

@@ -1,4 +1,4 @@
-"""The audit: `python -m l2rw_tf.audit --run_dir=DIR` ranks the examples by how wrong they look."""
+"""The audit: `python -m l2rw_tf.audit --run_dir=DIR` ranks training examples by label quality."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from l2rw_tf.runs.results import RunResults, percent
 from l2rw_tf.runs.run_directory import check_new_file
 
 USAGE = """\
-Says which labels of a finished run's training examples are probably wrong: how many, of which
-classes, and the worst of them. All examples in this order are in the run's examples.csv.
+Lists the training labels of a finished run that are probably wrong: how many, of which classes, and
+the worst of them. The run's examples.csv has all training examples in this order.
 
 usage: python -m l2rw_tf.audit --run_dir=DIR [--flag=value ...]
    e.g. python -m l2rw_tf.audit --run_dir=runs/digits_noisy-seed0
@@ -35,57 +35,57 @@ _setting = functools.partial(settings.setting, group="Audit", is_common=True)
 
 @dataclasses.dataclass(frozen=True)
 class AuditConfig(settings.Settings):
-    """What is audited, and where the ranking is cut."""
+    """The run to audit, which labels are suspected, and what to write."""
 
-    run_dir: str = _setting("", "The directory that a run filled.")
+    run_dir: str = _setting("", "The directory of a finished run.")
     threshold: float | None = _setting(
         None,
-        f"Labels of a quality below it are suspected, by default below {quality.SUSPECT_BELOW:g}.",
+        f"Suspects labels with a quality below this value. Default: {quality.SUSPECT_BELOW:g}.",
         at_least=0,
         at_most=1,
     )
     expected_noise: float | None = _setting(
         None,
-        "The fraction of labels that are suspected, the worst ones, instead of --threshold.",
+        "Instead of --threshold: suspects this fraction of the labels, the worst ones.",
         at_least=0,
         at_most=1,
     )
-    show: int = _setting(20, "How many of the worst labels are shown.", at_least=0)
+    show: int = _setting(20, "Number of worst labels to show.", at_least=0)
     write_clean: str = _setting(
         "",
-        "A new file for the examples that are not suspected, one per line: files for a folder of "
-        "images, otherwise ids.",
+        "Writes a new file with the examples that are not suspected, one per line: file names for "
+        "a folder of images, otherwise ids.",
     )
     write_labels: str = _setting(
         "",
-        "A new CSV file of all training examples, the most suspicious first: origin, content_hash, "
-        "given_label, label_quality, suggested_label, decision, label. With decisions filled in, "
-        "--corrections takes it.",
+        "Writes a new CSV file of all training examples, the most suspicious first: origin, "
+        "content_hash, given_label, label_quality, suggested_label, decision, label. Fill in the "
+        "decisions to use it as --corrections.",
     )
     write_folder: str = _setting(
         "",
-        "A new folder of copies CLASS/IMAGE, of a folder of images: those that are not suspected, "
-        "and those that were confirmed or corrected, under their right label. Suspects that nobody "
-        "decided on are left out, as by --write_clean, and so are images that are not usable.",
+        "For a folder of images: writes a new folder of copies CLASS/IMAGE with the images that "
+        "are not suspected, and those that were confirmed or corrected, under their right label. "
+        "Unreviewed suspects and unusable images are left out.",
     )
     corrections: str = _setting(
         "",
-        "For --write_labels and --write_folder: what was decided, as report.html gives it. "
-        "Default: the corrections that the run was given.",
+        "For --write_labels and --write_folder: the review decisions, as downloaded from "
+        "report.html. Default: the corrections that the run was trained with.",
     )
 
     def check_together(self) -> None:
-        """Checks what no field can know by itself."""
+        """Checks combinations of settings."""
         if not self.run_dir:
-            raise UsageError("run_dir is empty: name a directory that a run filled.")
+            raise UsageError("run_dir is empty: name the directory of a run.")
         if self.corrections and not (self.write_labels or self.write_folder):
             raise UsageError(
-                f"corrections={self.corrections} is for write_labels and write_folder: give one."
+                f"corrections={self.corrections} needs write_labels or write_folder: give one."
             )
         if self.threshold is not None and self.expected_noise is not None:
             raise UsageError(
                 f"threshold={self.threshold:g} and expected_noise={self.expected_noise:g} were "
-                "both given: give one of them."
+                "both given: give only one of them."
             )
 
     @property
@@ -101,8 +101,8 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The command line without the program's name.
 
     Returns:
-        0 after an audit and after --help, 1 where a file cannot be written, 2 for flags or a run
-        directory that cannot be used, 3 after SIGINT or SIGTERM.
+        The exit code: 0 after an audit or --help, 1 if a file cannot be written, 2 for flags or a
+        run directory that cannot be used, 3 after SIGINT or SIGTERM.
     """
     return program.run(
         arguments,
@@ -136,11 +136,11 @@ def _audit(arguments: Sequence[str]) -> None:
 def _reviewed(
     config: AuditConfig, run: RunResults, ranking: quality.Table, suspected: np.ndarray
 ) -> Reviewed:
-    """Returns the examples with what was said of them, before anything is printed or written."""
+    """Returns the examples with their review decisions, checked before anything is written."""
     if config.write_folder and run.noise_type != "none":
         raise UsageError(
-            f"write_folder={config.write_folder}: the run made labels wrong itself "
-            f"(noise_type={run.noise_type}); the folder {run.dataset} is as it was."
+            f"write_folder={config.write_folder}: the run itself corrupted the labels "
+            f"(noise_type={run.noise_type}); the folder {run.dataset} does not have these errors."
         )
     own = Path(config.run_dir) / corrections.NAME
     given = corrections.read(str(own)) if own.exists() else []
@@ -160,9 +160,9 @@ def _lines(
 ) -> list[str]:
     number = len(suspected)
     if config.expected_noise is None:
-        cut = f"of a quality below {config.limit:g}"
+        cut = f"with a quality below {config.limit:g}"
     else:
-        cut = "of the lowest quality"
+        cut = "with the lowest quality"
     lines = [
         f"{config.run_dir}: {counted(number, 'training example')}, trained with {run.method}",
         f"label quality: {quality.basis_of_score(ranking)}",
@@ -178,9 +178,9 @@ def _lines(
         precision = wrong[suspected].mean() if suspected.any() else 0
         lines += [
             "",
-            f"The true labels are known: {wrong.sum():,} ({percent(wrong.mean())}) are wrong; of "
-            f"the suspected {percent(precision)} are, and {percent(suspected[wrong].mean())} of "
-            "the wrong ones are suspected.",
+            f"The true labels are known: {wrong.sum():,} labels ({percent(wrong.mean())}) are "
+            f"wrong. Of the suspected labels, {percent(precision)} are wrong; of the wrong labels, "
+            f"{percent(suspected[wrong].mean())} are suspected.",
             f"AUROC {found.auroc:.4f}, average precision {found.average_precision:.4f}, precision "
             f"at the true number {found.precision_at_true_number:.4f}",
         ]
@@ -202,7 +202,7 @@ def _worst(class_names: Sequence[str], ranking: quality.Table, number: int) -> l
     width = max(len("suggested"), *map(len, class_names))
     ids = [str(one) for one in ranking["id"][:number]]
     origins = _origins(ranking, slice(number)) or ids
-    # An index says no more than the id.
+    # Origins such as "index 7" say no more than the id.
     name, names = (
         ("id", ids) if not number or origins[0].startswith("index ") else ("example", origins)
     )
@@ -214,11 +214,11 @@ def _worst(class_names: Sequence[str], ranking: quality.Table, number: int) -> l
         f"{ranking['label_quality'][row]:7.4f}"
         for row in range(number)
     ]
-    return [*lines, "all of them, in this order: examples.csv of the run"]
+    return [*lines, "all examples in this order: examples.csv of the run"]
 
 
 def _origins(ranking: quality.Table, which: slice | np.ndarray) -> list[str]:
-    """Where some examples come from, each on a line of its own; empty in runs that lack it."""
+    """Returns the origins of some examples; an empty list for runs without origins."""
     return [cell(one) for one in ranking["origin"][which].tolist()] if "origin" in ranking else []
 
 

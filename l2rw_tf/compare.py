@@ -1,4 +1,4 @@
-"""The comparing program: `python -m l2rw_tf.compare --flagfile=configs/NAME.cfg [--flag=value]`."""
+"""The comparison: `python -m l2rw_tf.compare --flagfile=configs/NAME.cfg [--flag=value ...]`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from l2rw_tf.comparison.plan import ComparisonConfig, check_directories, plan
 from l2rw_tf.runs.config import RunConfig
 
 USAGE = """\
-Compares methods over seeds, each run a process of its own in a directory of its own, and writes one
-table and one figure. Started again, it keeps finished runs, resumes others and does the rest.
+Compares methods over seeds and writes one table and one figure. Each run is a separate process with
+its own directory. Started again, the program keeps finished runs and resumes the others.
 
 usage: python -m l2rw_tf.compare [--flagfile=FILE] [--flag=value ...]
    e.g. python -m l2rw_tf.compare --methods=plain,l2rw,l2rw:meta_variables=head --seeds=0,1,2 \\
             --noise_type=background --sweep=noise_ratio=0,0.2,0.4 --epochs=20
 
-The flags of a run (--dataset, --noise_type, --network, --epochs, ...; those that are used most:
-python -m l2rw_tf.main --help) are those of every run of the comparison.
+The flags of a run (--dataset, --noise_type, --network, --epochs, ...; the most common ones:
+python -m l2rw_tf.main --help) apply to every run of the comparison.
 """
 
 
@@ -30,15 +30,15 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The command line without the program's name.
 
     Returns:
-        0 after a finished comparison and after --help, 1 if a row of the table lacks runs because
-        they failed, 2 for flags or data that cannot be used, 3 after SIGINT or SIGTERM.
+        The exit code: 0 after a finished comparison or --help, 1 if runs failed and are missing
+        from the table, 2 for flags or data that cannot be used, 3 after SIGINT or SIGTERM.
     """
     return program.run(
         arguments,
         _compare,
         usage=USAGE,
         flags=(ComparisonConfig, RunConfig),
-        when_stopped="all runs are saved, the same command resumes the comparison.",
+        when_stopped="all runs are saved; the same command resumes the comparison.",
     )
 
 

@@ -10,8 +10,8 @@ from l2rw_tf.runs import config
 from l2rw_tf.runs.run_directory import RunDirectory
 
 USAGE = """\
-Trains a network on data whose labels may be wrong, with example weights learned from a few clean
-examples (Ren et al., ICML 2018), evaluates it and fills a run directory.
+Trains a network on data with noisy labels, with example weights learned from a few clean examples
+(Ren et al., ICML 2018), evaluates it and writes a run directory.
 
 usage: python -m l2rw_tf.main [--flagfile=FILE] [--flag=value ...]
    e.g. python -m l2rw_tf.main --flagfile=configs/digits_noisy.cfg --seed=1
@@ -26,8 +26,8 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The command line without the program's name.
 
     Returns:
-        0 after a finished run and after --help, 1 after a failure at run time, 2 for flags or data
-        that cannot be used, 3 after SIGINT or SIGTERM.
+        The exit code: 0 after a finished run or --help, 1 after a failure at run time, 2 for flags
+        or data that cannot be used, 3 after SIGINT or SIGTERM.
     """
     return program.run(
         arguments,
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
 def _train(arguments: Sequence[str]) -> None:
     given = config.from_arguments(arguments, lambda run_dir: RunDirectory(run_dir).read_flags())
     environment.prepare_tensorflow()
-    # They import TensorFlow.
+    # These import TensorFlow.
     from l2rw_tf.report import run_report
     from l2rw_tf.runs import run
 

@@ -16,11 +16,10 @@ SUSPECT_BELOW = 0.2
 
 # Measured in docs/label_errors.md: the loss averaged over training still reflects the epochs before
 # a wrong label was memorized; the final network discriminates classes better; gradient alignment
-# (and likeness, if available) breaks ties.
+# breaks ties.
 _FINAL_SHARE = 0.25
 _ALIGNMENT_SHARE = 0.1
 _ALIGNMENT_SLOPE = 4.0
-_LIKENESS_SHARE = 0.2
 
 
 def label_quality(table: Table) -> np.ndarray:
@@ -28,15 +27,13 @@ def label_quality(table: Table) -> np.ndarray:
 
     (p/4 + 3m/4 + 0.1 σ(4ū)) / 1.1, where p is the probability that the trained network gives the
     label, m = exp(−mean cross-entropy) its geometric mean over the example's visits in training,
-    and ū the example's mean meta-gradient in units of its batches. After `weighting="history"`,
-    which compares every example with the clean ones, (p/4 + 3m/4 + 0.1 σ(4ū) + 0.2 r) / 1.3 with
-    its likeness r. Without a record of training, the score is p; without probabilities (regression,
-    several labels, sequences), it is σ(4ū).
+    and ū the example's mean meta-gradient, scaled per batch. Without a record of training, the
+    score is p; without probabilities (regression, several labels, sequences), it is σ(4ū).
 
     Args:
         table: `mean_u` and `mean_loss`, as returned by `ReweightingModel.example_record`, with
-            `given_probability` for classification, or `given_probability` alone; `likeness` if
-            available; each of shape (n,). NaN in the record marks an example that was never seen.
+            `given_probability` for classification, or `given_probability` alone; each of shape
+            (n,). NaN in the record marks an example that was never seen.
 
     Returns:
         float64, shape (n,), between 0 and 1.
@@ -59,13 +56,7 @@ def label_quality(table: Table) -> np.ndarray:
     over_run = np.exp(-np.asarray(table.get("mean_loss", np.full(len(final), np.nan)), np.float64))
     over_run = np.where(np.isnan(over_run), final, over_run)
     probability = _FINAL_SHARE * final + (1 - _FINAL_SHARE) * over_run
-    quality = (probability + _ALIGNMENT_SHARE * alignment) / (1 + _ALIGNMENT_SHARE)
-    if "likeness" not in table:
-        return quality
-    likeness = np.asarray(table["likeness"], np.float64)
-    likeness = np.where(np.isnan(likeness), quality, likeness)
-    whole = 1 + _ALIGNMENT_SHARE + _LIKENESS_SHARE
-    return quality + _LIKENESS_SHARE / whole * (likeness - quality)
+    return (probability + _ALIGNMENT_SHARE * alignment) / (1 + _ALIGNMENT_SHARE)
 
 
 def basis_of_score(table: Table) -> str:
@@ -74,10 +65,7 @@ def basis_of_score(table: Table) -> str:
         return "alignment of the example's gradient with the clean examples'"
     if "mean_u" not in table:
         return "probability of the given label under the trained network"
-    probability = "probability of the given label over the run and at its end"
-    if "likeness" in table:
-        return f"{probability}, alignment of gradients, and likeness to the clean examples"
-    return f"{probability}, and alignment of gradients"
+    return "probability of the given label over the run and at its end, and alignment of gradients"
 
 
 def with_quality(table: Table) -> dict[str, np.ndarray]:

@@ -27,12 +27,12 @@ def build(input_shape, num_classes, weights, dropout):
     "reweighting/weighting/toy_weighting.py": """
 import tensorflow as tf
 
-from l2rw_tf.reweighting.weighting.weighting import Visit, Weighting
+from l2rw_tf.reweighting.weighting.weighting import Weighting
 
 
 class ToyWeighting(Weighting):
-    def weigh(self, visit: Visit) -> tf.Tensor:
-        return tf.ones_like(visit.u) / tf.cast(tf.size(visit.u), visit.u.dtype)
+    def weigh(self, u, losses, sample_weight):
+        return tf.ones_like(u) / tf.cast(tf.size(u), u.dtype)
 
 
 WEIGHTING = ToyWeighting

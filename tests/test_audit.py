@@ -34,12 +34,12 @@ def test_an_audit_in_words(run_dir, tmp_path, capsys):
     arguments = ["audit", f"--run_dir={run_dir}", f"--write_clean={keep}"]
     assert __main__.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "suspected: 2 labels (50.0%), those of a quality below 0.2" in printed
+    assert "suspected: 2 labels (50.0%), those with a quality below 0.2" in printed
     lines = [line.split() for line in printed.splitlines()]
     assert ["cat", "2", "1"] in lines and ["dog", "2", "1"] in lines
     worst = [line[0] for line in lines if line and line[0] in "3457" and len(line) == 4]
     assert worst == ["7", "5", "4", "3"]
-    assert "2 (50.0%) are wrong" in printed and "AUROC 1.0000" in printed
+    assert "2 labels (50.0%) are wrong" in printed and "AUROC 1.0000" in printed
     assert keep.read_text(encoding="utf-8").split() == ["3", "4"]
     before = {path.name: path.read_bytes() for path in run_dir.iterdir()}
     for target in (f"--write_clean={keep}", f"--write_labels={tmp_path / 'no' / 'l.csv'}"):
@@ -54,7 +54,7 @@ def test_an_audit_in_words(run_dir, tmp_path, capsys):
 def test_expected_noise_cuts_the_ranking(run_dir, capsys):
     assert audit.main([f"--run_dir={run_dir}", "--expected_noise=0.25", "--show=0"]) == 0
     printed = capsys.readouterr().out
-    assert "suspected: 1 label (25.0%), those of the lowest quality" in printed
+    assert "suspected: 1 label (25.0%), those with the lowest quality" in printed
     assert "suggested" not in printed
 
 
@@ -81,7 +81,7 @@ def _results(text):
         (_without("results.json"), "holds no finished run"),
         (
             _interrupted,
-            "not finished; if it was interrupted, resume it: python -m l2rw_tf.main --r",
+            "unfinished run; if it was interrupted, resume it: python -m l2rw_tf.main --r",
         ),
         (_without("examples.csv"), "examples.csv cannot be used"),
         (_results('{"class_names": ["cat"'), "results.json cannot be used"),

@@ -135,7 +135,7 @@ def test_nothing_needs_what_windows_lacks():
         (["--methods=plan"], "did you mean plain?"),
         (["--method_s=plain"], "--methods"),
         (["stray"], "'stray' is not a flag"),
-        (["--compare_dir=/proc/nowhere"], "compare_dir=/proc/nowhere cannot be made"),
+        (["--compare_dir=/proc/nowhere"], "compare_dir=/proc/nowhere cannot be created"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )

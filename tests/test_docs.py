@@ -95,12 +95,6 @@ def test_files_outside_of_a_page_exist():
             assert (DOCS.parent / name).exists(), f"{page}: {name}"
 
 
-@pytest.mark.parametrize("page", [*GUIDES, "choosing.md", "api.md"])
-def test_lines_of_prose_are_short(page):
-    lines = (DOCS / page).read_text("utf-8").splitlines()
-    assert [one for one in lines if len(one) > 100 and not one.startswith("|")] == []
-
-
 def test_tables_and_lists_get_the_empty_line_before_them():
     page = "Text:\n- one\n  more\n- two\n```\nx\n- y\n| z |\n```\n| a |\n|---|\n| b |\n\n1. c"
     assert mkdocs_hooks.on_page_markdown(page) == page.replace(":\n", ":\n\n").replace(

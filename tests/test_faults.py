@@ -109,7 +109,7 @@ def test_faults_leave_the_last_checkpoint_and_one_line(flags, tmp_path, capsys):
     content = table.read_bytes()
     table.write_bytes(content[: len(content) - 12])
     line = failure(2)
-    assert f"{table}, line 301: " in line and line.endswith(f"{directory} is as it was.\n")
+    assert f"{table}, line 301: " in line and line.endswith(f"{directory} is unchanged.\n")
     table.write_bytes(content)
 
     with disk_becomes_full(directory, "open .unfinished-model.keras"):

@@ -10,6 +10,16 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("l2rw_tf", "tests", "benchmarks", "examples", "configs", "docs")
 KINDS = {".py", ".md", ".cfg", ".j2", ".js", ".toml", ".yml", ""}
+# Pages for users, and flagfiles, whose heads are prose. Tables, code and flags may be longer.
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        ROOT / "WORKSPACE.md",
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("configs/*"),
+    ]
+)
 
 # An idiom, a line that has it, and what is said instead.
 IDIOMS = [
@@ -22,6 +32,9 @@ IDIOMS = [
     (r"\bwith repetition\b", "drawn with repetition", "with replacement"),
     (r"\bfor ever\b", "alive for ever", "forever"),
     (r"\bnumbered anew\b", "classes numbered anew", "renumbered"),
+    (r"\b(minutes?|hours?|images|ms) a (second|step|run)\b", "two minutes a run", "per run"),
+    (r"\bgoes on\b", "the run goes on", "resumes"),
+    (r"\bprocess of its own\b", "a process of its own", "a separate process"),
 ]
 
 
@@ -45,3 +58,11 @@ def test_no_idiom_is_left(idiom, line, instead):
         lines
     )
     assert [place for place, text in lines.items() if re.search(idiom, text)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lines_of_prose_are_short(page):
+    # Fenced code is left out.
+    prose = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    lines = [line for line in prose.splitlines() if not line.startswith(("|", "--"))]
+    assert [line for line in lines if len(line) > 100] == []

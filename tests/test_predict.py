@@ -73,7 +73,7 @@ def test_rows_of_a_table_are_classified_as_the_results_say(table_run, capsys):
     accuracy = results.read(table_run / "run").test_accuracy
     assert abs(np.sum(found == names[test.y]) - accuracy * len(test)) < 1.5
     assert all(1 / 3 <= float(row["probability"]) <= 1 for row in rows)
-    assert "columns passed over: label" in capsys.readouterr().out
+    assert "ignored columns: label" in capsys.readouterr().out
 
 
 def test_columns_are_found_by_name(table_run, tmp_path):

@@ -41,7 +41,7 @@ def test_a_distribution_is_whole_and_holds_nothing_else():
     made = {"PKG-INFO", "l2rw_tf-1.0.0.dist-info/RECORD", "l2rw_tf.egg-info/SOURCES.txt"}
     assert release_check.unlike(expected | made, expected) == []
     assert release_check.unlike({"l2rw_tf/main.py", "tests/scratch.py"}, expected) == [
-        "not to be in it: tests/scratch.py",
+        "unexpected: tests/scratch.py",
         "missing: l2rw_tf/report/review.js",
     ]
 

@@ -100,7 +100,7 @@ def _names(directory):
 def test_a_finished_run_is_left_as_it_is(undisturbed, capsys):
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
     assert main.main(["--resume", f"--run_dir={undisturbed}"]) == 0
-    assert "holds a finished run: nothing is left to do" in capsys.readouterr().out
+    assert "holds a finished run: there is nothing left to do" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before
 
 

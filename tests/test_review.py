@@ -182,7 +182,7 @@ def test_the_page_says_what_cannot_be_kept_and_when_to_stop(tmp_path, browser):
     assert browser.evaluate(warning)
     assert "After 50 decisions" in _text(browser, "yield")
     browser.press(*"2", "Enter", *("r" * 49))
-    assert "hardly finds anything" in _text(browser, "yield")
+    assert "hardly find anything" in _text(browser, "yield")
     browser.press(*("u" * 4))
     assert "All examples of this page" in _text(browser, "message")
 

@@ -177,53 +177,6 @@ def test_no_folder_with_more_than_a_third_of_the_lines():
     assert not large, large
 
 
-def mentions_of_history(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Lines with an import, a name or a text about weights from history, and what it is.
-
-    Docstrings may speak of it, `History` is Keras's class, and `history` what Keras's `fit` gives.
-    """
-    keras_names = {"History", "history", "_keras_history"}
-    docstrings = [
-        docstring_of(node)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            module = getattr(node, "module", "") or ""
-            names = [module, *(alias.name for alias in node.names)]
-            names = [name for name in names if "history" in name.lower()]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            is_meant = "history" in node.value.lower() and node not in docstrings
-            names = [node.value] if is_meant else []
-        else:
-            fields = (getattr(node, field, None) for field in ("id", "attr", "arg", "name"))
-            names = [
-                name
-                for name in fields
-                if isinstance(name, str) and "history" in name.lower() and name not in keras_names
-            ]
-        for name in names:
-            yield node.lineno, name
-
-
-def test_only_history_speaks_of_history():
-    """Within `reweighting`, outside weighting/history*, and one line that registers it."""
-    offenders, registered = [], set()
-    for path, tree in trees().items():
-        if not path.startswith("l2rw_tf/reweighting/"):
-            continue
-        if path.startswith("l2rw_tf/reweighting/weighting/history"):
-            continue
-        for line, name in mentions_of_history(tree):
-            if path == "l2rw_tf/reweighting/weighting/__init__.py":
-                registered.add(line)
-            else:
-                offenders.append(f"{path}:{line} {name}")
-    assert not offenders, "\n".join(offenders)
-    assert len(registered) <= 1
-
-
 def test_the_checks_find_what_they_look_for():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
     hidden = (
@@ -240,5 +193,3 @@ def test_the_checks_find_what_they_look_for():
     }
     (function,) = functions(ast.parse('def f():\n    """One.\n\n    Two.\n    """\n    return 1\n'))
     assert length(function) == 2
-    history = '"""history"""\nclass A(History):\n  x = y.history\n  if weighting == "history": pass'
-    assert list(mentions_of_history(ast.parse(history))) == [(4, "history")]

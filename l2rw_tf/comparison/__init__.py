@@ -1,1 +1,1 @@
-"""Methods side by side over seeds: runs as processes, one table, one figure."""
+"""Comparison of methods over seeds: runs as processes, one table, one figure."""

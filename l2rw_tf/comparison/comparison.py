@@ -1,4 +1,4 @@
-"""A comparison from its plan to its table and figure; shows progress on standard output."""
+"""Carries out a comparison: runs, progress on standard output, table and figure."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from l2rw_tf.runs.run_directory import RunDirectory
 
 
 def compare(plan: Plan, execute: jobs.Execute, command: str) -> list[str]:
-    """Does the runs that are not finished yet, and writes results.md, results.csv and the figure.
+    """Executes all unfinished runs, and writes results.md, results.csv and the figure.
 
     Args:
         plan: The comparison.
-        execute: Does a run.
-        command: The command line, repeated in table and figure.
+        execute: Executes one run.
+        command: The command line, shown in the table and the figure.
 
     Returns:
-        A sentence for each row of the table that lacks runs; empty where none does.
+        A sentence for each row of the table that lacks runs; empty if all runs finished.
 
     Raises:
-        UsageError: If a run cannot use its settings or data; the others are ended.
+        UsageError: If a run cannot use its settings or data; all other runs are then stopped.
     """
     progress = _Progress(plan)
     print(f"{progress.total} runs, {plan.comparison.jobs} at a time: {plan.directory}", flush=True)
@@ -56,7 +56,7 @@ def compare(plan: Plan, execute: jobs.Execute, command: str) -> list[str]:
 def _write_tables(
     plan: Plan, rates: dict[Cell, float], command: str, failures: dict[str, str]
 ) -> list[comparison_table.Row]:
-    """Writes what is finished so far, so that a comparison that is stopped leaves a table."""
+    """Writes the tables of the runs finished so far, so that an interrupted comparison has them."""
     found = comparison_table.rows(plan, rates)
     notes = [f"{name} failed: {reason}" for name, reason in failures.items()]
     directory = RunDirectory(plan.directory)
@@ -81,11 +81,11 @@ def _incomplete(
 
 
 class _Progress:
-    """What is done and how long the rest takes.
+    """Prints each finished run and estimates the remaining time.
 
     Attributes:
-        total: How many runs there are.
-        failures: For each run that failed, by name, the reason.
+        total: The number of runs.
+        failures: The reason of each failed run, by its name.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -96,7 +96,7 @@ class _Progress:
         self._seconds: dict[str, list[float]] = defaultdict(list)
 
     def keeps(self, run: Run) -> bool:
-        """Whether a run is finished already."""
+        """Returns whether a run is finished already; if so, counts and prints it."""
         result = self._plan.result(run)
         if result is None:
             return False
@@ -106,10 +106,10 @@ class _Progress:
         return True
 
     def add(self, run: Run, ended: jobs.Ended) -> None:
-        """Shows a run that has ended.
+        """Counts and prints a run that has ended.
 
         Raises:
-            UsageError: If it could not use its settings or data.
+            UsageError: If the run could not use its settings or data.
         """
         result = self._plan.result(run) if ended.exit_code == 0 else None
         self._left[run.cell] -= 1
@@ -134,7 +134,7 @@ class _Progress:
         return f"[{done:{len(str(self.total))}}/{self.total}] {', '.join(parts)}"
 
     def _rest(self) -> str:
-        """The time left: a method's runs take as long as those before, or as all do on average."""
+        """Returns the time left, from the mean time of the method's runs, or of all runs so far."""
         known = [value for values in self._seconds.values() for value in values]
         if not self._left.total() or not known:
             return ""

@@ -11,23 +11,23 @@ from matplotlib.figure import Figure
 from l2rw_tf.comparison.plan import Plan
 from l2rw_tf.comparison.table import Row
 
-# Okabe and Ito's palette without its yellow, which is too light for lines; with the markers and the
-# line styles no two of the first 28 look alike.
+# Okabe and Ito's palette without its yellow, which is too light for lines. Colours, markers and
+# line styles together distinguish the first 28 methods.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D")
 _LINES = ("-", "--", "-.", ":")
 
 
 def figure(plan: Plan, rows: Sequence[Row], command: str) -> Figure:
-    """Draws the accuracy of methods: against the swept flag, or a line of points for each.
+    """Draws the accuracy of each method, against the swept flag if there is one.
 
     Args:
         plan: The comparison.
         rows: The rows of its table.
-        command: The command line that makes it, written below.
+        command: The command line of the comparison, shown below the figure.
 
     Returns:
-        The figure; nothing of matplotlib's global state is touched.
+        A figure that is independent of matplotlib's global state.
     """
     flag, values = plan.comparison.swept
     variants = [
@@ -60,7 +60,7 @@ def figure(plan: Plan, rows: Sequence[Row], command: str) -> Figure:
 def _draw_sweep(
     axes: Axes, variants: Sequence[str], values: Sequence[str], rows: Sequence[Row]
 ) -> None:
-    """Draws a line for each method; values that are no numbers stand at even distances."""
+    """Draws a line for each method; values that are not numbers are evenly spaced."""
     try:
         places = dict(zip(values, map(float, values), strict=True))
     except ValueError:
@@ -84,7 +84,7 @@ def _draw_sweep(
 
 
 def _draw_points(axes: Axes, rows: Sequence[Row]) -> None:
-    """Draws a line of points for each method: its seeds, their mean, and that of chosen epochs."""
+    """Draws a row of points for each method: seeds, their mean, and the mean at chosen epochs."""
     for place, row in enumerate(rows):
         first = place == 0
         axes.scatter(

@@ -1,4 +1,4 @@
-"""Runs of a comparison as processes, several at once."""
+"""Executes the runs of a comparison as processes, several in parallel."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Ended:
     """A run that has ended.
 
     Attributes:
-        exit_code: As of `l2rw_tf.main`.
-        complaint: The line that says what went wrong.
-        seconds: How long it took.
+        exit_code: The exit code of `l2rw_tf.main`.
+        complaint: The error message, in one line.
+        seconds: The duration of the run.
     """
 
     exit_code: int
@@ -39,20 +39,20 @@ class Ended:
     seconds: float = 0.0
 
 
-# Does a run; ends it early if the event is set.
+# Executes a run; stops it early if the event is set.
 Execute = Callable[[Run, threading.Event], Ended]
 
 
 def run_all(
     runs: Sequence[Run], execute: Execute, jobs: int, finished: Callable[[Run, Ended], None]
 ) -> None:
-    """Does all runs, some at once; whatever happens, none is left running.
+    """Executes all runs, some in parallel; in case of an error, the others are stopped.
 
     Args:
         runs: The runs, in the order in which they are started.
-        execute: Does a run, in a thread of its own.
-        jobs: How many run at the same time.
-        finished: Called after each run; the next one is started when it returns.
+        execute: Executes one run; called in a separate thread.
+        jobs: The number of parallel runs.
+        finished: Called after each run; the next run starts when it returns.
     """
     stopping = threading.Event()
     waiting, running = deque(runs), {}
@@ -62,7 +62,7 @@ def run_all(
                 while waiting and len(running) < jobs:
                     run = waiting.popleft()
                     running[pool.submit(execute, run, stopping)] = run
-                # On Windows a signal is noticed between two waits.
+                # The timeout is for Windows, where a signal is handled only between two waits.
                 done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
                 for future in done:
                     finished(running.pop(future), future.result())
@@ -72,20 +72,20 @@ def run_all(
 
 @contextlib.contextmanager
 def processes(plan: Plan) -> Iterator[Execute]:
-    """Gives the function that does a run as a process of `l2rw_tf.main`.
+    """Yields a function that executes a run as a process of `l2rw_tf.main`.
 
-    What a run prints goes to logs/NAME.log. A run that was begun and not finished is resumed. The
-    directory holds one comparison at a time, and runs that another one left are waited for.
+    The output of a run goes to logs/NAME.log. Unfinished runs are resumed. The directory is locked
+    against other comparisons; runs that a killed comparison left running are waited for.
 
     Raises:
-        UsageError: If the directory, or that of a run, is in use or cannot be made.
+        UsageError: If the directory, or that of a run, is in use or cannot be created.
     """
     for part in ("runs", "logs"):
         try:
             (plan.directory / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
-                f"compare_dir={plan.directory} cannot be made: {error.strerror}."
+                f"compare_dir={plan.directory} cannot be created: {error.strerror}."
             ) from error
     with lock.hold(plan.directory):
         for run in plan.runs.values():
@@ -97,7 +97,7 @@ def processes(plan: Plan) -> Iterator[Execute]:
 
 
 def _execute(plan: Plan, run: Run, stopping: threading.Event) -> Ended:
-    """Does a run as a process, whose standard input is open for as long as it is to run."""
+    """Executes a run as a process; closing its standard input stops it."""
     start = time.monotonic()
     path = plan.directory / "logs" / f"{run.name}.log"
     command = [sys.executable, "-m", "l2rw_tf.comparison.tied", "l2rw_tf.main"]
@@ -110,7 +110,7 @@ def _execute(plan: Plan, run: Run, stopping: threading.Event) -> Ended:
             stdout=log,
             stderr=subprocess.STDOUT,
             env=_environment(plan.comparison.jobs),
-            # Ctrl-C reaches the comparison alone, which then ends its runs.
+            # Ctrl-C reaches only the comparison, which then stops its runs.
             start_new_session=True,
         ) as process,
     ):
@@ -134,7 +134,7 @@ def _complaint(path: Path, exit_code: int) -> str:
 
 
 def _environment(jobs: int) -> dict[str, str]:
-    """The environment of a run; several at once share the cores instead of contending for them."""
+    """Returns the environment of a run; parallel runs divide the cores among themselves."""
     environment = dict(os.environ)
     if jobs > 1:
         threads = max(1, (os.cpu_count() or 1) // jobs)

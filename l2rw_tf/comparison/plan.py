@@ -1,4 +1,4 @@
-"""What a comparison runs: methods x seeds (x the values of one flag), each a run of its own."""
+"""The runs of a comparison: methods x seeds (x the values of one flag)."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ _OWN_FLAGS = ("method", "seed", "run_dir", "name", "with_plain")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ComparisonConfig(Settings):
-    """What is compared: each field is a flag, beside those of a run."""
+    """The settings of a comparison; each field is a flag, in addition to those of a run."""
 
     methods: tuple[str, ...] = _setting(
         ("plain", "l2rw"),
-        "What to compare: methods, each with flags of its own after colons where it is to have "
-        "some, such as plain,l2rw,l2rw:meta_variables=head,plain:early_stopping.",
+        "Methods to compare; flags for one method follow its name after colons, such as "
+        "plain,l2rw,l2rw:meta_variables=head,plain:early_stopping.",
     )
     seeds: tuple[int, ...] = _setting(
-        (0, 1, 2), "A run for each of these seeds, such as 0,1,2.", at_least=0
+        (0, 1, 2), "Seeds, such as 0,1,2; each method has a run per seed.", at_least=0
     )
     sweep: str = _setting(
         "",
-        "A flag and the values to compare at, such as noise_ratio=0,0.1,0.2. Empty: none.",
+        "A flag and the values to compare at, such as noise_ratio=0,0.1,0.2. Default: no sweep.",
     )
     learning_rates: tuple[float, ...] = _setting(
         (),
-        "The grid that each method's learning rate is chosen from, by the first seed's accuracy on "
-        "the held-out labels at the end of training. Empty: --learning_rate.",
+        "Grid of learning rates; each method takes the one with the best accuracy on the held-out "
+        "labels at the end of training with the first seed. Default: --learning_rate for all.",
         above=0,
     )
-    jobs: int = _setting(1, "Runs at the same time.", at_least=1)
+    jobs: int = _setting(1, "Number of parallel runs.", at_least=1)
     compare_dir: str = _setting(
         "",
-        "Where runs, table and figure go, by default runs/compare-NAME; finished runs found there "
+        "Directory for runs, table and figure, by default runs/compare-NAME; finished runs in it "
         "are kept.",
     )
 
     def check_together(self) -> None:
-        """Checks what no field can know by itself."""
+        """Checks combinations of settings."""
         for name in ("methods", "seeds"):
             if not getattr(self, name):
                 raise UsageError(f"{name} is empty: give at least one.")
@@ -79,22 +79,22 @@ class ComparisonConfig(Settings):
         if flag in _OWN_FLAGS or (flag == "learning_rate" and self.learning_rates):
             instead = {"method": "methods", "seed": "seeds", "learning_rate": "learning_rates"}
             use = f": use --{instead[flag]}" if flag in instead else ""
-            raise UsageError(f"{where} cannot set {flag}, the comparison does{use}.")
+            raise UsageError(f"{where} cannot set {flag}: the comparison sets it{use}.")
 
     @property
     def swept(self) -> tuple[str, tuple[str, ...]]:
-        """The swept flag and its values; empty where nothing is swept."""
+        """The swept flag and its values; both are empty without a sweep."""
         flag, _, values = self.sweep.partition("=")
         return flag.strip(), tuple(part.strip() for part in values.split(",") if part.strip())
 
     def variant_flags(self, variant: str) -> list[str]:
-        """The command line flags of one of the methods.
+        """Returns the command line flags of one entry of `methods`.
 
         Args:
             variant: METHOD or METHOD:FLAG=VALUE:FLAG...
 
         Raises:
-            UsageError: If there is no such method, or the comparison sets the flag itself.
+            UsageError: If there is no such method, or the comparison itself sets one of the flags.
         """
         method, *flags = variant.split(":")
         if method not in METHODS:
@@ -116,11 +116,11 @@ class ComparisonConfig(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One row of the table: what is the same for all its seeds.
+    """One row of the table, shared by the runs of all its seeds.
 
     Attributes:
-        variant: The method, with flags of its own as they were given.
-        value: The swept flag's value as it was given; empty where nothing is swept.
+        variant: An entry of --methods: the method with its flags, as given.
+        value: The value of the swept flag, as given; empty without a sweep.
     """
 
     variant: str
@@ -132,9 +132,9 @@ class Run:
     """One run of a comparison.
 
     Attributes:
-        cell: The row it belongs to.
-        name: The name of its directory, always the same.
-        config: Its settings.
+        cell: The row of the table to which the run belongs.
+        name: The name of the run's directory.
+        config: The settings of the run.
     """
 
     cell: Cell
@@ -144,14 +144,14 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All runs that a comparison may take.
+    """All runs that a comparison may need.
 
     Attributes:
-        comparison: What is compared.
-        directory: Where runs and results go.
-        cells: The table's rows.
-        learning_rates: The grid; where it has one entry nothing is to be chosen.
-        runs: By cell, learning rate and seed.
+        comparison: The settings of the comparison.
+        directory: The directory for runs and results.
+        cells: The rows of the table.
+        learning_rates: The grid of learning rates of each row; one entry if there is no choice.
+        runs: The runs by cell, learning rate and seed.
     """
 
     comparison: ComparisonConfig
@@ -161,7 +161,7 @@ class Plan:
     runs: dict[tuple[Cell, float, int], Run]
 
     def trials(self) -> list[Run]:
-        """The runs that choose a learning rate, where there are several."""
+        """Returns the runs that choose between learning rates, if there are several."""
         return [
             self.runs[cell, rate, self.comparison.seeds[0]]
             for cell in self.cells
@@ -170,7 +170,7 @@ class Plan:
         ]
 
     def runs_after_trials(self, rates: dict[Cell, float]) -> list[Run]:
-        """The other runs, at the learning rates chosen, seed by seed."""
+        """Returns the remaining runs at the chosen learning rates, seed by seed."""
         first, *others = self.comparison.seeds
         return [
             self.runs[cell, rates[cell], seed]
@@ -180,11 +180,11 @@ class Plan:
         ]
 
     def number_of_runs(self, cell: Cell) -> int:
-        """How many runs a row of the table takes, trials included."""
+        """Returns the number of runs of a row of the table, including trials."""
         return len(self.learning_rates[cell]) + len(self.comparison.seeds) - 1
 
     def result(self, run: Run) -> RunResults | None:
-        """The results of a run, or None if it is not finished.
+        """Returns the results of a run, or None if it is not finished.
 
         Raises:
             UsageError: If its results.json is damaged.
@@ -193,16 +193,16 @@ class Plan:
         return results.read(directory.path) if directory.is_finished else None
 
     def run_directory(self, run: Run) -> Path:
-        """Where a run's files are."""
+        """Returns the directory of a run."""
         return self.directory / "runs" / run.name
 
 
 def plan(comparison: ComparisonConfig, base: RunConfig) -> Plan:
-    """Lays out the runs of a comparison.
+    """Plans the runs of a comparison.
 
     Args:
-        comparison: What is compared.
-        base: The settings that all runs share; its method, seed and directory are not looked at.
+        comparison: The settings of the comparison.
+        base: The settings that all runs share; its method, seed and directory are ignored.
 
     Raises:
         UsageError: If settings of a run cannot be used.
@@ -241,16 +241,16 @@ def plan(comparison: ComparisonConfig, base: RunConfig) -> Plan:
 
 
 def check_directories(planned: Plan) -> None:
-    """Refuses directories of other runs, which must not stand in one table with these.
+    """Refuses existing runs with other settings, whose results do not belong in the same table.
 
     Raises:
-        UsageError: Naming the run and the flags that differ.
+        UsageError: If a run differs; the message names it and the flags that differ.
     """
     for run in planned.runs.values():
         directory = RunDirectory(planned.run_directory(run))
         if directory.is_finished:
             found = config.from_arguments([f"--flagfile={directory.path / 'config.cfg'}"])
-            # What was asked for; config.cfg has the data set that was used.
+            # Compares the requested data sets; config.cfg names the one that was used.
             found = dataclasses.replace(
                 found,
                 dataset=planned.result(run).requested_dataset,
@@ -269,11 +269,10 @@ def check_directories(planned: Plan) -> None:
 
 
 def choose_rates(planned: Plan) -> dict[Cell, float]:
-    """The learning rate of each cell: that of the best trial, the first in the grid of equals.
+    """Returns the learning rate of each cell: that of the best trial, the first one of a tie.
 
-    A trial is judged by its accuracy on the held-out labels when it ended (where they are corrupted
-    like those trained on, by corrupted ones); the test data has no say. Cells whose trials all
-    failed are left out.
+    Trials are compared by their final accuracy on the held-out labels, which are as noisy as the
+    training labels; the test data is not used. Cells whose trials all failed are left out.
 
     Raises:
         UsageError: If a trial has no held-out examples.
@@ -291,7 +290,7 @@ def choose_rates(planned: Plan) -> dict[Cell, float]:
                 continue
             if result.validation_accuracy is None:
                 raise UsageError(
-                    f"learning_rates are chosen on held-out examples, and {run.name} has none: "
+                    f"learning_rates are chosen on held-out examples, but {run.name} has none: "
                     f"validation_fraction={run.config.validation_fraction:g} is too small."
                 )
             accuracies[rate] = result.validation_accuracy

@@ -1,4 +1,4 @@
-"""The results of a comparison: a row for each method (and swept value), as CSV and Markdown."""
+"""The results of a comparison as CSV and Markdown: one row per method (and swept value)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from l2rw_tf.runs.results import ChosenEpoch, RunResults
 
 @dataclasses.dataclass(frozen=True)
 class Statistic:
-    """Mean and sample standard deviation (None for a single value) of a figure over the seeds."""
+    """Mean and sample standard deviation (None for a single value) over the seeds."""
 
     mean: float
     deviation: float | None
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Statistic | None:
-        """Takes them of some values; None where there are none."""
+        """Returns the statistic of some values, or None if there are none."""
         if not values:
             return None
         return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
@@ -36,7 +36,7 @@ class Row:
     Attributes:
         cell: Method and swept value.
         learning_rate: The learning rate of its runs.
-        results: Those of each finished run, by seed; at least one.
+        results: The results of the finished runs by seed; at least one.
     """
 
     cell: Cell
@@ -50,9 +50,9 @@ class Row:
 
     @property
     def accuracies(self) -> list[float]:
-        """Accuracy of each network as it is saved: as the method leaves it in the end.
+        """The accuracy of each saved network.
 
-        If nothing is known to be right, this is agreement with the given test labels.
+        If no labels are known to be right, this is agreement with the given test labels.
         """
         return [
             result.test_accuracy if result.accuracy is None else result.accuracy
@@ -61,7 +61,7 @@ class Row:
 
     @property
     def accuracy_name(self) -> str:
-        """What `accuracies` are."""
+        """What `accuracies` measure, for headings."""
         if self.first.test_labels == TRUE:
             return "test accuracy"
         if self.first.accuracy is None:
@@ -70,17 +70,17 @@ class Row:
 
     @property
     def accuracy(self) -> Statistic:
-        """The same over the seeds."""
+        """Mean and standard deviation of `accuracies`."""
         return Statistic.of(self.accuracies)
 
     @property
     def chosen(self) -> Statistic | None:
-        """The same at the epoch that the held-out labels chose; None without them."""
+        """Accuracy at the epoch chosen by the held-out labels; None if there are none."""
         return self._at([result.chosen_by_validation for result in self.results.values()])
 
     @property
     def chosen_by_clean(self) -> Statistic | None:
-        """The same at the epoch that the clean examples chose; None if they cannot."""
+        """Accuracy at the epoch chosen by the clean examples; None if they cannot choose."""
         return self._at([result.chosen_by_clean for result in self.results.values()])
 
     def _at(self, chosen: Sequence[ChosenEpoch | None]) -> Statistic | None:
@@ -90,21 +90,21 @@ class Row:
 
     @property
     def steps(self) -> int:
-        """Training steps of a run."""
+        """The number of training steps per run."""
         return max(result.steps for result in self.results.values())
 
     @property
     def step_seconds(self) -> float:
-        """Mean over the seeds of a run's median time of a step."""
+        """The mean over the seeds of the median time per step."""
         return statistics.fmean(result.step_seconds for result in self.results.values())
 
 
 def rows(planned: Plan, rates: dict[Cell, float]) -> list[Row]:
-    """Gathers the finished runs; a row without any is left out.
+    """Returns the rows of the table; rows without a finished run are left out.
 
     Args:
         planned: The comparison.
-        rates: Each cell's learning rate; cells without one are left out.
+        rates: The learning rate of each cell; cells without one are left out.
     """
     found = []
     for cell, rate in rates.items():
@@ -119,12 +119,12 @@ def rows(planned: Plan, rates: dict[Cell, float]) -> list[Row]:
 
 
 def cells(planned: Plan, found: Sequence[Row], command: str) -> tuple[list[str], list[list[Any]]]:
-    """The columns of results.csv and the cells of its rows: fractions and seconds in full.
+    """Returns the column names and the rows of results.csv, with unrounded numbers.
 
     Args:
         planned: The comparison.
-        found: Its rows.
-        command: The command line that makes it, repeated in the last column.
+        found: The rows of its table.
+        command: The command line of the comparison, for the last column.
     """
     flag, _ = planned.comparison.swept
     columns = [
@@ -164,13 +164,13 @@ def cells(planned: Plan, found: Sequence[Row], command: str) -> tuple[list[str],
 
 
 def as_markdown(planned: Plan, found: Sequence[Row], command: str, notes: Sequence[str]) -> str:
-    """The table as a page of Markdown: what was compared, the command, the figures in percent.
+    """Returns results.md: the command, what was compared, and the table, in percent.
 
     Args:
         planned: The comparison.
-        found: Its rows.
-        command: The command line that makes it.
-        notes: Lines to add, such as which runs failed.
+        found: The rows of its table.
+        command: The command line of the comparison.
+        notes: Lines to append, such as which runs failed.
     """
     flag, _ = planned.comparison.swept
     parts = [f"```sh\n{command}\n```"]
@@ -193,7 +193,7 @@ def as_markdown(planned: Plan, found: Sequence[Row], command: str, notes: Sequen
 
 
 def _reports(planned: Plan, found: Sequence[Row]) -> list[str]:
-    """Links to the reports of the runs, relative to the table's directory; a list a row."""
+    """Returns links to the reports of the runs, one line per row of the table."""
     lines = []
     for row in found:
         links = []
@@ -213,10 +213,10 @@ def _label(row: Row) -> str:
 
 
 def table(found: Sequence[Row]) -> str:
-    """The rows as a Markdown table, accuracies in percent; the swept value stands by the method.
+    """Returns the rows as a Markdown table; accuracies are in percent.
 
     Args:
-        found: The rows.
+        found: The rows; the swept value follows the method's name.
     """
     head = [
         "method",
@@ -245,7 +245,7 @@ def table(found: Sequence[Row]) -> str:
 
 
 def percent(statistic: Statistic | None) -> str:
-    """Mean ± standard deviation in percent; a dash where there is nothing."""
+    """Returns mean ± standard deviation in percent, or a dash for None."""
     if statistic is None:
         return "–"
     if statistic.deviation is None:
@@ -254,7 +254,7 @@ def percent(statistic: Statistic | None) -> str:
 
 
 def _pivot(planned: Plan, found: Sequence[Row], figure: str) -> str:
-    """A line for each method and a column for each swept value."""
+    """Returns a Markdown table with a row per method and a column per swept value."""
     flag, values = planned.comparison.swept
     by_cell = {row.cell: row for row in found}
     body = []
@@ -296,12 +296,12 @@ def _description(planned: Plan, found: Sequence[Row]) -> str:
         for row in found
         for choice in (result.chosen_by_validation for result in row.results.values())
     )
-    state = "as noisy as those trained on" if noisy else "as given"
+    state = "as noisy as the training labels" if noisy else "as given"
     sentences.append(
         f"{found[0].accuracy_name.capitalize()} of the trained network, mean ± standard deviation "
-        f"over seeds {_listed(planned.comparison.seeds)}; beside it at the epoch that the held-out "
-        f"labels ({state}) chose, and at that of the clean examples, if the method does not train "
-        f"on them. Device: {first.device}."
+        f"over seeds {_listed(planned.comparison.seeds)}; also at the epoch chosen by the held-out "
+        f"labels ({state}), and at the epoch chosen by the clean examples if the method does not "
+        f"train on them. Device: {first.device}."
     )
     if first.test_labels != TRUE:
         sentences.append(f"Accuracy is {words.measured_on(first)}")

@@ -1,7 +1,7 @@
 """`python -m l2rw_tf.comparison.tied MODULE [ARGUMENT ...]`: runs a module while stdin is open.
 
-A comparison keeps the other end of its runs' standard input. However it ends, killed included, the
-system closes that end, and the runs stop as they do at a signal: saved, and to be resumed.
+The comparison holds the writing end of its runs' standard input. When the comparison ends, even if
+it is killed, the system closes that end, and the runs save and stop as they do after SIGTERM.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 
 
 def _stop_with_standard_input() -> None:
-    # Not through sys.stdin, whose buffer Python wants to lock when it ends.
+    # Not sys.stdin: Python locks its buffer at exit.
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

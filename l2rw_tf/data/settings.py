@@ -168,8 +168,7 @@ class DataSettings(Settings):
     )
     clean_in_train: bool = _splits(
         False,
-        "Keeps the clean examples in the training data too, where they may be corrupted; not with "
-        "--weighting=history.",
+        "Keeps the clean examples in the training data too, where they may be corrupted.",
     )
     validation_fraction: float = _splits(
         0.1,

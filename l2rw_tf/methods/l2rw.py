@@ -21,6 +21,7 @@ def _model(network: keras.Model, settings: MethodSettings, data: PreparedData) -
         meta_variables=settings.meta_variables,
         meta_gradient=settings.meta_gradient,
         weighting=settings.weighting,
+        reweight_every=settings.reweight_every,
     )
 
 

@@ -15,11 +15,11 @@ _method = functools.partial(setting, group="Method")
 class MethodSettings(Settings):
     """Settings of reweighting; methods that do not reweight ignore them."""
 
-    meta_variables: str | None = _method(
-        None,
-        "Variables that the meta-gradient is computed for: all, or only those of the last layer "
-        "(head), which is cheaper. Default: all, and head with --weighting=history.",
-        choices=("all", "head"),
+    meta_variables: str = _method(
+        "all",
+        "Variables that the meta-gradient is computed for: all; last_block: from the last residual "
+        "block on; head: only those of the last layer. Fewer are cheaper.",
+        choices=("all", "last_block", "head"),
     )
     weighting: str = _method(
         "paper",
@@ -34,6 +34,12 @@ class MethodSettings(Settings):
         "exact, needs less memory, but does not support loops (recurrent layers); "
         "finite_difference: for networks with operations that have no second derivative.",
         choices=("nested", "forward", "finite_difference"),
+    )
+    reweight_every: int = _method(
+        1,
+        "Steps per computation of weights: with 4, three of four steps cost a plain step and use "
+        "the weights of each example's last visit.",
+        at_least=1,
     )
     clean_batch_size: int | None = _method(
         None,

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page that needs nothing beside it."""
+"""Renders the report of a run as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from l2rw_tf.report import pictures, review, weight_pictures
 from l2rw_tf.runs import words
 from l2rw_tf.runs.results import RunResults, percent
 
-# What the examples on the diagonal of a confusion matrix are, by what is known of their labels.
+# Name of the examples on the diagonal of a confusion matrix, by `TrainingResults.test_labels`.
 _OUTCOMES = {
     TRUE: "test examples right",
     TRUSTED: "held-out trusted examples right",
-    AS_GIVEN: "test examples predicted as they were labelled",
+    AS_GIVEN: "test examples predicted as labelled",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a report is made of.
+    """The content of a report.
 
     Attributes:
-        results: results.json.
+        results: The content of results.json.
         metrics: The rows of metrics.csv.
         settings: The flags of config.cfg, by name.
-        examples: examples.csv by column, the most suspicious label first, each (n,).
-        training: The training examples themselves, in any order.
+        examples: The columns of examples.csv, each (n,), the most suspicious label first.
+        training: The training examples, in any order.
         feature_names: A name for each feature; empty for images.
-        name: What the run is called.
-        corrections: What was said of labels before it.
-        reviewed: The results of the run whose report these come from, if it is known.
-        clean_examples: clean_examples.csv by column, the doubtful ones first, each (n,).
+        name: The name of the run.
+        corrections: The corrections that the run was trained with.
+        reviewed: The results of the run that was reviewed for these corrections, if known.
+        clean_examples: The columns of clean_examples.csv, each (n,), doubtful labels first.
     """
 
     results: RunResults
@@ -63,7 +63,7 @@ class Report:
 
     @property
     def titles(self) -> dict[str, str]:
-        """What the trainings of the run are called, by method."""
+        """The titles of the trainings, by method."""
         return {method: METHODS[method].title for method in self.results.trainings}
 
     @property
@@ -76,38 +76,38 @@ class Report:
 
     @property
     def batch_size(self) -> int:
-        """Examples in a batch."""
+        """The number of training examples per batch."""
         return int(self.settings["batch_size"])
 
     @property
     def review_examples(self) -> int:
-        """How many examples can be reviewed in the page."""
+        """The largest number of examples to review in the page."""
         return int(self.settings["review_examples"])
 
     @functools.cached_property
     def suspected(self) -> np.ndarray:
-        """Which labels are suspected, bool (n,)."""
+        """Whether each label is suspected, bool (n,)."""
         return quality.suspects(self.examples)
 
     @functools.cached_property
     def wrong(self) -> np.ndarray | None:
-        """Which labels are wrong, bool (n,), or None if nobody knows."""
+        """Whether each label is wrong, bool (n,); None if unknown."""
         return quality.wrong_labels(self.examples)
 
     def inputs(self, ids: np.ndarray) -> np.ndarray:
-        """Returns the inputs of the training examples with some ids."""
+        """Returns the inputs of the training examples with the given ids."""
         order = np.argsort(self.training.ids)
         return self.training.x[order[np.searchsorted(self.training.ids, ids, sorter=order)]]
 
 
 def page(report: Report) -> str:
-    """Makes the page.
+    """Renders the page.
 
     Args:
-        report: What it is made of.
+        report: The content.
 
     Returns:
-        HTML; whatever came from the data is escaped.
+        HTML, in which all text from the data is escaped.
     """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -136,7 +136,7 @@ def page(report: Report) -> str:
         if report.corrections
         else None,
         changes=_changes(report) if report.reviewed else [],
-        # It is this file's own, and the page's policy lets nothing else run.
+        # The page's content security policy allows only this script, by its hash.
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         score=quality.basis_of_score(report.examples),
@@ -152,7 +152,7 @@ def _file(name: str) -> str:
 
 
 def _review(report: Report) -> dict[str, Any]:
-    """What the review in the page works on."""
+    """Returns the data of the review, as `review.content` has it."""
     rows = review.order(report.examples, report.suspected, report.review_examples)
     return review.content(
         report.examples,
@@ -167,7 +167,7 @@ def _review(report: Report) -> dict[str, Any]:
 
 
 def accuracy_curves(report: Report, heading: str = "") -> pictures.Chart:
-    """Draws the accuracy of the run's trainings, with a heading above it if there is one."""
+    """Draws the accuracy of the run's trainings over the epochs, below an optional heading."""
     results = report.results
     held_out = "test" if results.test_labels == TRUE else "given test labels"
     if results.trusted_accuracy is not None:
@@ -178,7 +178,7 @@ def accuracy_curves(report: Report, heading: str = "") -> pictures.Chart:
 
 
 def _pictures(report: Report) -> dict[str, Any]:
-    """The pictures by name; None stands for one that this run has nothing for."""
+    """Returns the charts by name; None for a chart that this run has no data for."""
     examples, wrong, names = report.examples, report.wrong, report.results.class_names
     outcome = _OUTCOMES[report.results.test_labels]
     found: dict[str, Any] = dict.fromkeys(("weights", "losses", "batch", "ranking"))
@@ -198,8 +198,8 @@ def _pictures(report: Report) -> dict[str, Any]:
     }
     if "mean_weight" in examples:
         seen = np.isfinite(examples["mean_weight"])
-        # The last batch of an epoch may be smaller: in plain training the mean weight over all
-        # visits is one over the mean size.
+        # The last batch of an epoch may be smaller: in plain training, the mean weight over all
+        # visits is one over the mean batch size.
         mean_batch = len(seen) / math.ceil(len(seen) / report.batch_size)
         weights = examples["mean_weight"][seen] * mean_batch
         wrong_seen = None if wrong is None else wrong[seen]
@@ -220,14 +220,14 @@ def _pictures(report: Report) -> dict[str, Any]:
 
 
 def _count(report: Report, chosen: np.ndarray | None) -> np.ndarray:
-    """How many of the chosen examples have each label, (classes,)."""
+    """Returns the number of chosen examples (None: of all) per given label, (classes,)."""
     labels = report.examples["given_label"]
     labels = labels if chosen is None else labels[chosen]
     return np.bincount(labels, minlength=len(report.results.class_names))
 
 
 def _measurements(report: Report) -> list[tuple[str, list[str]]]:
-    """The table of the trainings: the name of a figure, and it for each of them."""
+    """Returns the rows of the table of trainings: a name, and a value for each training."""
     trainings = report.results.trainings.values()
     test = "Test accuracy"
     rows = []
@@ -257,7 +257,7 @@ def _measurements(report: Report) -> list[tuple[str, list[str]]]:
 
 
 def _changes(report: Report) -> list[tuple[str, str, str]]:
-    """What has changed since the run that was reviewed: the name of a figure, before and now."""
+    """Returns rows (name, before, now) that compare the reviewed run with this one."""
     runs = report.reviewed, report.results
     kind = "rows" if report.feature_names else "images"
     suspected = [report.reviewed.suspected_labels, int(report.suspected.sum())]
@@ -277,7 +277,7 @@ def _changes(report: Report) -> list[tuple[str, str, str]]:
 
 
 def _classes(report: Report) -> list[dict[str, Any]]:
-    """A row per class: how many labels are given, suspected and wrong, and test accuracies."""
+    """Returns a row per class: numbers of given, suspected and wrong labels; test accuracies."""
     given, suspected = _count(report, None), _count(report, report.suspected)
     wrong = None if report.wrong is None else _count(report, report.wrong)
     matrices = [training.test_confusion for training in report.results.trainings.values()]
@@ -297,7 +297,7 @@ def _classes(report: Report) -> list[dict[str, Any]]:
 
 
 def _doubtful(report: Report) -> list[dict[str, str]]:
-    """A row per clean example whose label is doubtful."""
+    """Returns a row per clean example whose label is doubtful."""
     clean, names = report.clean_examples, report.results.class_names
     return [
         {

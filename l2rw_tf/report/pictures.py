@@ -1,6 +1,6 @@
-"""The pictures of a run's report, each with the words that say what it shows.
+"""The charts of a run's report, each with a text alternative.
 
-They are SVG, so that they stay sharp at any size, and nothing in them is told by colour alone.
+They are SVG, so that they stay sharp at any size. Colour is never the only distinction in them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, precision_recall_curve
 from l2rw_tf.quality import Detection
 from l2rw_tf.runs.results import percent
 
-# Of the palette by Okabe and Ito.
+# From the palette of Okabe and Ito.
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 _METHOD_STYLES = {"l2rw": (BLUE, "o"), "plain": (ORANGE, "s")}
 _OTHER_STYLE = (GREEN, "^")
@@ -44,10 +44,10 @@ _STYLE = {
     "grid.color": "0.88",
     "legend.frameon": False,
     "lines.linewidth": 2,
-    # Text stays text: the browser has the letters of any language.
+    # Text stays text, since the browser has fonts for all scripts.
     "svg.fonttype": "none",
     "svg.hashsalt": "l2rw",
-    # A name of a class may have dollars in it.
+    # The name of a class may contain dollar signs.
     "text.parse_math": False,
 }
 
@@ -56,18 +56,18 @@ _STYLE = {
 def style() -> Iterator[None]:
     """A scope in which charts are drawn and rendered."""
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        # matplotlib, which measures texts with a font of its own, may lack letters.
+        # matplotlib measures text with its own font, which may lack glyphs.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """A chart; `style` is the scope to make and to use it in.
+    """A chart; create it and read `source` within the scope `style`.
 
     Attributes:
-        figure: The chart.
-        alt: What it shows, in figures, for those who do not see it.
+        figure: The figure.
+        alt: The text alternative, with the values that the chart shows.
     """
 
     figure: Figure
@@ -75,7 +75,7 @@ class Chart:
 
     @property
     def source(self) -> str:
-        """The chart as a data URI, which needs no file beside the page."""
+        """The chart as a data URI, so that the page needs no other file."""
         content = io.BytesIO()
         self.figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
         return _data_uri("image/svg+xml", content.getvalue())
@@ -91,11 +91,11 @@ def accuracy_curves(
     """Draws test and training accuracy per epoch, as figure 7 of Ren et al. 2018 does.
 
     Args:
-        curves: For each method its rows of metrics.csv.
-        titles: What each method is called.
-        wrong_label_share: The fraction of training labels that are wrong, if it is known.
-        heading: Stands above it.
-        held_out: What stands for the test data; "trusted" for held-out trusted examples.
+        curves: The rows of metrics.csv by method.
+        titles: Titles of the methods, by name.
+        wrong_label_share: The fraction of training labels that are wrong, if known.
+        heading: Text above the chart.
+        held_out: Name of the held-out data; "trusted" shows the accuracy on trusted examples.
     """
     column = "trusted_accuracy" if held_out == "trusted" else "test_accuracy"
     figure, (axes,) = new_figure(height=3.4 + 0.4 * bool(heading))
@@ -105,8 +105,12 @@ def accuracy_curves(
         colour, marker = _METHOD_STYLES.get(method, _OTHER_STYLE)
         for part, line in ((held_out, "-"), ("training", ":")):
             name = "accuracy" if part == "training" else column
-            # Fine-tuning is trained on the clean data: its accuracy there belongs to no curve.
-            shown = [row for row in rows if part == held_out or row["phase"] != "finetune"]
+            # Training accuracy of fine-tuning is on the clean data: it is not part of the curve.
+            shown = [
+                row
+                for row in rows
+                if name in row and (part == held_out or row["phase"] != "finetune")
+            ]
             values = [row[name] for row in shown]
             axes.plot(
                 [row["epoch"] for row in shown],
@@ -125,7 +129,7 @@ def accuracy_curves(
     if wrong_label_share:
         right = 1 - wrong_label_share
         reference_line(axes, right, f"right labels: {percent(right)}")
-        sentences.append(f"Of the training labels {percent(right)} are right.")
+        sentences.append(f"{percent(right)} of the training labels are right.")
     epochs_below(axes)
     axes.set(ylim=(0, 1.02), ylabel="accuracy")
     axes.yaxis.set_major_formatter("{x:.0%}")
@@ -136,13 +140,13 @@ def accuracy_curves(
 def suspects_by_class(
     class_names: Sequence[str], given: np.ndarray, suspected: np.ndarray, wrong: np.ndarray | None
 ) -> Chart:
-    """Draws for each class how many of its labels are suspected.
+    """Draws the number of suspected labels of each class.
 
     Args:
         class_names: A name for each class.
-        given: How many examples have each label, (classes,).
-        suspected: How many of these are suspected, (classes,).
-        wrong: How many are wrong, (classes,), or None if nobody knows.
+        given: Number of examples of each given label, (classes,).
+        suspected: Number of these that are suspected, (classes,).
+        wrong: Number of these that are wrong, (classes,); None if unknown.
     """
     shown = np.sort(np.argsort(-suspected, kind="stable")[:_MOST_BARS])
     places = np.arange(len(shown))
@@ -173,12 +177,12 @@ def precision_recall(
 
     Args:
         quality: Label quality score of each example, near 0 for suspects, (n,).
-        wrong: Whether its label is wrong, bool (n,); both occur.
-        suspected: Which ones are suspected, bool (n,).
-        found: How good the ranking is in all.
+        wrong: Whether each label is wrong, bool (n,); must contain both values.
+        suspected: Whether each label is suspected, bool (n,).
+        found: Summary measures of the ranking.
     """
     precision, recall, _ = precision_recall_curve(wrong, -quality)
-    # A curve of 60,000 points is megabytes of SVG; 400 look the same.
+    # A curve of 60,000 points takes megabytes of SVG; 400 points look the same.
     some = np.unique(np.linspace(0, len(recall) - 1, 400).round().astype(int))
     figure, (axes,) = new_figure(height=3.4)
     summary = f"average precision {found.average_precision:.3f}, AUROC {found.auroc:.3f}"
@@ -189,8 +193,8 @@ def precision_recall(
     if suspected.any():
         both = np.sum(suspected & wrong)
         at = (both / wrong.sum(), both / suspected.sum())
-        axes.plot(*at, label="where the suspects end", **_DIAMONDS)
-        words = f" The suspected labels: recall {percent(at[0])}, precision {percent(at[1])}."
+        axes.plot(*at, label="suspected labels", **_DIAMONDS)
+        words = f" Suspected labels: recall {percent(at[0])}, precision {percent(at[1])}."
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.yaxis.set_major_formatter("{x:.0%}")
@@ -198,7 +202,7 @@ def precision_recall(
     return Chart(
         figure,
         f"Precision and recall of the ranking: average precision {found.average_precision:.3f}, "
-        f"area under the ROC curve {found.auroc:.3f}; by chance precision would be "
+        f"area under the ROC curve {found.auroc:.3f}; precision by chance "
         f"{percent(by_chance)}.{words}",
     )
 
@@ -209,10 +213,10 @@ def confusion_matrix(
     """Draws a confusion matrix, as figure 6 of Ren et al. 2018 does.
 
     Args:
-        matrix: Examples by true class (rows) and predicted class, (classes, classes).
-        title: Whose predictions they are.
+        matrix: Number of examples by true class (rows) and predicted class, (classes, classes).
+        title: Title of the method that made the predictions.
         class_names: A name for each class.
-        outcome: What those on the diagonal are.
+        outcome: Name of the examples on the diagonal.
     """
     classes = len(class_names)
     totals = matrix.sum(axis=1)
@@ -264,18 +268,18 @@ _DIAMONDS = {
 
 
 def new_figure(height: float, rows: int = 1) -> tuple[Figure, np.ndarray]:
-    """Returns a figure and its axes, below each other with one x axis."""
+    """Returns a figure and its axes, (rows,), one below the other with a shared x axis."""
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     return figure, figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
 
 
 def reference_line(axes: Axes, y: float, label: str) -> None:
-    """Draws a dashed line across, with its name in the legend."""
+    """Draws a dashed horizontal line, labelled in the legend."""
     axes.axhline(y, color="0.35", linewidth=1, linestyle="--", label=label)
 
 
 def epochs_below(axes: Axes) -> None:
-    """Makes the x axis one of epochs."""
+    """Labels the x axis as epochs, with ticks at whole numbers."""
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 

@@ -1,5 +1,5 @@
-// The review of a report: one example at a time, its label right, another, or the example not
-// usable. Whatever comes from the data is text (textContent), and nothing leaves the page.
+// The review of a report. It shows one example at a time; the user decides that its label is right,
+// another, or that it is not usable. Data is shown as text only (textContent); nothing is sent.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("review-data").textContent);
@@ -7,7 +7,7 @@
   const COLUMNS = ["origin", "content_hash", "given_label", "decision", "label"];
   const DECISIONS = ["right", "other", "unusable", "undecided"];
   const examples = new Map(data.examples.map((example) => [example.origin, example]));
-  // By origin, in the order in which they were made; of examples that are not on this page too.
+  // By origin, in the order of the decisions; includes examples that are not on this page.
   const decisions = new Map();
   let shown = data.examples, at = 0, kept = true, changed = false;
 
@@ -23,7 +23,7 @@
     return made;
   };
 
-  // Keeping ---------------------------------------------------------------------------------
+  // Storage ---------------------------------------------------------------------------------
 
   function note(row) {
     decisions.delete(row.origin);
@@ -44,7 +44,7 @@
     for (const [origin, hash, given, decision, label] of data.earlier)
       note({ origin, hash, given, decision, label, earlier: true });
     try {
-      // Nothing that is there is written over before somebody decides.
+      // Tests writing with another key: stored decisions are not overwritten before a new one.
       localStorage.setItem(`${data.key} probe`, "");
       localStorage.removeItem(`${data.key} probe`);
       for (const row of JSON.parse(localStorage.getItem(data.key) || "[]"))
@@ -56,8 +56,8 @@
 
   // corrections.csv -------------------------------------------------------------------------
 
-  // As `cell` and `text_of` of data/origins.py: one line, and nothing that a spreadsheet takes for
-  // a formula.
+  // Same as `cell` and `text_of` in data/origins.py: a cell is one line, and never starts like a
+  // formula of a spreadsheet.
   const SIGNS = { "\\": "\\\\", "\n": "\\n", "\r": "\\r" };
   const escaped = (text) => {
     const line = text.replace(/[\\\n\r]/g, (sign) => SIGNS[sign]);
@@ -103,7 +103,7 @@
     return rows.filter((cells) => cells.some((one) => one.trim()));
   }
 
-  // The name of a class as the data has it; a spreadsheet makes 1 of 001.
+  // The name of a class as in the data; a spreadsheet may have turned 001 into 1.
   function className(cell) {
     if (data.classes.includes(cell)) return cell;
     const same = data.classes.filter((name) =>
@@ -115,7 +115,7 @@
     const [header, ...rows] = parsed(text.replace(/^\ufeff/, ""));
     const names = (header || []).map((name) => name.trim().toLowerCase());
     if (!names.includes("origin") || !names.includes("decision"))
-      return say("That is no corrections.csv: it has no columns origin and decision.");
+      return say("This is not a corrections.csv: it needs the columns origin and decision.");
     let taken = 0, unfit = 0;
     for (const cells of rows) {
       const value = (name) => unescaped((cells[names.indexOf(name)] || "").trim());
@@ -136,10 +136,10 @@
     keep();
     show(nextOpen(-1));
     say(`${taken} decisions loaded` +
-      (unfit ? `; ${unfit} rows are of other content or not understood, and were passed over.` : "."));
+      (unfit ? `; ${unfit} rows were ignored: other content, or not understood.` : "."));
   }
 
-  // Showing ---------------------------------------------------------------------------------
+  // Display ---------------------------------------------------------------------------------
 
   function nextOpen(from) {
     for (let step = 1; step <= shown.length; step++) {
@@ -185,9 +185,9 @@
       }
       for (const decision of DECISIONS)
         part(decision).setAttribute("aria-pressed", String(Boolean(row) && row.decision === decision));
-      // Of a simulation the truth is known; it is not shown before a decision.
+      // A simulation knows the true label; it is shown only after a decision.
       const truth = row && example.true !== null ? `; the true label is ${data.classes[example.true]}` : "";
-      part("verdict").textContent = (!row ? "not looked at yet"
+      part("verdict").textContent = (!row ? "no decision yet"
         : row.decision === "other" ? `decided: the label is ${row.label}`
         : row.decision === "right" ? `decided: ${row.given} is right`
         : row.decision === "unusable" ? "decided: not usable" : "left undecided") + truth;
@@ -204,15 +204,15 @@
     part("bar").value = done;
     part("progress").textContent = `${done} of ${data.examples.length} decided` +
       (open ? `, ${open} left undecided` : "") +
-      (elsewhere ? `, and ${elsewhere} that are not on this page` : "");
+      (elsewhere ? `, and ${elsewhere} more that are not on this page` : "");
     const last = [...decisions.values()].filter((row) =>
       !row.earlier && row.decision !== "undecided").slice(-50);
     const found = last.filter((row) => row.decision !== "right").length;
-    const text = `Of the last ${last.length} decided, ${found} had a wrong label or were not usable`;
+    const text = `Of the last ${last.length} decisions, ${found} were on wrong labels or unusable examples`;
     part("yield").textContent = last.length < 50
-      ? (last.length ? `${text}. After 50 decisions this line says whether to go on.` : "")
-      : found <= 5 ? `${text}: looking further hardly finds anything.`
-      : `${text}: looking further is worth it.`;
+      ? (last.length ? `${text}. After 50 decisions, this line says whether more are worth it.` : "")
+      : found <= 5 ? `${text}: more review will hardly find anything.`
+      : `${text}: more review is worth it.`;
   }
 
   function choose(name) {
@@ -221,7 +221,7 @@
     show(nextOpen(-1));
   }
 
-  // Deciding --------------------------------------------------------------------------------
+  // Decisions -------------------------------------------------------------------------------
 
   function decide(decision, label = "") {
     const example = shown[at];
@@ -235,7 +235,7 @@
     show(next >= 0 ? next : nextOpen(at));
     part("panel").focus({ preventScroll: true });
     say(decisions.size && data.examples.every((one) => decisions.has(one.origin))
-      ? "All examples of this page were looked at: download corrections.csv." : "");
+      ? "All examples on this page are done: download corrections.csv." : "");
   }
 
   function options() {
@@ -269,7 +269,7 @@
     part("other").setAttribute("aria-expanded", "false");
   }
 
-  // Keys count only within the review, so that nothing is decided by reading the page.
+  // Keys work only within the review, so that reading the page decides nothing.
   const KEYS = {
     ArrowLeft: () => show(at - 1), k: () => show(at - 1),
     ArrowRight: () => show(at + 1), j: () => show(at + 1),

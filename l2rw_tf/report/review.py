@@ -1,4 +1,4 @@
-"""What the review in a run's report works on: the examples to look at, and earlier decisions."""
+"""The data of the review in a run's report: examples to look at, and earlier decisions."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from PIL import Image
 from l2rw_tf import quality
 from l2rw_tf.data.corrections import Correction
 
-# The whole page stays below 25 MB; charts take less than the rest.
+# The whole page stays below 25 MB; the charts take less than the remaining 5 MB.
 _MOST_BYTES = 20_000_000
-# Side in pixels and JPEG's quality, until a picture is small enough; smaller images stay as they
-# are, and the browser scales them up.
+# Pairs of side in pixels and JPEG quality, tried until an image is small enough. Images are never
+# enlarged; the browser does that.
 _SHAPES = ((256, 88), (192, 85), (128, 80), (96, 75), (64, 70))
 _LOSSLESS_PIXELS = 96
 _MOST_FEATURES = 200
 
 
 def order(examples: quality.Table, suspected: np.ndarray, number: int) -> np.ndarray:
-    """Returns the examples to review, as rows of a table, those whose decision helps most first.
+    """Returns the rows of the examples to review, those whose review helps most first.
 
-    Suspected labels go before all others. Within both, classes take turns: the worst label of
-    each class, then the second worst of each, and so on, so that none is forgotten; those of one
-    turn are in the order of their quality.
+    Suspected labels come before all others. In both groups, classes alternate: the worst label of
+    each class, then the second worst of each, and so on; within a round, labels are ordered by
+    quality.
 
     Args:
-        examples: examples.csv by column.
-        suspected: Which labels are suspected, bool (n,).
-        number: How many rows are returned at most.
+        examples: The columns of examples.csv.
+        suspected: Whether each label is suspected, bool (n,).
+        number: The largest number of rows to return.
     """
     labels, scores = examples["given_label"], examples["label_quality"]
     turns = np.empty(len(labels), np.int64)
@@ -54,17 +54,17 @@ def content(
     run: str,
     earlier: Sequence[Correction],
 ) -> dict[str, Any]:
-    """Returns what the page's script reads, for JSON.
+    """Returns the data for the page's script, in a form that JSON can store.
 
     Args:
-        examples: examples.csv by column.
-        rows: The examples to review, as rows of it; all that fit the page are taken.
-        inputs: Their inputs (rows, ...).
-        suspected: Which labels are suspected, bool (n,).
+        examples: The columns of examples.csv.
+        rows: The rows of the examples to review; as many are used as fit into the page.
+        inputs: The inputs of these rows, (rows, ...).
+        suspected: Whether each label is suspected, bool (n,).
         class_names: A name for each class.
         feature_names: A name for each feature; empty for images.
         run: The name of the run.
-        earlier: The decisions that the run was given.
+        earlier: The corrections that the run was trained with.
     """
     origins = examples.get("origin", np.array([f"index {one}" for one in examples["id"]]))
     hashes = examples.get("content_hash", np.full(len(origins), ""))
@@ -107,11 +107,11 @@ def content(
 
 
 def _picture(image: np.ndarray, most_bytes: int) -> str:
-    """Returns an image as a data URI of at most so many bytes, or else of 64 pixels.
+    """Returns an image as a data URI, reduced to 64 pixels at most to fit into `most_bytes`.
 
     Args:
         image: uint8 (height, width, 1 or 3).
-        most_bytes: Of the URI.
+        most_bytes: The wanted length of the URI; exceeded if 64 pixels do not fit.
     """
     pixels = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     if max(pixels.size) <= _LOSSLESS_PIXELS:

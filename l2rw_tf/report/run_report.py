@@ -1,4 +1,4 @@
-"""From the directory of a run to its report.html and figures/accuracy.png."""
+"""Writes report.html and figures/accuracy.png from the directory of a run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def write(
     examples: Examples,
     feature_names: Sequence[str],
 ) -> None:
-    """Writes the report; if it cannot be drawn, says so on standard error and goes on.
+    """Writes the report; if rendering fails, only prints a line to standard error.
 
     Args:
         directory: The run's directory, with config.cfg, metrics.csv and examples.csv.
-        results: What its results.json is to hold.
+        results: The results of the run, which are not written yet.
         examples: The training examples.
         feature_names: A name for each feature; empty for images.
 
@@ -57,6 +57,6 @@ def write(
     except OSError:
         raise
     except Exception as error:
-        # Hours of training are not to be lost for a picture.
+        # A failing chart must not cost hours of training.
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"l2rw: report.html could not be made: {reason}", file=sys.stderr, flush=True)
+        print(f"l2rw: report.html could not be written: {reason}", file=sys.stderr, flush=True)

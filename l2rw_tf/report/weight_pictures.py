@@ -1,4 +1,4 @@
-"""The pictures of what a training gave its examples: weights, and how many carry them."""
+"""The charts of the example weights: distribution, against loss, effective batch size."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from l2rw_tf.report.pictures import (
 )
 from l2rw_tf.runs.results import percent
 
-# A point of SVG is 100 bytes: so many show the same as 60,000.
+# A point takes 100 bytes of SVG; this many look the same as 60,000.
 _MOST_POINTS = 1000
 _NUM_BINS = 12
 
 
 def weight_distribution(weights: np.ndarray, wrong: np.ndarray | None) -> Chart:
-    """Draws how the examples' mean weights are distributed, as figure 4 of Ren et al. 2018 does.
+    """Draws the distribution of the examples' mean weights, as figure 4 of Ren et al. 2018 does.
 
     Args:
-        weights: Mean weight of each example, in units of the weight that all have in plain
-            training, (n,).
-        wrong: Whether its label is wrong, bool (n,), or None if nobody knows.
+        weights: Mean weight of each example, in units of the weight in plain training, (n,).
+        wrong: Whether each label is wrong, bool (n,); None if unknown.
     """
     groups = [("labels", weights, {"facecolor": BLUE, "edgecolor": "white"})]
     if wrong is not None:
@@ -62,13 +61,12 @@ def weight_distribution(weights: np.ndarray, wrong: np.ndarray | None) -> Chart:
 
 
 def weight_against_loss(weights: np.ndarray, losses: np.ndarray, wrong: np.ndarray | None) -> Chart:
-    """Draws the examples' mean weights over their mean losses, as Shu et al. 2019 draw weightings.
+    """Draws the examples' mean weights against their mean losses, as Shu et al. 2019 do.
 
     Args:
-        weights: Mean weight of each example, in units of the weight that all have in plain
-            training, (n,).
+        weights: Mean weight of each example, in units of the weight in plain training, (n,).
         losses: Mean loss of each example over its visits, (n,).
-        wrong: Whether its label is wrong, bool (n,), or None if nobody knows.
+        wrong: Whether each label is wrong, bool (n,); None if unknown.
     """
     figure, (axes,) = new_figure(height=3.7)
     some = np.unique(np.linspace(0, len(losses) - 1, _MOST_POINTS).round().astype(int))
@@ -87,10 +85,10 @@ def weight_against_loss(weights: np.ndarray, losses: np.ndarray, wrong: np.ndarr
             alpha=0.5,
             label=name,
         )
-    # As many examples in each: a mean of few says nothing.
+    # Bins of equal numbers of examples: the mean of a few would say nothing.
     bins = np.array_split(np.argsort(losses, kind="stable"), min(_NUM_BINS, len(losses)))
     at, means = ([values[rows].mean() for rows in bins] for values in (losses, weights))
-    axes.plot(at, means, color="black", label="mean of a twelfth of them")
+    axes.plot(at, means, color="black", label="means of twelfths by loss")
     axes.set_xlim(0, np.quantile(losses, 0.99) * 1.05)
     axes.set_ylim(0, max(np.quantile(weights, 0.99), 2) * 1.05)
     reference_line(axes, 1, "plain training")
@@ -98,18 +96,18 @@ def weight_against_loss(weights: np.ndarray, losses: np.ndarray, wrong: np.ndarr
     figure.legend(loc="outside lower center", ncols=2)
     return Chart(
         figure,
-        f"Mean weight against mean loss. Of the twelfth with the smallest losses (mean "
-        f"{at[0]:.2f}) the mean weight is {means[0]:.2f}, in the middle ({at[len(at) // 2]:.2f}) "
-        f"{means[len(at) // 2]:.2f}, of the largest ({at[-1]:.2f}) {means[-1]:.2f}.",
+        f"Mean weight against mean loss. The mean weight is {means[0]:.2f} in the twelfth with the "
+        f"smallest losses (mean {at[0]:.2f}), {means[len(at) // 2]:.2f} in the middle "
+        f"({at[len(at) // 2]:.2f}) and {means[-1]:.2f} in that with the largest ({at[-1]:.2f}).",
     )
 
 
 def effective_batch_size(rows: Sequence[Mapping[str, Any]], batch_size: int) -> Chart:
-    """Draws how many examples of a batch carry the weight, per epoch.
+    """Draws the effective batch size per epoch.
 
     Args:
-        rows: The rows of metrics.csv that have it.
-        batch_size: Examples in a batch.
+        rows: The rows of metrics.csv that have an effective batch size.
+        batch_size: The number of training examples per batch.
     """
     epochs = [row["epoch"] for row in rows]
     sizes = [row["effective_batch_size"] for row in rows]
@@ -124,7 +122,7 @@ def effective_batch_size(rows: Sequence[Mapping[str, Any]], batch_size: int) -> 
     lowest = int(np.argmin(sizes))
     return Chart(
         figure,
-        f"Effective batch size over the epochs, of batches of {batch_size}: {sizes[0]:.1f} in the "
-        f"first epoch, {sizes[lowest]:.1f} at the lowest (epoch {epochs[lowest]}), {sizes[-1]:.1f} "
-        "at the end.",
+        f"Effective batch size over the epochs, for batches of {batch_size}: {sizes[0]:.1f} in the "
+        f"first epoch, at least {sizes[lowest]:.1f} (epoch {epochs[lowest]}), {sizes[-1]:.1f} at "
+        "the end.",
     )

@@ -41,12 +41,11 @@ from l2rw_tf.reweighting.objective import Batch, Gradient, Objective
 from l2rw_tf.reweighting.replicas import part_of_sum, sum_over_replicas
 from l2rw_tf.reweighting.variables import MetaVariables, select_meta_variables, watching
 
-# Maps a persistent tape and the losses (n,) that it recorded to ⟨∇ℓ_i, d⟩, shape (n,), for each
-# direction d.
-Alignments = Callable[[tf.GradientTape, tf.Tensor], list[tf.Tensor]]
+# Maps a persistent tape and the losses (N,) that it recorded to u, shape (N,).
+Alignment = Callable[[tf.GradientTape, tf.Tensor], tf.Tensor]
 
-# Maps (objective, batch, directions, is_clean) to a scope for the pass that computes the losses.
-Estimator = Callable[..., AbstractContextManager[Alignments]]
+# Maps (objective, batch, v) to a scope for the pass that computes the losses.
+Estimator = Callable[[Objective, Batch, Gradient], AbstractContextManager[Alignment]]
 
 
 def meta_gradient(
@@ -100,23 +99,24 @@ def meta_gradient(
     losses = ExampleLosses(loss, loss_weights, getattr(network, "output_names", None))
     variables = select_meta_variables(network, meta_variables)
     try:
-        return u_of_batch(Objective(network, losses, variables), batch, clean_batch, estimator)
+        objective = Objective(network, losses, variables)
+        u, _ = u_of_batch(objective, batch, clean_batch, estimator)
+        return u
     except tf.errors.InvalidArgumentError as error:
         raise sparse_label_error(error) or error from None
 
 
 def u_of_batch(
     objective: Objective, batch: Batch, clean_batch: Batch, estimator: Estimator
-) -> tf.Tensor:
-    """Returns u of one batch, shape (N,), without changing any state."""
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns u and ℓ of one batch, each of shape (N,), without changing any state."""
     _, v = clean_gradient(objective, clean_batch)
     with (
-        estimator(objective, batch, [v]) as alignments,
+        estimator(objective, batch, v) as alignment,
         watching(objective.variables, persistent=True) as tape,
     ):
         losses = objective.losses(batch)
-    (u,) = alignments(tape, losses)
-    return u
+    return alignment(tape, losses), losses
 
 
 def clean_gradient(objective: Objective, clean_batch: Batch) -> tuple[tf.Tensor, Gradient]:
@@ -139,31 +139,24 @@ def clean_gradient(objective: Objective, clean_batch: Batch) -> tuple[tf.Tensor,
 
 
 @contextlib.contextmanager
-def nested(
-    objective: Objective, batch: Batch, directions: list[Gradient], is_clean: bool = False
-) -> Iterator[Alignments]:
-    """Computes alignments with nested tapes.
+def nested(objective: Objective, batch: Batch, v: Gradient) -> Iterator[Alignment]:
+    """Computes u with nested tapes.
 
     Args:
         objective: The network, its losses and variables.
         batch: The batch of the pass in this scope.
-        directions: Gradients with respect to the objective's variables, such as v.
-        is_clean: Whether this is a clean batch.
+        v: The gradient of the clean loss, as `clean_gradient` returns it.
 
     Yields:
-        A function of the tape and the losses that it recorded, which returns the alignments.
+        A function of the tape and the losses that it recorded, which returns u.
     """
-    del batch, is_clean  # The tape records the pass.
-    yield lambda tape, losses: [
-        align(tape, losses, objective.variables, direction) for direction in directions
-    ]
+    del batch  # The tape records the pass.
+    yield lambda tape, losses: align(tape, losses, objective.variables, v)
 
 
 @contextlib.contextmanager
-def forward(
-    objective: Objective, batch: Batch, directions: list[Gradient], is_clean: bool = False
-) -> Iterator[Alignments]:
-    """Computes alignments in forward mode, as exactly as `nested`; takes the same arguments.
+def forward(objective: Objective, batch: Batch, v: Gradient) -> Iterator[Alignment]:
+    """Computes u in forward mode, as exactly as `nested`; takes the same arguments.
 
     The tangents cost about twice a forward pass, where nested tapes need two backward passes, and
     keep no activations (Pearlmutter 1994, "Fast exact multiplication by the Hessian"). Operations
@@ -174,59 +167,42 @@ def forward(
         UsageError: If losses depend on the variables through a loop, a branch or a custom gradient.
     """
     if tf.executing_eagerly():
-        with nested(objective, batch, directions, is_clean) as alignments:
-            yield alignments
+        with nested(objective, batch, v) as alignment:
+            yield alignment
         return
     values = [variable.value for variable in objective.variables]
-    with contextlib.ExitStack() as scope:
-        found = [_Tangent(scope, objective.variables, direction) for direction in directions]
+    pairs = _connected(objective.variables, v)
+    # As in `align`.
+    length = _length([part for _, part in pairs])
+    accumulator = tf.autodiff.ForwardAccumulator(
+        [variable.value for variable, _ in pairs], [_divide(part, length) for _, part in pairs]
+    )
 
-        def alignments(tape: tf.GradientTape, losses: tf.Tensor) -> list[tf.Tensor]:
-            del tape
-            refuse_obstacles(values, losses)
-            return [one.of(losses) for one in found]
-
-        try:
-            yield alignments
-        except (TypeError, AssertionError, *NO_SECOND_DERIVATIVE):
-            # TensorFlow raises these in some loops and branches.
-            refuse_obstacles(values)
-            raise
-
-
-class _Tangent:
-    """The derivative of what a pass computes along a direction of the variables."""
-
-    def __init__(
-        self, scope: contextlib.ExitStack, variables: list[keras.Variable], direction: Gradient
-    ) -> None:
-        pairs = _connected(variables, direction)
-        # As in `align`.
-        self._length = _length([part for _, part in pairs])
-        self._accumulator = scope.enter_context(
-            tf.autodiff.ForwardAccumulator(
-                [variable.value for variable, _ in pairs],
-                [_divide(part, self._length) for _, part in pairs],
-            )
-        )
-
-    def of(self, losses: tf.Tensor) -> tf.Tensor:
-        u = self._accumulator.jvp(losses)
+    def alignment(tape: tf.GradientTape, losses: tf.Tensor) -> tf.Tensor:
+        del tape
+        refuse_obstacles(values, losses)
+        u = accumulator.jvp(losses)
         if u is None:
             raise _unconnected()
-        return u * tf.cast(self._length, u.dtype)
+        return u * tf.cast(length, u.dtype)
+
+    try:
+        with accumulator:
+            yield alignment
+    except (TypeError, AssertionError, *NO_SECOND_DERIVATIVE):
+        # TensorFlow raises these in some loops and branches.
+        refuse_obstacles(values)
+        raise
 
 
 @contextlib.contextmanager
-def finite_difference(
-    objective: Objective, batch: Batch, directions: list[Gradient], is_clean: bool = False
-) -> Iterator[Alignments]:
-    """Estimates alignments by central differences of ℓ; takes the arguments of `nested`.
+def finite_difference(objective: Objective, batch: Batch, v: Gradient) -> Iterator[Alignment]:
+    """Estimates u by central differences of ℓ; takes the arguments of `nested`.
 
     The differences are computed before the pass in this scope, with the same dropout mask.
     """
-    found = [difference_along(objective, batch, direction, is_clean) for direction in directions]
-    yield lambda tape, losses: found
+    u = difference_along(objective, batch, v)
+    yield lambda tape, losses: u
 
 
 def align(
@@ -277,9 +253,7 @@ def align(
     return u * tf.cast(length, u.dtype)
 
 
-def difference_along(
-    objective: Objective, batch: Batch, v: Gradient, is_clean: bool = False
-) -> tf.Tensor:
+def difference_along(objective: Objective, batch: Batch, v: Gradient) -> tf.Tensor:
     """Returns u_i ≈ (ℓ_i(θ + h v) − ℓ_i(θ − h v)) / 2h, shape (N,).
 
     h v has length 0.003 in single precision: large enough to exceed rounding errors, and so small
@@ -289,7 +263,6 @@ def difference_along(
         objective: The network, its losses and variables.
         batch: `(x, y[, sample_weight])` of first dimension N.
         v: The gradient of the clean loss, as `clean_gradient` returns it.
-        is_clean: Whether this is a clean batch.
     """
     pairs = _connected(objective.variables, v)
     length = _length([part for _, part in pairs])
@@ -301,7 +274,7 @@ def difference_along(
             (variable, variable.value + sign * tf.cast(h, part.dtype) * part)
             for variable, part in pairs
         ]
-        return objective.losses(batch, moved, is_clean)
+        return objective.losses(batch, moved)
 
     difference = losses_at(1.0) - losses_at(-1.0)
     return tf.math.divide_no_nan(difference, tf.cast(2 * h, difference.dtype))

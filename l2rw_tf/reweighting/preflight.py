@@ -120,17 +120,39 @@ def check_scope(
             )
 
 
-def check_rows(weighting: str, is_known: bool) -> None:
-    """Refuses training data without example ids if the weighting needs them.
+def check_reweight_every(reweight_every: Any) -> None:
+    """Refuses anything but a whole number of at least 1.
 
     Raises:
-        UsageError: If the ids are missing.
+        UsageError: If it is anything else.
     """
-    if not is_known:
+    if not isinstance(reweight_every, int) or reweight_every < 1:
         raise UsageError(
-            f"weighting={weighting!r} needs the ids of the examples in a batch: train with "
-            "fit(...) on arrays, or on a data set whose elements carry ids "
-            "(l2rw_tf.number_examples) with track_examples=NUMBER_OF_EXAMPLES."
+            f"reweight_every must be a whole number of at least 1, got {reweight_every!r}."
+        )
+
+
+def check_kept_weights(reweight_every: int, is_tracked: bool, steps_per_execution: int) -> None:
+    """Refuses what steps between two reweighted ones cannot do.
+
+    Args:
+        reweight_every: The argument of `ReweightingModel`.
+        is_tracked: Whether the batches have the ids of their examples.
+        steps_per_execution: The argument of `compile`.
+
+    Raises:
+        UsageError: If the examples are not tracked, or several steps are executed at once.
+    """
+    if reweight_every > 1 and not is_tracked:
+        raise UsageError(
+            f"reweight_every={reweight_every} needs the ids of the examples in a batch: train on "
+            "arrays, or on a data set whose elements carry ids (l2rw_tf.number_examples) with "
+            "track_examples=NUMBER_OF_EXAMPLES."
+        )
+    if reweight_every > 1 and steps_per_execution > 1:
+        raise UsageError(
+            f"reweight_every={reweight_every} and steps_per_execution={steps_per_execution} "
+            "cannot be used together: leave steps_per_execution at 1."
         )
 
 
@@ -224,7 +246,7 @@ class CheckedModel(ReweightedStep):
         """Pairs and checks the data of `fit`, and opens the record if examples are tracked."""
         x, y, _ = data = preprocess(self.network, *data)
         clean_data = preprocess_source(self.network, clean_data)
-        if self.weighting.needs_rows and checks.is_arrays(x):
+        if self.reweight_every > 1 and checks.is_arrays(x):
             track_examples = track_examples or True
         num_tracked = checks.tracked_examples(track_examples, x)
         batches = pair_batches(
@@ -238,22 +260,16 @@ class CheckedModel(ReweightedStep):
             first_epoch=lambda: resumed_epoch(self) or initial_epoch,
             **options,
         )
-        states = (self._record, self.weighting)
-        is_tracked = bool(num_tracked) or all(state.num_examples for state in states)
-        self._check_before_training(batches.element_spec, batches.labels, is_tracked)
-        if num_tracked:
-            fingerprint = checks.fingerprint(x, y)
-            if any([state.open_for(num_tracked, fingerprint) for state in states]):
-                # The step traced earlier writes to the old tables, or to none.
-                self.train_function = None
+        is_tracked = ROWS in batches.element_spec and bool(num_tracked or self._record.num_examples)
+        check_kept_weights(self.reweight_every, is_tracked, self.steps_per_execution)
+        self._check_before_training(batches.element_spec, batches.labels)
+        if num_tracked and self._record.open_for(num_tracked, checks.fingerprint(x, y)):
+            # The step traced earlier writes to the old record, or to none.
+            self.train_function = None
         return batches
 
-    def _check_before_training(
-        self, spec: Any, labels: dict[str, Any], is_tracked: bool = False
-    ) -> None:
+    def _check_before_training(self, spec: Any, labels: dict[str, Any]) -> None:
         """Checks network, loss and labels before the first step."""
-        if self.weighting.needs_rows:
-            check_rows(self.weighting.name, ROWS in spec and is_tracked)
         if self._is_eager:
             # As in Keras, the first step builds everything, on real batches.
             return

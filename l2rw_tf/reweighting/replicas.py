@@ -65,19 +65,6 @@ def gather_examples(values: list[tf.Tensor]) -> list[tf.Tensor]:
     return values if context is None else context.all_gather(values, axis=0)
 
 
-def first_example(values: tf.Tensor) -> tf.Tensor | int:
-    """Returns the position of this replica's first example in the whole batch.
-
-    Args:
-        values: One value per example of this replica, shape (n,).
-    """
-    context = _several_replicas()
-    if context is None:
-        return 0
-    sizes = context.all_gather(tf.shape(values)[:1], axis=0)
-    return tf.cumsum(sizes, exclusive=True)[context.replica_id_in_sync_group]
-
-
 def share_of_examples(values: tf.Tensor) -> tf.Tensor:
     """Returns the fraction n / N of the batch's examples that is on this replica, a scalar.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -14,10 +13,11 @@ import tensorflow as tf
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.feeding.batches import CLEAN, ROWS, TRAINING
 from l2rw_tf.reweighting.keras_internals import log_loss
+from l2rw_tf.reweighting.known_sizes import StepsBySize, TrainFunction
 from l2rw_tf.reweighting.losses import ExampleLosses
-from l2rw_tf.reweighting.meta_gradient import Estimator, u_of_batch
+from l2rw_tf.reweighting.meta_gradient import Estimator, clean_gradient, u_of_batch
 from l2rw_tf.reweighting.monitor import STEP_MEANS, FaultWatch, update_means
-from l2rw_tf.reweighting.objective import Objective
+from l2rw_tf.reweighting.objective import Gradient, Objective
 from l2rw_tf.reweighting.passes import call_for_training, split_sample_weight
 from l2rw_tf.reweighting.record import Record
 from l2rw_tf.reweighting.replicas import (
@@ -28,7 +28,7 @@ from l2rw_tf.reweighting.replicas import (
     sum_over_replicas,
 )
 from l2rw_tf.reweighting.variables import MetaVariables, select_meta_variables, watching
-from l2rw_tf.reweighting.weighting.weighting import CleanPass, Visit, Weighting
+from l2rw_tf.reweighting.weighting.weighting import Weighting
 from l2rw_tf.reweighting.weights import normalize
 from l2rw_tf.reweighting.wrapper import NetworkWrapper
 
@@ -39,6 +39,7 @@ class ReweightedStep(NetworkWrapper):
     """A model with the training step of the method; `ReweightingModel` sets its attributes."""
 
     weighting: Weighting
+    reweight_every: int
     _meta_variables: MetaVariables
     _estimator: Estimator
     _example_losses: ExampleLosses
@@ -67,34 +68,63 @@ class ReweightedStep(NetworkWrapper):
         self._build_network(x)
         objective = self._objective()
         # Lines 8 and 9: θ̂ = θ at ε = 0, so the gradient v of the clean loss is taken at θ.
-        clean = self.weighting.clean_pass(objective, clean_batch, self._estimator)
+        clean_loss, v = clean_gradient(objective, clean_batch)
         with (
-            self._estimator(objective, batch, clean.directions) as alignments,
+            self._estimator(objective, batch, v) as alignment,
             watching(self.network.trainable_variables, persistent=True) as tape,
         ):
             # Lines 4 and 5: the training losses ℓ. Only this pass updates state.
-            y_pred = self._call_for_update(_after(clean.results, x), y)
+            y_pred = self._call_for_update(_after(v, x), y)
             losses = self._example_losses(y, y_pred, within)
             regularization = self._regularization()
         # Lines 6, 7 and 10: u_i = −∂/∂ε_i of the clean loss at θ̂(ε) = ⟨∇ℓ_i, v⟩.
-        visit = self._visit(alignments(tape, losses), losses, weight, clean, rows)
-        u = visit.u
+        u = alignment(tape, losses)
         # Line 11: from u to the weights w.
-        w = self.weighting.weigh(visit)
+        self.weighting.learn(u, losses, weight)
+        w = self.weighting.weigh(u, losses, weight)
         # Lines 12 to 14: a step on Σ_i w_i ℓ_i. The tape did not record w, so w is a constant.
         w = self._apply_gradients(tape, losses, regularization, w, u)
         if rows is not None:
             self._record.update(rows, u, w, losses)
-        self._log_step(w, losses, regularization, clean.loss, y, y_pred)
-        self._faults.update(losses, clean.loss, u, weight)
+        self._log_loss(w, losses, regularization, y, y_pred)
+        update_means(self._step_means, w, clean_loss)
+        self._faults.update(losses, clean_loss, u, weight)
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def step_with_last_weights(self, data: dict[str, Any]) -> dict[str, tf.Tensor]:
+        """Runs one step between two that compute weights; Keras compiles it.
+
+        Each example has the weight of its last visit, or 1/N if it has not been seen, normalized
+        over the batch. There is no clean pass, and the record stays as it is.
+
+        Args:
+            data: As for `train_step`.
+
+        Returns:
+            The metrics so far, by name.
+        """
+        batch, _, rows = self._parts(data)
+        if rows is None:
+            return self.train_step(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        weight, within = split_sample_weight(sample_weight)
+        with watching(self.network.trainable_variables, persistent=True) as tape:
+            y_pred = self._call_for_update(x, y)
+            losses = self._example_losses(y, y_pred, within)
+            regularization = self._regularization()
+        w = normalize(tf.cast(self._record.last_weights(rows), losses.dtype), weight)
+        w = self._apply_gradients(tape, losses, regularization, w, w)
+        self._log_loss(w, losses, regularization, y, y_pred)
+        self._faults.update(losses, tf.zeros_like(regularization), w, weight)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Compiles the step as Keras does, and regularly checks whether a step had a fault."""
         if self.train_function is not None and not force:
             return self.train_function
-        super().make_train_function(force=True)
-        execute, executions = self.train_function, itertools.count(1)
+        execute, executions = self._train_function(self.train_step), itertools.count(1)
+        if self.reweight_every > 1:
+            execute = self._in_turns(execute, self._train_function(self.step_with_last_weights))
         # Each check makes the host wait for the device, which has stored the step of a fault.
         look_every = _GPU_LOOKS_EVERY if tf.config.list_physical_devices("GPU") else 1
 
@@ -106,6 +136,23 @@ class ReweightedStep(NetworkWrapper):
 
         self.train_function = execute_and_look
         return self.train_function
+
+    def _in_turns(self, reweight: TrainFunction, keep_weights: TrainFunction) -> TrainFunction:
+        """Returns a train function that computes weights in every `reweight_every`-th step."""
+
+        def execute(iterator: Any) -> Any:
+            is_turn = int(self.optimizer.iterations) % self.reweight_every == 0
+            return (reweight if is_turn else keep_weights)(iterator)
+
+        return execute
+
+    def _train_function(self, step: Callable[[Any], Any]) -> TrainFunction:
+        def make() -> TrainFunction:
+            return self._make_function(step)
+
+        # XLA compiles for known sizes anyway.
+        may_know_sizes = not (self._is_eager or self.jit_compile) and self.steps_per_execution == 1
+        return StepsBySize(make) if may_know_sizes else make()
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the metrics so far by name; those of `STEP_MEANS` in training only."""
@@ -137,19 +184,8 @@ class ReweightedStep(NetworkWrapper):
         weight, _ = split_sample_weight(sample_weight)
         self._build_network(x)
         objective = self._objective(scaled=False)
-        return normalize(u_of_batch(objective, batch, clean_batch, self._estimator), weight)
-
-    def _visit(
-        self,
-        alignments: list[tf.Tensor],
-        losses: tf.Tensor,
-        sample_weight: tf.Tensor | None,
-        clean: CleanPass,
-        rows: tf.Tensor | None,
-    ) -> Visit:
-        times_seen = None if rows is None else self._record.times_seen(rows)
-        num_parameters = sum(math.prod(one.shape) for one in self.network.trainable_variables)
-        return Visit(alignments, losses, sample_weight, clean, rows, times_seen, num_parameters)
+        u, losses = u_of_batch(objective, batch, clean_batch, self._estimator)
+        return self.weighting.weigh(u, losses, weight)
 
     def _call_for_update(self, x: Any, y: Any) -> Any:
         with state_kept_without_examples(self.network, keras.tree.flatten(y)[0]):
@@ -189,14 +225,8 @@ class ReweightedStep(NetworkWrapper):
         self.optimizer.apply_gradients(zip(gradients, trainable, strict=True))
         return tf.where(tf.math.is_finite(w), w, 0)
 
-    def _log_step(
-        self,
-        w: tf.Tensor,
-        losses: tf.Tensor,
-        regularization: tf.Tensor,
-        clean_loss: tf.Tensor,
-        y: Any,
-        y_pred: Any,
+    def _log_loss(
+        self, w: tf.Tensor, losses: tf.Tensor, regularization: tf.Tensor, y: Any, y_pred: Any
     ) -> None:
         share = share_of_examples(losses)
         part = tf.reduce_sum(w * losses) + tf.math.multiply_no_nan(regularization, share)
@@ -208,7 +238,6 @@ class ReweightedStep(NetworkWrapper):
 
         several = keras.tree.is_nested(y_pred)
         log_loss(self, sum_over_replicas(part), tf.shape(w)[0], by_output if several else None)
-        update_means(self._step_means, w, clean_loss)
 
     @property
     def _is_eager(self) -> bool:
@@ -239,9 +268,9 @@ class ReweightedStep(NetworkWrapper):
             self._logs_steps = before
 
 
-def _after(tensors: list[tf.Tensor], x: Any) -> Any:
-    """Returns x after the tensors are computed, when the clean pass's activations are freed."""
-    with tf.control_dependencies(tensors):
+def _after(v: Gradient, x: Any) -> Any:
+    """Returns x after v is computed, when the activations of the clean pass are freed."""
+    with tf.control_dependencies([part for part in v if part is not None]):
         return keras.tree.map_structure(lambda one: None if one is None else tf.identity(one), x)
 
 

@@ -12,7 +12,12 @@ import tensorflow as tf
 from l2rw_tf.errors import UsageError
 from l2rw_tf.reweighting.keras_internals import operation_and_inputs
 
-MetaVariables = Literal["all", "head"] | Callable[[keras.Variable], bool]
+MetaVariables = Literal["all", "last_block", "head"] | Callable[[keras.Variable], bool]
+
+_GIVE_A_FUNCTION = (
+    "give a function that selects the variables of its last layers, such as "
+    "meta_variables=lambda variable: variable.path.startswith('NAME/')."
+)
 
 
 @contextlib.contextmanager
@@ -31,14 +36,14 @@ def watching(
 
 
 def check_meta_variables(meta_variables: MetaVariables) -> None:
-    """Refuses anything but "all", "head" or a function of a variable.
+    """Refuses anything but "all", "last_block", "head" or a function of a variable.
 
     Raises:
         UsageError: If it is anything else.
     """
-    if meta_variables not in ("all", "head") and not callable(meta_variables):
+    if meta_variables not in ("all", *_PARTS) and not callable(meta_variables):
         raise UsageError(
-            f"meta_variables must be 'all', 'head' or a function of a variable, got "
+            f"meta_variables must be 'all', 'last_block', 'head' or a function of a variable, got "
             f"{meta_variables!r}."
         )
 
@@ -50,16 +55,17 @@ def select_meta_variables(
 
     Args:
         network: A built network.
-        meta_variables: "all" for every trainable variable, as in the paper; "head" for those of
-            the nearest layers with kernels, walking back from every output; or a function that
-            takes a `keras.Variable` and returns whether to include it.
+        meta_variables: "all" for every trainable variable, as in the paper; "last_block" for those
+            from the last residual block on; "head" for those of the nearest layers with kernels,
+            walking back from every output; or a function that takes a `keras.Variable` and returns
+            whether to include it.
 
     Returns:
         The variables, in the order of `network.trainable_variables`.
 
     Raises:
-        UsageError: If the network has no trainable variable, none is selected, or "head" is given
-            for a subclassed network, whose graph is unknown.
+        UsageError: If the network has no trainable variable, none is selected, or the network
+            does not show its head or blocks.
     """
     trainable = network.trainable_variables
     if not trainable:
@@ -69,8 +75,8 @@ def select_meta_variables(
         )
     if meta_variables == "all":
         return trainable
-    if meta_variables == "head":
-        chosen = {id(variable) for variable in _head_variables(network)}
+    if meta_variables in _PARTS:
+        chosen = {id(variable) for variable in _PARTS[meta_variables](network)}
         selected = [variable for variable in trainable if id(variable) in chosen]
     else:
         selected = [variable for variable in trainable if meta_variables(variable)]
@@ -90,15 +96,8 @@ def _head_variables(network: keras.Model) -> list[keras.Variable]:
             if found := _of_layer(layer):
                 return found
         return []
-    outputs = keras.tree.flatten(getattr(network, "outputs", None) or [])
-    if not outputs:
-        raise UsageError(
-            f"meta_variables='head': {network.name!r} is a subclassed model, and the order of its "
-            "layers is unknown: give a function that selects the variables of its last layer, "
-            "such as meta_variables=lambda variable: variable.path.startswith('NAME/')."
-        )
     # Walks towards the inputs, to the first kernels; a tensor may be reached along several paths.
-    found, met, left = [], set(), list(outputs)
+    found, met, left = [], set(), _outputs(network, "head")
     while left:
         tensor = left.pop(0)
         if id(tensor) in met:
@@ -122,3 +121,40 @@ def _of_layer(layer: keras.Layer) -> list[keras.Variable]:
     if isinstance(layer, keras.Model):
         return _head_variables(layer)
     return layer.trainable_variables
+
+
+def _last_block_variables(network: keras.Model) -> list[keras.Variable]:
+    """Returns the variables after the last but one layer that merges several tensors."""
+    found, met, merges = [], set(), 0
+    left = [(tensor, 0) for tensor in _outputs(network, "last_block")]
+    while left:
+        tensor, merged = left.pop(0)
+        if (id(tensor), merged) in met:
+            continue
+        met.add((id(tensor), merged))
+        operation, inputs = operation_and_inputs(tensor)
+        is_merge = len({id(one) for one in inputs}) > 1
+        merges = max(merges, merged + is_merge)
+        if is_merge and merged:
+            continue
+        found += operation.trainable_variables if isinstance(operation, keras.Layer) else []
+        left += [(one, merged + is_merge) for one in inputs]
+    if merges < 2:
+        raise UsageError(
+            f"meta_variables='last_block': the network {network.name!r} has no residual blocks: "
+            f"{_GIVE_A_FUNCTION}"
+        )
+    return found
+
+
+def _outputs(network: keras.Model, meta_variables: str) -> list[keras.KerasTensor]:
+    outputs = keras.tree.flatten(getattr(network, "outputs", None) or [])
+    if not outputs:
+        raise UsageError(
+            f"meta_variables={meta_variables!r}: {network.name!r} is a subclassed model, and the "
+            f"order of its layers is unknown: {_GIVE_A_FUNCTION}"
+        )
+    return outputs
+
+
+_PARTS = {"last_block": _last_block_variables, "head": _head_variables}

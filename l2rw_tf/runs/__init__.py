@@ -1,1 +1,1 @@
-"""One run: from its settings to a filled run directory."""
+"""One run: from its settings to a complete run directory."""

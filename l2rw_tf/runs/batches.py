@@ -1,4 +1,4 @@
-"""The batches that a training takes: functions of the seed and the step, so that it can resume."""
+"""Batches of a training: a pure function of seed and step, so that a training can be resumed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from l2rw_tf.errors import UsageError
 from l2rw_tf.methods.method import Method
 from l2rw_tf.reweighting.feeding.batches import EXAMPLES, IDS
 
-# Clean batches have a stream of random numbers of their own beside the training batches'.
+# Clean batches draw from their own random stream, separate from that of the training batches.
 _CLEAN_SEED_OFFSET = 2**32
 
 
@@ -24,10 +24,10 @@ class Batches:
     """Makes the batches of a run.
 
     Attributes:
-        data: What they are made of.
-        seed: Decides their order and augmentation.
+        data: The examples, split and preprocessed.
+        seed: Determines the order of the examples and their augmentation.
         batch_size: Training examples per step.
-        clean_batch_size: Clean examples per step beside them, or None for as many.
+        clean_batch_size: Clean examples per step; None means `batch_size`.
         augment: "none", "crop" or "crop_flip".
     """
 
@@ -38,15 +38,16 @@ class Batches:
     augment: pipeline.Augmentation
 
     def training(self, method: Method, start_step: int) -> tf.data.Dataset:
-        """Returns what `fit` trains on.
+        """Returns the training batches for `fit`.
 
         Args:
-            method: What it trains with.
+            method: The training method.
             start_step: The step of the first batch.
 
         Returns:
-            (x, y); (x, y, sample weight) if the method weights examples; (x, y, rows) if it marks
-            them; or, if it keeps a record of them, such pairs beside the rows that they have in it.
+            (x, y); (x, y, sample_weight) if the method weights examples; (x, y, rows) if it marks
+            them; or, if it records each example, a dictionary of (x, y) and their rows in that
+            record.
         """
         if method.part == "clean":
             return self._clean(self.batch_size, start_step)
@@ -69,11 +70,11 @@ class Batches:
         return numbered.map(lambda step, batch: (*batch, weigh(step, batch[1])))
 
     def clean(self, start_step: int) -> tf.data.Dataset:
-        """Returns the clean batches that stand beside the training batches."""
+        """Returns the clean batches, one for each training batch."""
         return self._clean(self.clean_batch_size or self.batch_size, start_step)
 
     def evaluation(self, examples: Examples) -> tf.data.Dataset:
-        """Returns all examples once, in their order."""
+        """Returns batches of all examples, once and in order."""
         size = max(self.batch_size, pipeline.evaluation_batch_size(examples.x.shape[1:]))
         return pipeline.evaluation_batches(examples, self.data.preprocessing, batch_size=size)
 
@@ -81,7 +82,7 @@ class Batches:
         train, clean = self.data.splits.train, self.data.splits.clean
         if isinstance(train.x, StoredImages):
             raise UsageError(
-                "a method that trains on the clean examples too needs images that fit in memory: "
+                "a method that also trains on the clean examples needs images that fit in memory: "
                 "lower image_size."
             )
         return train.followed_by(clean)
@@ -89,8 +90,8 @@ class Batches:
     def _clean(self, batch_size: int, start_step: int) -> tf.data.Dataset:
         clean = self.data.splits.clean
         sizes = np.bincount(clean.y)
-        # Trusted examples come as they fall; batches are balanced by class whatever that is.
-        uneven = self.data.source.trusted is not None and len(set(sizes[sizes > 0])) > 1
+        # Trusted examples may be imbalanced; clean batches are balanced by class all the same.
+        imbalanced = self.data.source.trusted is not None and len(set(sizes[sizes > 0])) > 1
         return pipeline.training_batches(
             clean,
             self.data.preprocessing,
@@ -98,15 +99,15 @@ class Batches:
             seed=self.seed + _CLEAN_SEED_OFFSET,
             start_step=start_step,
             augment=self.augment,
-            sampling="balanced" if uneven else "shuffled",
+            sampling="balanced" if imbalanced else "shuffled",
         )
 
 
 def augmentation(asked: str, source: Source) -> pipeline.Augmentation:
-    """Returns how training images are changed, from the setting of that name.
+    """Returns the augmentation to apply, with "auto" resolved from the kind of data.
 
     Raises:
-        UsageError: If rows of a table are to be changed like images.
+        UsageError: If image augmentation is asked for on a table.
     """
     if source.kind == "table" and asked not in ("auto", "none"):
         raise UsageError(f"augment={asked} is for images: for a table it must be none.")

@@ -1,8 +1,8 @@
-"""Early stopping: back to the best epoch by some labels, once a network is trained.
+"""Early stopping: restores the network of the best epoch when a training has ended.
 
-Not `keras.callbacks.EarlyStopping`: it begins anew with each `fit`, of which a training has one per
-phase and one more after an interruption, and it puts back all variables of the model in training.
-Here the network alone goes back, and never what was recorded of the examples.
+Not `keras.callbacks.EarlyStopping`: it starts again with each `fit`, and a training calls `fit`
+once per phase and once more after an interruption. It also restores all variables of the model;
+here only the network is restored, never the record of the examples.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class BestEpoch(keras.callbacks.Callback):
     """
 
     def __init__(self, network: keras.Model, record: EpochRecord, column: str) -> None:
-        """Begins with no epoch.
+        """Sets up the callback.
 
         Args:
             network: The bare network.
-            record: Has the row of an epoch before this is called.
-            column: The accuracy in it that decides.
+            record: The record of the epochs; it must come before this callback in `callbacks`.
+            column: The column of metrics.csv whose accuracy decides.
         """
         super().__init__()
         self.epoch = -1
@@ -39,25 +39,25 @@ class BestEpoch(keras.callbacks.Callback):
         self._weights: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Keeps the network if it is better."""
+        """Keeps a copy of the parameters if the accuracy is the best so far."""
         accuracy = self._record.rows[-1].get(self._column, -1.0)
         if accuracy > self._accuracy:
             self.epoch, self._accuracy = epoch, accuracy
             self._weights = self._network.get_weights()
 
     def state(self) -> dict[str, float]:
-        """Returns what `resume` takes, as JSON can hold it; `arrays` has the rest."""
+        """Returns the JSON part of the state for `resume`; `arrays` returns the parameters."""
         return {"epoch": self.epoch, "accuracy": self._accuracy}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Returns the parameters of that epoch by name."""
+        """Returns the network's parameters at the best epoch, by name."""
         return {f"{number:04}": value for number, value in enumerate(self._weights)}
 
     def resume(self, state: Mapping[str, float], arrays: Mapping[str, np.ndarray]) -> None:
-        """Goes on from a saved state."""
+        """Resumes from a saved state."""
         self.epoch, self._accuracy = state["epoch"], state["accuracy"]
         self._weights = [arrays[name] for name in sorted(arrays)]
 
     def restore(self) -> None:
-        """Sets the network back to that epoch."""
+        """Sets the network's parameters to those of the best epoch."""
         self._network.set_weights(self._weights)

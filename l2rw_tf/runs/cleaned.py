@@ -1,4 +1,4 @@
-"""What comes of a run's data set once its suspects are known: a table of labels, a folder."""
+"""Writes the cleaned data set of a run: a table of labels, or a folder of images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from l2rw_tf.data.corrections import OTHER, RIGHT, UNUSABLE, Correction
 from l2rw_tf.data.origins import are_files, cell
 from l2rw_tf.errors import RunFailed, UsageError
 
-# A corrections.csv with more columns: filled in, it is one.
+# The columns of corrections.csv and more, so that the filled-in table serves as corrections.csv.
 LABELS = (
     "origin",
     "content_hash",
@@ -34,15 +34,15 @@ LABELS = (
 
 @dataclasses.dataclass(frozen=True)
 class Reviewed:
-    """The training examples of a run, with what was said of them.
+    """The training examples of a run and the decisions of its review.
 
     Attributes:
-        class_names: By label.
-        ranking: examples.csv by column, the most suspicious label first.
-        suspected: Which of these labels are suspected, bool (n,).
-        rows: What was said of labels, also of examples that were in no training any more.
-        listed: Origins of training examples that the run was told are right.
-        decided: Decision and class by origin, of `rows` without the undecided ones.
+        class_names: Names of the classes, indexed by label.
+        ranking: The columns of examples.csv, the most suspicious label first.
+        suspected: Whether each of these labels is suspected, bool (n,).
+        rows: All review decisions, also on examples that were removed from the training data.
+        decided: (decision, class name) by origin, of `rows` without the undecided ones.
+        listed: Origins of training examples that the user listed as trusted.
     """
 
     class_names: Sequence[str]
@@ -63,19 +63,19 @@ class Reviewed:
         source: str,
         listed: Sequence[str] = (),
     ) -> Reviewed:
-        """Checks what was said against the examples of a run.
+        """Checks review decisions against the examples of a run.
 
         Args:
-            class_names: By label.
-            ranking: examples.csv by column.
-            suspected: Which of these labels are suspected.
-            own: The corrections that the run was given, which are right.
-            rows: What is said now, mostly with those in it.
-            source: Where `rows` come from, for the message.
-            listed: Origins of training examples that the run was told are right.
+            class_names: Names of the classes, indexed by label.
+            ranking: The columns of examples.csv.
+            suspected: Whether each of these labels is suspected.
+            own: The corrections that the run was trained with, which are valid.
+            rows: The review decisions to check; they usually include `own`.
+            source: Where `rows` come from, for the error message.
+            listed: Origins of training examples that the user listed as trusted.
 
         Raises:
-            UsageError: Lists every row that does not fit.
+            UsageError: If a row does not fit; the message lists all such rows.
         """
         known = {row.origin: (row.content_hash, row.given_label or row.label) for row in own}
         known |= {
@@ -98,20 +98,20 @@ def _origins(ranking: quality.Table) -> list[str]:
 
 
 def write_labels(path: Path, reviewed: Reviewed) -> str:
-    """Writes a table of the training examples that is safe to open in a spreadsheet.
+    """Writes a CSV table of the training labels that is safe to open in a spreadsheet.
 
-    The most suspicious labels come first; examples that were decided on before the run, and have no
-    label quality, last.
+    The most suspicious labels come first. Examples that were decided on before the run have no
+    label quality and come last.
 
     Args:
         path: A new file.
-        reviewed: The examples.
+        reviewed: The examples and their decisions.
 
     Returns:
-        What was written, in words.
+        A line that says what was written.
 
     Raises:
-        RunFailed: If it cannot be written.
+        RunFailed: If the file cannot be written.
     """
     ranking, names = reviewed.ranking, reviewed.class_names
     said = {row.origin: row for row in reviewed.rows}
@@ -146,18 +146,18 @@ def write_labels(path: Path, reviewed: Reviewed) -> str:
 
 
 def write_folder(path: Path, reviewed: Reviewed, dataset: str) -> str:
-    """Copies the images with good labels to PATH/CLASS/IMAGE, corrected ones to their right class.
+    """Copies images to PATH/CLASS/IMAGE: the unsuspected and the reviewed, by corrected label.
 
     Args:
-        path: A folder that `check_folder` lets through.
-        reviewed: The examples of a folder of images.
-        dataset: The folder.
+        path: A folder that passed `check_folder`.
+        reviewed: The examples of a folder of images and their decisions.
+        dataset: The folder of images that the run was trained on.
 
     Returns:
-        What was written, in words.
+        Lines that say what was written and what was left out.
 
     Raises:
-        RunFailed: If a file cannot be read or written; nothing is left of the folder then.
+        RunFailed: If a file cannot be read or written; the new folder is removed in this case.
     """
     source = Path(os.path.expanduser(dataset))
     depth = _depth(reviewed)
@@ -165,12 +165,12 @@ def write_folder(path: Path, reviewed: Reviewed, dataset: str) -> str:
     kept |= {
         f"./{one}": PurePosixPath(one).parts[depth]
         for one in (listed.removeprefix("./") for listed in reviewed.listed)
-        # Those listed by their ids cannot be told from here.
+        # Only file names are resolved: examples listed by id cannot be found here.
         if (source / one).is_file() and f"./{one}" not in reviewed.decided
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
-    # mkdtemp's folders are for their owner alone.
+    # mkdtemp makes folders that only their owner can read.
     unfinished.chmod(0o777 & ~_umask())
     try:
         for origin, target in _targets(kept, depth):
@@ -185,9 +185,9 @@ def write_folder(path: Path, reviewed: Reviewed, dataset: str) -> str:
     return (
         f"{counted(len(kept), 'image')} of {dataset}, {numbers[OTHER]:,} of them under a corrected "
         f"label: {path}\n"
-        f"left out: {counted(numbers['suspected'], 'suspected label')} that nobody decided on, "
-        f"{counted(numbers[UNUSABLE], 'unusable image')}; and all that were held out of the "
-        "training (validation and test data), whose labels were not judged"
+        f"left out: {counted(numbers['suspected'], 'suspected label')} not reviewed yet, "
+        f"{counted(numbers[UNUSABLE], 'unusable image')}; and all validation and test images, "
+        "whose labels were not checked"
     )
 
 
@@ -198,27 +198,27 @@ def _umask() -> int:
 
 
 def check_folder(path: Path, reviewed: Reviewed, dataset: str) -> None:
-    """Checks what `write_folder` is given, before anything is written.
+    """Checks the arguments of `write_folder` before anything is written.
 
     Args:
         path: A new or empty folder outside of the data set.
-        reviewed: The examples of a folder of images.
-        dataset: The folder.
+        reviewed: The examples of a folder of images and their decisions.
+        dataset: The folder of images that the run was trained on.
 
     Raises:
-        UsageError: If this is no folder of images, or the path cannot be used.
+        UsageError: If the data set is not a folder of images, or the path cannot be used.
     """
     source = Path(os.path.expanduser(dataset))
     origins = _origins(reviewed.ranking)
     if not are_files(origins):
         raise UsageError(
-            f"write_folder={path} is for runs on a folder of images, and this one was trained on "
-            f"{source}; write_labels writes a table."
+            f"write_folder={path} is for runs on a folder of images, but this one was trained on "
+            f"{source}; use write_labels to write a table."
         )
     if not source.is_dir():
         raise UsageError(
-            f"write_folder={path}: the folder {source} that the run was trained on is not here; "
-            "start from the directory where the run was made."
+            f"write_folder={path}: the run was trained on the folder {source}, which is not here; "
+            "start this program in the directory where the run was started."
         )
     every = [*origins, *reviewed.decided, *reviewed.listed]
     outside = [one for one in every if ".." in PurePosixPath(one).parts or one.startswith("/")]
@@ -227,11 +227,11 @@ def check_folder(path: Path, reviewed: Reviewed, dataset: str) -> None:
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise UsageError(f"write_folder={path} exists already: name a new or empty folder.")
     if path.resolve().is_relative_to(source.resolve()):
-        raise UsageError(f"write_folder={path} lies in {source}: name a folder outside of it.")
+        raise UsageError(f"write_folder={path} is inside {source}: name a folder outside of it.")
 
 
 def _kept(reviewed: Reviewed) -> tuple[dict[str, str], collections.Counter[str]]:
-    """Returns the class of each image to copy by origin, and how many there are of each kind."""
+    """Returns the class of each image to copy, by origin, and counts of decisions and suspects."""
     kept, numbers = {}, collections.Counter()
     labels = reviewed.ranking["given_label"].tolist()
     rows = zip(_origins(reviewed.ranking), labels, reviewed.suspected.tolist(), strict=True)
@@ -250,20 +250,20 @@ def _kept(reviewed: Reviewed) -> tuple[dict[str, str], collections.Counter[str]]
 
 
 def _depth(reviewed: Reviewed) -> int:
-    """How many folders there are above those of the classes: FOLDER/CLASS, FOLDER/train/CLASS."""
+    """Returns the depth of the class folders: 0 for FOLDER/CLASS, 1 for FOLDER/train/CLASS."""
     given = [reviewed.class_names[label] for label in reviewed.ranking["given_label"]]
     pairs = zip(_origins(reviewed.ranking), given, strict=True)
     return 0 if all(PurePosixPath(origin).parts[0] == name for origin, name in pairs) else 1
 
 
 def _targets(kept: Mapping[str, str], depth: int) -> Iterator[tuple[str, Path]]:
-    """Gives origin and target of each image; those that move to a class give way to its own."""
+    """Yields (origin, target) of each image; a moved image is renamed if its name is taken."""
     taken = set()
     moved_last = sorted(kept, key=lambda one: PurePosixPath(one).parts[depth] != kept[one])
     for origin in moved_last:
         inside = PurePosixPath(*PurePosixPath(origin).parts[depth + 1 :])
         target, number = Path(kept[origin], inside), 1
-        # Some file systems take A.png and a.png for one name.
+        # Some file systems do not distinguish A.png from a.png.
         while str(target).casefold() in taken:
             number += 1
             name = f"{inside.stem}-{number}{inside.suffix}"

@@ -1,7 +1,7 @@
-"""The settings of a run: one table that gives the flags, their checks, their help and config.cfg.
+"""The settings of a run: one class that defines the flags, their checks, help and config.cfg.
 
-It is composed of the settings that each room takes. TensorFlow is not imported here, so that
-`--help` and a mistyped flag answer at once.
+It combines the settings of each package. TensorFlow is not imported here, so that `--help` and the
+message about a mistyped flag appear at once.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _output = functools.partial(setting, group="Output", affects_result=False)
 
 DISTRIBUTIONS = NONE, MIRRORED, MULTI_WORKER = ("none", "mirrored", "multi_worker")
 
-# Where a run goes and whether it is a new one are no part of what it does.
+# Where a run is written and whether it resumes do not belong to a config that repeats it.
 _OF_ONE_START = ("run_dir", "resume", "resume_learning_rate", "reviewed_run")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MethodChoice(Settings):
-    """Which trainings a run consists of."""
+    """The trainings that a run consists of."""
 
     method: str = _method(
         "l2rw",
-        "What the network is trained with. "
+        "Training method. "
         + "; ".join(f"{name}: {entry.summary}" for name, entry in METHODS.items())
         + ".",
         choices=tuple(METHODS),
@@ -44,20 +44,20 @@ class MethodChoice(Settings):
     )
     with_plain: bool = _method(
         False,
-        "Trains plainly too, on the same corrupted data from the same initial parameters.",
+        "Also runs plain training, on the same corrupted data from the same initial parameters.",
         is_common=True,
     )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Settings):
-    """How long a training is, its phases, its optimizer and its batches."""
+    """Length and phases of a training, its optimizer and its batches."""
 
     epochs: int = _training(30, "Passes over the training data.", at_least=1, is_common=True)
     max_steps: int | None = _training(
         None,
-        "Ends training earlier, after the last whole epoch within so many steps (or within the "
-        "first epoch).",
+        "Largest number of steps: training ends after the last epoch that is complete within it "
+        "(or within the first epoch).",
         at_least=1,
     )
     batch_size: int = _training(100, "Training examples per step.", at_least=1, is_common=True)
@@ -70,86 +70,92 @@ class TrainingSettings(Settings):
         above=0,
     )
     lr_decay_factor: float = _training(
-        0.1, "What the learning rate is multiplied by at each decay.", above=0, at_most=1
+        0.1, "Factor by which each decay multiplies the learning rate.", above=0, at_most=1
     )
     clipnorm: float | None = _training(
-        None, "Largest global norm of an update's gradient. Default: no clipping.", above=0
+        None, "Clips the gradient to this global norm. Default: no clipping.", above=0
     )
     augment: str = _training(
         "auto",
-        "Random changes of training images: none, shifts (crop), shifts and mirroring (crop_flip); "
-        "auto: crop_flip for colour images, none for others.",
+        "Augmentation of training images: none, crop (random shifts), crop_flip (random shifts and "
+        "horizontal flips); auto: crop_flip for colour images, none for others.",
         choices=("auto", "none", "crop", "crop_flip"),
     )
 
+    evaluate_every: int = _training(
+        1,
+        "Epochs between evaluations of the test and the held-out data. The last epoch is always "
+        "evaluated, and --early_stopping chooses among those that are.",
+        at_least=1,
+    )
     early_stopping: bool = _training(
         False,
-        "Goes back, once trained, to the epoch with the best accuracy on the labels that "
-        "--early_stopping_on names.",
+        "After training, restores the network of the epoch with the best accuracy on the labels "
+        "that --early_stopping_on names.",
     )
     early_stopping_on: str = _training(
         "held_out",
-        "held_out: the labels held out of the training data (--validation_fraction), which are "
-        "corrupted like those that are trained on; clean: those of the clean examples, for methods "
-        "that do not train on them.",
+        "Labels that choose the best epoch. held_out: those held out of the training data "
+        "(--validation_fraction), which are as noisy as the training labels; clean: those of the "
+        "clean examples, for methods that do not train on them.",
         choices=("held_out", "clean"),
     )
     finetune_steps: int = _training(
-        0, "Steps of plain training on the clean data alone that follow, from there.", at_least=0
+        0, "Steps of plain training on the clean data alone, after all epochs.", at_least=0
     )
     finetune_learning_rate: float | None = _training(
-        None, "Learning rate of these. Default: the one that training ended with.", above=0
+        None, "Learning rate of these steps. Default: the last one of the training.", above=0
     )
 
     def check_together(self) -> None:
-        """Checks what no field can know by itself."""
+        """Checks combinations of settings."""
         if list(self.lr_decay_epochs) != sorted(set(self.lr_decay_epochs)):
             raise UsageError(f"lr_decay_epochs must increase, got {as_text(self.lr_decay_epochs)}.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExecutionSettings(Settings):
-    """What the steps of a training run on, and how; none of it is part of the method."""
+    """Devices, precision and compilation: how steps are computed, not what the method does."""
 
-    # It changes the last digits at most.
+    # Distribution changes the last digits at most.
     distribution: str = _execution(
         "none",
-        "Devices that every step is spread over: one (none), all GPUs of this machine (mirrored), "
-        "or those of all machines that TF_CONFIG names, on each of which the program is started "
-        "(multi_worker). The result is that of one device.",
+        "Devices that share every step: one (none), all GPUs of this machine (mirrored), or those "
+        "of all machines that TF_CONFIG names (multi_worker; start the program on each). The "
+        "result is the same as on one device.",
         choices=DISTRIBUTIONS,
         affects_result=False,
     )
     sync_batch_norm: bool = _execution(
         True,
-        "With --distribution: batch normalization over the whole batch and not over the part that "
-        "a device has.",
+        "With --distribution: batch normalization uses the statistics of the whole batch, not of "
+        "each device's part.",
     )
     jit_compile: str = _execution(
         "auto",
-        "XLA: auto leaves it to Keras (on for a GPU, off for a CPU).",
+        "Compiles steps with XLA; auto: Keras decides (on for a GPU, off for a CPU).",
         choices=("auto", "true", "false"),
     )
     dtype_policy: str = _execution(
         "float32",
-        "Precision of the network's arithmetic.",
+        "Keras's dtype policy of the network.",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
     steps_per_execution: int = _execution(
         1,
-        "Steps that one call of the compiled function takes at most; it takes a divisor of the "
-        "epoch's steps.",
+        "Largest number of steps per call of the compiled function; the largest divisor of the "
+        "steps per epoch up to this number is used.",
         at_least=1,
     )
     deterministic: str = _execution(
         "auto",
-        "TensorFlow's deterministic operations, with which a run can be repeated bit for bit; "
-        "auto: on a CPU (false is up to 1.8 times as fast for small networks).",
+        "Uses TensorFlow's deterministic operations, so that a run can be repeated bit for bit; "
+        "auto: on a CPU only (false is up to 1.8 times as fast for small networks).",
         choices=("auto", "true", "false"),
     )
 
     def check_together(self) -> None:
-        """Checks what no field can know by itself."""
+        """Checks combinations of settings."""
         if self.distribution != NONE and self.jit_compile == "true":
             raise UsageError(
                 f"jit_compile=true cannot be used with distribution={self.distribution}: leave it "
@@ -157,7 +163,7 @@ class ExecutionSettings(Settings):
             )
 
 
-# The fields of the last class come first.
+# Fields are inherited in reverse order: those of the last base class come first.
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig(
     ExecutionSettings,
@@ -167,50 +173,50 @@ class RunConfig(
     NetworkSettings,
     DataSettings,
 ):
-    """Everything that decides what a run does: each field is a flag of the same name."""
+    """All settings of a run; each field is a flag of the same name."""
 
     resume: bool = _interruptions(
         False,
-        "Resumes the run in --run_dir from its newest checkpoint, so that it ends as it would "
-        "have; begins it if the directory is new. Flags that are not given are the run's.",
+        "Resumes the run in --run_dir from its newest checkpoint, with the same result as without "
+        "the interruption; starts it if the directory is new. Flags not given are the run's own.",
         is_common=True,
     )
     resume_learning_rate: float | None = _interruptions(
         None,
-        "With --resume: the learning rate from here on instead of the run's (its decays count from "
-        "this one, and --finetune_learning_rate is no larger).",
+        "With --resume: the learning rate from here on (decays multiply this one, and "
+        "--finetune_learning_rate is limited to it).",
         above=0,
     )
     on_nonfinite: str = _interruptions(
         "stop",
-        "What a step does that meets NaN or infinity in loss, u or parameters: it ends the run, or "
-        "is dropped and counted in results.json (skip; this costs time and memory).",
+        "What happens if the loss, u or a parameter becomes NaN or infinite in a step: stop ends "
+        "the run; skip undoes the step and counts it in results.json (costs time and memory).",
         choices=("stop", "skip"),
     )
     checkpoint_minutes: float = _interruptions(
         10.0,
-        "Minutes between checkpoints within an epoch; every epoch ends with one anyway. 0: those "
-        "alone.",
+        "Minutes between checkpoints within an epoch, besides the one at the end of every epoch. "
+        "0: none within epochs.",
         at_least=0,
     )
-    keep_checkpoints: int = _interruptions(2, "Checkpoints that are kept.", at_least=1)
+    keep_checkpoints: int = _interruptions(2, "Number of checkpoints to keep.", at_least=1)
 
     run_dir: str = _output(
         "",
-        "Where results go, a new or empty directory; by default runs/NAME-seedS, numbered.",
+        "Directory for the results, new or empty. Default: runs/NAME-seedS, numbered.",
         is_common=True,
     )
-    name: str = _output("", "NAME in runs/NAME-seedS. Empty: made of data and method.")
+    name: str = _output("", "NAME in runs/NAME-seedS. Default: from data set, noise and method.")
     review_examples: int = _output(
         500,
-        "Training examples whose labels can be reviewed in report.html, which stays below 25 MB: "
-        "those whose decision helps most.",
+        "Training examples whose labels can be reviewed in report.html: those whose review helps "
+        "most, fewer if the page would exceed 25 MB.",
         at_least=0,
     )
     reviewed_run: str = _output(
         "",
-        "The directory of the run whose report gave --corrections: report.html then says what has "
-        "changed since that run.",
+        "Directory of the run whose report gave --corrections; report.html then shows what changed "
+        "since that run.",
     )
     tensorboard: bool = _output(True, "Writes TensorBoard events.")
     progress: str = _output(
@@ -228,11 +234,11 @@ class RunConfig(
     )
 
     def check_together(self) -> None:
-        """Checks what no part can know by itself."""
+        """Checks combinations of settings across groups."""
         if self.resume_learning_rate is not None and not self.resume:
             raise UsageError(
-                f"resume_learning_rate={self.resume_learning_rate:g} needs resume; a new run takes "
-                "its learning_rate."
+                f"resume_learning_rate={self.resume_learning_rate:g} needs resume; for a new run, "
+                "set learning_rate."
             )
         if any(separator in self.name for separator in "/\\") or self.name in (".", ".."):
             raise UsageError(
@@ -244,11 +250,6 @@ class RunConfig(
                 "early_stopping needs held-out examples: validation_fraction must be above 0, or "
                 "early_stopping_on=clean."
             )
-        if self.clean_in_train and self.weighting == "history" and self.method == "l2rw":
-            raise UsageError(
-                "clean_in_train cannot be used with weighting=history, which compares the training "
-                "examples with clean ones that are not trained on."
-            )
         if self.distribution != NONE and self.clipnorm and self.dtype_policy == "mixed_float16":
             raise UsageError(
                 f"clipnorm and dtype_policy=mixed_float16 cannot be used together with "
@@ -256,18 +257,18 @@ class RunConfig(
             )
         if self.reviewed_run and not self.corrections:
             raise UsageError(
-                f"reviewed_run={self.reviewed_run} needs corrections, what its report gave."
+                f"reviewed_run={self.reviewed_run} needs corrections, the file from its report."
             )
         if self.resume and not self.run_dir:
             raise UsageError("resume needs run_dir, the directory of the run to resume.")
 
     @property
     def weight_decay_in_loss(self) -> float:
-        """The weight decay of the network's kernels: AdamW decays the parameters itself."""
+        """The L2 weight decay in the loss; 0 for AdamW, which decays the parameters itself."""
         return 0.0 if self.optimizer == "adamw" else self.weight_decay
 
     def flag_lines(self) -> list[str]:
-        """The flags that give this config again in another directory, one `--name=value` each."""
+        """The flags that repeat this config in another directory, each as `--name=value`."""
         left_out = {f"--{name}" for name in _OF_ONE_START}
         return [line for line in super().flag_lines() if line.split("=")[0] not in left_out]
 
@@ -278,12 +279,13 @@ def from_arguments(
     """Parses command line arguments, as `settings.from_arguments` does.
 
     Args:
-        arguments: What follows the program's name.
-        flags_of_run: Gives the flags of the run in a directory, which `--resume` adds to.
+        arguments: The arguments after the program's name.
+        flags_of_run: Returns the flags of the run in a directory; with `--resume`, they come
+            before `arguments`.
 
     Raises:
-        UsageError: If an argument is no flag of a run or its value unusable, or `--resume` is all
-            that is said of a run that was never begun.
+        UsageError: If an argument is not a flag of a run, a value cannot be used, or `--resume` is
+            given without other flags and the directory holds no run.
     """
     given = settings.parse(arguments, RunConfig)
     run_dir = given["run_dir"].value
@@ -295,7 +297,7 @@ def from_arguments(
             if field.metadata["affects_result"]
         ):
             raise UsageError(
-                f"run_dir={run_dir} holds no run to resume; to begin one there, give its flags "
+                f"run_dir={run_dir} holds no run to resume; to start one there, give its flags "
                 "(--dataset, ...)."
             )
         arguments = [*of_run, *arguments]

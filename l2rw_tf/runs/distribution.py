@@ -1,7 +1,7 @@
-"""The devices and workers that a run is spread over.
+"""The devices and workers that share a run.
 
-Each worker runs the same program on the same data. The chief, the first of them, writes what a run
-writes; the others do all the work with it and keep nothing.
+Each worker runs the same program on the same data. The chief, the first of them, writes the files
+of the run; the others do the same steps and write nothing.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _EXAMPLE = (
 
 @dataclasses.dataclass(frozen=True)
 class Worker:
-    """The place of this process among those of a run.
+    """The position of this process among the workers of a run.
 
     Attributes:
-        addresses: HOST:PORT of every worker; empty where there is only one process.
-        index: Which of them this process is.
+        addresses: HOST:PORT of every worker; empty if there is only one process.
+        index: The index of this process in `addresses`.
     """
 
     addresses: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Worker:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes."""
+        """Whether this process writes the files of the run."""
         return self.index == 0
 
     @property
@@ -53,7 +53,7 @@ def this_worker(kind: str, environment: Mapping[str, str] = os.environ) -> Worke
 
     Args:
         kind: One of `config.DISTRIBUTIONS`.
-        environment: Where TF_CONFIG is.
+        environment: The environment variables.
 
     Raises:
         UsageError: If several workers are asked for and TF_CONFIG is missing or wrong.
@@ -73,47 +73,47 @@ def this_worker(kind: str, environment: Mapping[str, str] = os.environ) -> Worke
             raise ValueError("no such task")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"TF_CONFIG does not say which workers there are and which one this is: it must be "
-            f"like {_EXAMPLE}, got {text!r}."
+            f"TF_CONFIG must name all workers and the index of this one, like {_EXAMPLE}, got "
+            f"{text!r}."
         ) from error
     return Worker(tuple(addresses), index)
 
 
 @contextlib.contextmanager
 def scope(kind: str, worker: Worker) -> Iterator[None]:
-    """A scope in which models are spread over the devices; it begins when all workers are there.
+    """A scope in which models are distributed over the devices; it waits for all workers.
 
     Args:
         kind: One of `config.DISTRIBUTIONS`.
         worker: This process.
 
     Raises:
-        RunFailed: If another worker is lost on the way.
+        RunFailed: If the connection to another worker is lost.
     """
     if kind == NONE:
         yield
         return
     if worker.others:
-        print(f"waits for the other workers: {worker.others}", flush=True)
+        print(f"waiting for the other workers: {worker.others}", flush=True)
     try:
         with _strategy(kind).scope():
             yield
-            # The first worker holds the cluster together: it waits for the others.
+            # The cluster ends with its first worker, which therefore waits for the others here.
             any_worker(False)
     except Exception as error:
         if not worker.others or not _is_loss_of_worker(error):
             raise
         raise RunFailed(
-            f"Another worker of the run is lost ({worker.others}), or the network to it: start all "
+            f"The connection to another worker of the run ({worker.others}) is lost: start all "
             "workers again with --resume and the --run_dir of the run."
         ) from error
 
 
 def any_worker(value: bool) -> bool:
-    """Returns whether a value is true on any worker; all of them have to ask at the same step.
+    """Returns whether a value is true on any worker; all workers must call this at the same step.
 
     Args:
-        value: This worker's.
+        value: The value on this worker.
     """
     if not has_several_workers():
         return value
@@ -131,12 +131,12 @@ def _strategy(kind: str) -> tf.distribute.Strategy:
     if kind == MIRRORED:
         return tf.distribute.MirroredStrategy()
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    # TensorFlow has put a handler of its own in its place.
+    # TensorFlow has replaced the C-level handler of this signal: install Python's again.
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
     return strategy
 
 
 def _is_loss_of_worker(error: Exception) -> bool:
-    """What TensorFlow raises when a collective operation or its check of health meets no peer."""
+    """Whether TensorFlow raised this because a collective operation or health check failed."""
     kinds = ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError")
     return type(error).__name__ in kinds or "ollective ops is aborted" in str(error)

@@ -1,4 +1,4 @@
-"""What is written down while a network trains."""
+"""Collects the rows of metrics.csv while a network trains."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Row = dict[str, str | int | float]
 
 
 class EpochRecord(keras.callbacks.Callback):
-    """Collects a row of metrics.csv per epoch and hands it on.
+    """Collects a row of metrics.csv per epoch and passes it to listeners.
 
     The test data (and held-out trusted examples) are evaluated at the end of every epoch, for the
-    record only: nothing in a training depends on them. So are clean examples, by which early
-    stopping may choose.
+    record only: no training decision depends on them. Clean examples are evaluated too; early
+    stopping may use their accuracy. Rows of epochs without evaluation lack these columns.
 
     Attributes:
-        rows: The rows so far, of all phases.
-        steps: The steps taken so far.
+        rows: The rows so far, over all phases.
+        steps: The number of steps so far, over all phases.
     """
 
     def __init__(
@@ -36,15 +36,18 @@ class EpochRecord(keras.callbacks.Callback):
         listeners: Sequence[Callable[[Row], None]] = (),
         trusted_batches: tf.data.Dataset | None = None,
         clean_batches: tf.data.Dataset | None = None,
+        evaluate_every: int = 1,
     ) -> None:
         """Sets up the record.
 
         Args:
-            method: What is trained, for the column of that name.
-            test_batches: Finite, (x, y).
+            method: The name of the method, for the column `method`.
+            test_batches: The test data, a finite data set of (x, y).
             listeners: Called with each row.
-            trusted_batches: The same of held-out trusted examples, if there are any.
-            clean_batches: The same of clean examples that are not trained on before fine-tuning.
+            trusted_batches: Held-out trusted examples in the same form, if there are any.
+            clean_batches: Clean examples in the same form, unless they are trained on before
+                fine-tuning.
+            evaluate_every: Epochs between evaluations.
         """
         super().__init__()
         self.rows: list[Row] = []
@@ -54,6 +57,7 @@ class EpochRecord(keras.callbacks.Callback):
         self._trusted_batches = trusted_batches
         self._clean_batches = clean_batches
         self._listeners = listeners
+        self._evaluate_every = evaluate_every
         self._phase: Phase | None = None
         self._times: list[float] = []
         self._step_seconds_before: dict[str, float] = {}
@@ -62,7 +66,7 @@ class EpochRecord(keras.callbacks.Callback):
         self._epoch_seconds: float | None = None
 
     def state(self) -> dict[str, object]:
-        """Returns what `resume` takes, as JSON can hold it."""
+        """Returns the state for `resume`, in a form that JSON can store."""
         within_epoch = self._epoch_seconds is None
         return {
             "rows": list(self.rows),
@@ -72,10 +76,10 @@ class EpochRecord(keras.callbacks.Callback):
         }
 
     def resume(self, state: Mapping[str, object]) -> None:
-        """Goes on from a saved state.
+        """Resumes from a saved state.
 
         Args:
-            state: What `state` returned.
+            state: The return value of `state`.
         """
         self.rows = list(state["rows"])
         self.steps = state["steps"]
@@ -83,18 +87,18 @@ class EpochRecord(keras.callbacks.Callback):
         self._seconds_before = state["seconds"]
 
     def start_phase(self, phase: Phase) -> None:
-        """Tells the record that another phase follows."""
+        """Starts the next phase."""
         self._step_seconds_before, self._times = self.step_seconds, []
         self._phase = phase
 
     @property
     def steps_of_phase(self) -> int:
-        """The steps taken since the phase began."""
+        """The number of steps since the phase began."""
         return self.steps - self._phase.steps_before
 
     @property
     def train_seconds(self) -> float:
-        """Time spent on training steps; evaluation is left out."""
+        """Time spent on training steps, without evaluation."""
         return sum(row["seconds"] for row in self.rows)
 
     @property
@@ -104,6 +108,15 @@ class EpochRecord(keras.callbacks.Callback):
         times = self._times[1:] or self._times
         here = {self._phase.name: statistics.median(times)} if times else {}
         return self._step_seconds_before | here
+
+    def evaluated_epochs(self, first: int, last: int) -> list[int]:
+        """Returns which of some epochs are evaluated, as Keras's `validation_freq` takes them.
+
+        Args:
+            first: Number of the first of these epochs, counted from 1.
+            last: Number of the last one.
+        """
+        return [epoch for epoch in range(first, last + 1) if self._is_evaluated(epoch)]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Starts the epoch's clock."""
@@ -117,12 +130,12 @@ class EpochRecord(keras.callbacks.Callback):
         self._step_start = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Stops the step's clock, and the training if the loss is not finite.
+        """Stops the step's clock and checks that the loss is finite.
 
         Raises:
-            TrainingDiverged: If the loss is NaN or infinite, with the step of this phase.
+            TrainingDiverged: If the loss is NaN or infinite; it has the step within this phase.
         """
-        # Keras has fetched the logs by now, so that the device has done the step.
+        # Keras has fetched the logs by now, so the device has finished the step.
         steps = batch - self._first_batch + 1
         self.steps += steps
         self._times.append((time.perf_counter() - self._step_start) / steps)
@@ -135,9 +148,8 @@ class EpochRecord(keras.callbacks.Callback):
             self._epoch_seconds = time.perf_counter() - self._epoch_start
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Writes the epoch down."""
+        """Evaluates the epoch and adds its row."""
         self.on_test_begin()
-        test = self.model.evaluate(self._test_batches, verbose=0, return_dict=True)
         found = {
             **logs,
             "method": self._method,
@@ -145,19 +157,28 @@ class EpochRecord(keras.callbacks.Callback):
             "phase": self._phase.name,
             "step": self.steps,
             "learning_rate": self._phase.rate_at(self.steps_of_phase - 1),
-            "test_loss": test["cross_entropy"],
-            "test_accuracy": test["accuracy"],
             "seconds": self._epoch_seconds,
         }
+        if self._is_evaluated(epoch + 1):
+            found |= self._evaluation()
         if "val_cross_entropy" in logs:
             found["val_loss"] = logs["val_cross_entropy"]
-        if self._trusted_batches is not None:
-            trusted = self.model.evaluate(self._trusted_batches, verbose=0, return_dict=True)
-            found["trusted_accuracy"] = trusted["accuracy"]
-        if self._clean_batches is not None and self._phase.name != FINETUNE:
-            clean = self.model.evaluate(self._clean_batches, verbose=0, return_dict=True)
-            found["clean_accuracy"] = clean["accuracy"]
         row = {column: found[column] for column in METRICS if column in found}
         self.rows.append(row)
         for listener in self._listeners:
             listener(row)
+
+    def _is_evaluated(self, epoch: int) -> bool:
+        return epoch % self._evaluate_every == 0 or epoch == self._phase.last_epoch
+
+    def _evaluation(self) -> Row:
+        test = self._evaluate(self._test_batches)
+        found = {"test_loss": test["cross_entropy"], "test_accuracy": test["accuracy"]}
+        if self._trusted_batches is not None:
+            found["trusted_accuracy"] = self._evaluate(self._trusted_batches)["accuracy"]
+        if self._clean_batches is not None and self._phase.name != FINETUNE:
+            found["clean_accuracy"] = self._evaluate(self._clean_batches)["accuracy"]
+        return found
+
+    def _evaluate(self, batches: tf.data.Dataset) -> dict[str, float]:
+        return self.model.evaluate(batches, verbose=0, return_dict=True)

@@ -17,13 +17,13 @@ _NO_SCALARS = ("method", "epoch", "phase", "step")
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Callable[[Row], None]]:
-    """Gives the function that writes the numbers of an epoch, for as long as the scope lasts.
+    """Opens an event writer and yields a function that writes the row of an epoch.
 
     Args:
         path: The directory of the events.
 
     Raises:
-        OSError: If they cannot be written.
+        OSError: If the events cannot be written.
     """
 
     def write(row: Row) -> None:
@@ -38,14 +38,14 @@ def writing(path: Path) -> Iterator[Callable[[Row], None]]:
     try:
         yield write
     finally:
-        # What is written is on the disk already, row by row.
+        # Each row has been flushed already.
         with contextlib.suppress(tf.errors.OpError):
             writer.close()
 
 
 @contextlib.contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """TensorFlow's error of a full disk is that of a full memory, and names no file."""
+    """Replaces TensorFlow's error, which does not name the file, by an `OSError` that does."""
     try:
         yield
     except tf.errors.OpError as error:

@@ -1,4 +1,4 @@
-"""The table of the training examples: labels, record of the weights, and what the network says."""
+"""The table of the training examples: labels, recorded weights, and the network's predictions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from l2rw_tf.runs.training import Training
 
 
 def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray]:
-    """Returns the table by column, with a row per training example, in their order.
+    """Returns the columns of examples.csv, one row per training example, in order.
 
     Args:
-        data: What was trained on.
+        data: The data of the training.
         trained: A finished training.
 
     Returns:
-        `id`, `origin`, `given_label`, `true_label` (if it is known), the record of the example's
-        weights (if the method keeps one), of the trained network `suggested_label`,
-        `given_probability` and `suggested_probability`, and `content_hash`; each (n,).
+        `id`, `origin`, `given_label`, `true_label` (if known), the record of the example's weights
+        (if the method keeps one), the trained network's `suggested_label`, `given_probability` and
+        `suggested_probability`, and `content_hash`; each (n,).
     """
     train = data.splits.train
     table = {"id": train.ids, "given_label": train.y, "content_hash": content_hash(train)}
@@ -41,14 +41,14 @@ def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray
 
 
 def clean_example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray]:
-    """Returns the same of the clean examples, without a record, and which ones are doubtful.
+    """Returns the columns of clean_examples.csv, one row per clean example, in order.
 
     Args:
-        data: What was trained on.
+        data: The data of the training.
         trained: A finished training.
 
     Returns:
-        `id`, `origin`, `given_label`, `true_label` (if it is known), `suggested_label`,
+        `id`, `origin`, `given_label`, `true_label` (if known), `suggested_label`,
         `given_probability`, `suggested_probability` and `doubtful` (0 or 1); each (n,).
     """
     clean = data.splits.clean

@@ -1,4 +1,4 @@
-"""A lock on a directory, which the system frees when the process that holds it ends."""
+"""A lock on a directory; the system releases it when the process that holds it ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import filelock
 
 from l2rw_tf.errors import UsageError
 
-# Stays in the directory: removing it would let two processes hold two files of this name.
+# The file is never removed: otherwise two processes could each lock a file of this name.
 NAME = ".lock"
 
 
@@ -20,10 +20,10 @@ def hold(directory: Path, patience_seconds: float = 0.0) -> Iterator[None]:
 
     Args:
         directory: A directory that exists.
-        patience_seconds: How long another process is waited for.
+        patience_seconds: How long to wait for another process.
 
     Raises:
-        UsageError: If another process holds it.
+        UsageError: If another process still holds the lock.
         OSError: If the directory cannot be written to.
     """
     lock = filelock.FileLock(directory / NAME, timeout=patience_seconds)

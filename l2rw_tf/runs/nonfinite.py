@@ -1,4 +1,4 @@
-"""Steps that meet NaN or infinity, dropped instead of ending the training."""
+"""Undoes training steps with NaN or infinity instead of ending the training."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from l2rw_tf.runs.resume import training_state
 
 
 class SkipNonfinite:
-    """Undoes every step after which a number of its model is NaN or infinite.
+    """Undoes every step after which a variable of the model is NaN or infinite.
 
-    NaN or infinity in the loss or u shows in the means that `fit` logs, and in the parameters.
-    Nothing stays of such a step: the network, its moving averages and random seeds, the optimizer,
-    the record of the examples and the means are what they were before it.
+    NaN or infinity in the loss or in u reaches the means that `fit` logs, and the parameters. All
+    variables are then set back to their values before the step: the network with its moving
+    averages and random seeds, the optimizer, the record of the examples and the means.
     """
 
     def __init__(self, num_classes: int) -> None:
-        """Begins with no step.
+        """Starts with no skipped steps.
 
         Args:
             num_classes: The size of the network's output.
@@ -30,18 +30,18 @@ class SkipNonfinite:
 
     @property
     def skipped(self) -> int:
-        """How many steps were undone so far."""
+        """The number of steps undone so far."""
         return int(self._skipped.numpy())
 
     def resume(self, skipped: int) -> None:
-        """Goes on from a saved number of steps."""
+        """Resumes from a saved number of skipped steps."""
         self._skipped.assign(skipped)
 
     def watch(self, model: keras.Model) -> None:
-        """Puts itself around the step of a model that has not been trained yet.
+        """Wraps the `train_step` of a model.
 
         Args:
-            model: A compiled model.
+            model: A compiled model that has not been trained yet.
         """
         step = model.train_step
 

@@ -1,4 +1,4 @@
-"""What a run leaves in its directory, from its finished trainings."""
+"""Writes the results of a run's finished trainings into its directory."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from l2rw_tf.runs.training import Training
 
 _VERSIONED = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 
-# Writes pictures and a report: from the run's directory, its results, which are not in a file yet,
-# the training examples in the order of their ids, and the names of their features.
+# Writes figures and the report. Arguments: the run's directory, its results (results.json is not
+# written yet), the training examples in order, and the names of their features.
 Report = Callable[[RunDirectory, RunResults, Examples, Sequence[str]], None]
 
 
@@ -47,18 +47,18 @@ def write(
     heading: str,
     report: Report | None,
 ) -> RunResults:
-    """Writes what a run is made for.
+    """Writes the saved network, the example tables, the report and results.json.
 
     Args:
         journal: The run's settings, and how it was resumed.
-        data: What it trained on.
-        directory: Where it goes; metrics.csv is there already.
+        data: The data of the run.
+        directory: The run's directory, which has metrics.csv already.
         trainings: The finished trainings by method.
-        heading: Data, noise and seed in words.
-        report: Writes the report, if there is to be one.
+        heading: One line with data, noise and seed.
+        report: Writes the report; None for no report.
 
     Returns:
-        What results.json holds.
+        The content of results.json.
 
     Raises:
         OSError: If a file cannot be written.
@@ -86,7 +86,7 @@ def write(
     run_results = RunResults(**vars(own_results), plain=plain, against_plain=against_plain)
     if report is not None:
         report(directory, run_results, data.splits.train, data.source.feature_names)
-    # Last, so that a directory with results.json is a finished run.
+    # Last: a directory with results.json holds a finished run.
     results.write(directory, run_results)
     return run_results
 
@@ -168,7 +168,7 @@ def _predicted(trained: Training, examples: Examples, data: PreparedData) -> np.
 def _difference(
     pair: Mapping[str, Training], on_test: Mapping[str, np.ndarray], data: PreparedData
 ) -> Difference | None:
-    """Compares two trainings on what accuracy is measured on."""
+    """Compares two trainings on the examples that `accuracy` is measured on, if there are any."""
     measured = data.splits.test
     predicted = [on_test[method] for method in pair]
     if data.test_labels == AS_GIVEN:
@@ -192,7 +192,7 @@ def sizes(data: PreparedData) -> dict[str, int]:
 
 
 def device() -> str:
-    """Returns what the run computes on, in words."""
+    """Returns a description of the device that the run computes on."""
     number = tf.distribute.get_strategy().num_replicas_in_sync
     replicas = f"{number} replicas, " if number > 1 else ""
     gpus = tf.config.list_physical_devices("GPU")

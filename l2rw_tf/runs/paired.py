@@ -1,4 +1,4 @@
-"""Two networks on the same examples: which one is right more often, and whether that is chance."""
+"""Compares the accuracies of two networks on the same examples, with the standard error."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-# `--help` reads this file, and is to answer at once.
+# `--help` imports this file and must be fast.
 if TYPE_CHECKING:
     import numpy as np
 
-# From so many standard errors on, a difference is called one: by chance alone, one in twenty is.
+# A difference counts if it is at least this many standard errors (by chance, one in twenty is).
 _IS_DIFFERENT = 2.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How much better one network is than another one on the same examples.
+    """The difference in accuracy between two networks on the same examples.
 
     Attributes:
-        accuracy: The difference of their accuracies.
-        standard_error: Of that difference, by the choice of the examples; that of the seeds is not
-            in it.
-        examples: How many there are.
+        accuracy: Accuracy of the first network minus that of the second.
+        standard_error: Standard error of this difference due to the choice of examples; variation
+            between seeds is not included.
+        examples: The number of examples.
     """
 
     accuracy: float
@@ -31,27 +31,28 @@ class Difference:
 
     @property
     def standard_errors(self) -> float:
-        """The difference in standard errors, with its sign."""
+        """The signed difference, in units of its standard error."""
         return self.accuracy / self.standard_error
 
     def is_difference(self, accuracy: float) -> bool:
-        """Whether a difference of accuracies is large beside the standard error."""
+        """Returns whether a difference of accuracies is large compared with the standard error."""
         return abs(accuracy) >= _IS_DIFFERENT * self.standard_error
 
 
 def difference(right: np.ndarray, other_right: np.ndarray) -> Difference:
     """Compares two networks on the same examples.
 
-    With b of n examples that the one alone has right, and c that the other one alone has,
+    If only the first network is right on b of n examples, and only the second on c of them,
 
         difference = (b − c) / n,   standard error² = (b' + c' − (b' − c')² / n') / n²,
 
-    where b' = b + 1, c' = c + 1 and n' = n + 2, so that it is not 0 if both agree everywhere. The
-    pairs are what makes it smaller than that of two samples (McNemar 1947).
+    where b' = b + 1, c' = c + 1 and n' = n + 2, so that the standard error is not 0 if both always
+    agree. It is smaller than for two independent samples, because the examples are paired (McNemar
+    1947).
 
     Args:
-        right: Whether the one is right, shape (n,), of booleans.
-        other_right: Whether the other one is, likewise.
+        right: Whether the first network is right on each example, bool (n,).
+        other_right: Whether the second network is, bool (n,).
     """
     number = len(right)
     alone, other_alone = int((right & ~other_right).sum()), int((other_right & ~right).sum())

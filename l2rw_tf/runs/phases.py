@@ -1,4 +1,4 @@
-"""The phases of a training, and the optimizer of each: from the settings alone."""
+"""The phases of a training and their optimizers, derived from the settings alone."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Phase:
 
     Attributes:
         name: FIRST, MAIN or FINETUNE.
-        method: The name of the method that it trains with.
-        steps_per_epoch: Steps of an epoch.
-        epochs: How many.
+        method: The name of the training method of this phase.
+        steps_per_epoch: Steps per epoch.
+        epochs: Number of epochs.
         learning_rate: A number, or a schedule over the steps of this phase.
-        epochs_before: Epochs of the phases before it.
-        steps_before: Steps of the phases before it.
+        epochs_before: Epochs of all earlier phases.
+        steps_before: Steps of all earlier phases.
     """
 
     name: str
@@ -40,25 +40,27 @@ class Phase:
 
     @property
     def last_epoch(self) -> int:
-        """The number of its last epoch, counted from 1 over all phases."""
+        """The last epoch of this phase, counted from 1 over all phases."""
         return self.epochs_before + self.epochs
 
     def rate_at(self, step: int) -> float:
-        """Returns the learning rate of a step of this phase, counted from 0."""
+        """Returns the learning rate at a step, counted from 0 within this phase."""
         rate = self.learning_rate
         return float(rate(step)) if callable(rate) else rate
 
 
 def phases_of(method: str, settings: TrainingSettings, num_train: int) -> list[Phase]:
-    """Returns the phases of a training; fine-tuning apart, all methods take as many steps.
+    """Returns the phases of a training; all methods take the same number of steps.
+
+    Fine-tuning, if asked for, comes on top.
 
     Args:
         method: The name of the method.
-        settings: How long it is trained, and how.
+        settings: Length, learning rate and optimizer.
         num_train: Number of training examples.
 
     Raises:
-        UsageError: If the method has two phases and there is one epoch.
+        UsageError: If the method has two phases and there is only one epoch.
     """
     steps, epochs = length(settings, num_train)
     before = methods.get(method).first
@@ -83,13 +85,13 @@ def phases_of(method: str, settings: TrainingSettings, num_train: int) -> list[P
 
 
 def steps_of_epochs(method: str, settings: TrainingSettings, num_train: int) -> list[int]:
-    """Returns the steps of each epoch of a training, over all of its phases."""
+    """Returns the number of steps of each epoch of a training, over all phases."""
     found = phases_of(method, settings, num_train)
     return [phase.steps_per_epoch for phase in found for _ in range(phase.epochs)]
 
 
 def length(settings: TrainingSettings, num_train: int) -> tuple[int, int]:
-    """Returns the steps of an epoch and the number of epochs."""
+    """Returns (steps per epoch, number of epochs)."""
     steps = pipeline.steps_per_epoch(num_train, settings.batch_size)
     if settings.max_steps is None:
         return steps, settings.epochs
@@ -99,10 +101,10 @@ def length(settings: TrainingSettings, num_train: int) -> tuple[int, int]:
 
 
 def schedule(settings: TrainingSettings, steps_per_epoch: int, first_step: int = 0) -> LearningRate:
-    """Returns the learning rate as a function of the step after the first one."""
+    """Returns the learning rate, or a schedule over the steps counted from `first_step`."""
     if not settings.lr_decay_epochs:
         return settings.learning_rate
-    # Keras changes the rate after the boundary's step, counted from 0.
+    # Keras changes the rate after the boundary step, counted from 0.
     boundaries = [
         round(epoch * steps_per_epoch) - 1 - first_step for epoch in settings.lr_decay_epochs
     ]
@@ -119,9 +121,9 @@ def make_optimizer(
     """Returns the optimizer of a phase.
 
     Args:
-        settings: Which one, and how it clips.
-        learning_rate: That of the phase.
-        weight_decay: AdamW's own; with other optimizers it is part of the loss.
+        settings: Kind of optimizer, momentum and gradient clipping.
+        learning_rate: Learning rate of the phase.
+        weight_decay: Used by AdamW only; for other optimizers it is part of the loss.
     """
     common = {"learning_rate": learning_rate, "global_clipnorm": settings.clipnorm}
     if settings.optimizer == "sgd":
@@ -132,6 +134,6 @@ def make_optimizer(
 
 
 def steps_per_execution(asked: int, steps_per_epoch: int) -> int:
-    """The largest divisor of an epoch's steps up to what is asked: Keras takes whole groups."""
+    """Returns the largest divisor of `steps_per_epoch` up to `asked`: Keras takes whole groups."""
     asked = min(asked, steps_per_epoch)
     return next(steps for steps in range(asked, 0, -1) if steps_per_epoch % steps == 0)

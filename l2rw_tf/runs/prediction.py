@@ -1,4 +1,4 @@
-"""What a finished run's network says of inputs that were not in its data."""
+"""Classifies new inputs with the network of a finished run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from l2rw_tf.runs.saved_network import CLASSES, MODEL
 
 _COLUMNS = ("origin", "class", "probability")
 
-# Where inputs come from, and the inputs, (n, ...).
+# The origins of n inputs, and the inputs, (n, ...).
 Batch = tuple[Sequence[str], np.ndarray]
 
 
@@ -29,9 +29,9 @@ def predict(run_dir: str, inputs: Sequence[str], output: str, bad_files: str = "
 
     Args:
         run_dir: The directory of a finished run.
-        inputs: For a run on images folders and image files, for a run on a table CSV files.
+        inputs: Folders and image files for a run on images, CSV files for a run on a table.
         output: The file to write, which must not exist.
-        bad_files: What is done with files that are no images: `"stop"` lists them and writes
+        bad_files: What to do with files that are not images: `"stop"` lists them and writes
             nothing, `"skip"` leaves them out.
 
     Raises:
@@ -64,12 +64,12 @@ def predict(run_dir: str, inputs: Sequence[str], output: str, bad_files: str = "
 
 
 def _model(directory: Path, network: str) -> tuple[keras.Model, list[str]]:
-    """Returns the model on raw inputs, and the names of its outputs."""
+    """Returns the saved model, which takes raw inputs, and the class names of its outputs."""
     path = directory / CLASSES
     if not path.exists():
         raise UsageError(
-            f"{directory} has no {CLASSES}: an earlier version of l2rw_tf made this run, whose "
-            f"{MODEL} does not take raw inputs; make the run again."
+            f"{directory} has no {CLASSES}: this run is from an earlier version of l2rw_tf, and "
+            f"its {MODEL} does not take raw inputs; repeat the run."
         )
     try:
         class_names = json.loads(path.read_text(encoding="utf-8"))
@@ -82,13 +82,13 @@ def _model(directory: Path, network: str) -> tuple[keras.Model, list[str]]:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         if ":" in network:
             raise UsageError(
-                f"{path} cannot be loaded without the code of its network, {network}, which is not "
-                "run here: import it in Python and load the file there, with safe_mode=False if it "
-                f"has Lambda layers ({reason[:200]})."
+                f"{path} cannot be loaded without the code of its network, {network}, which this "
+                "program does not run: import it in Python and load the file there, with "
+                f"safe_mode=False if it has Lambda layers ({reason[:200]})."
             ) from error
         raise damaged(path, f"Keras cannot load it ({reason[:200]})") from error
     if model.output_shape[1:] != (len(class_names),):
-        raise damaged(path, f"it has not an output for each of the {len(class_names)} classes")
+        raise damaged(path, f"its outputs do not match the {len(class_names)} classes")
     return model, class_names
 
 
@@ -98,8 +98,8 @@ def _batches_of_images(
     for path in inputs:
         if path.lower().endswith((".csv", ".npz")):
             raise UsageError(
-                f"{path} is no image, and the run was trained on images: give a folder of images "
-                "or image files."
+                f"{path} is not an image, but the run was trained on images: give a folder of "
+                "images or image files."
             )
     yield from unlabeled.images_of(inputs, shape, bad_files, pipeline.evaluation_batch_size(shape))
 
@@ -108,20 +108,20 @@ def _batches_of_tables(inputs: Sequence[str], feature_names: Sequence[str]) -> I
     for path in inputs:
         if not path.lower().endswith(".csv"):
             raise UsageError(
-                f"{path} is no CSV file, and the run was trained on a table: give CSV files with "
-                f"its columns, {', '.join(feature_names[:10])}"
+                f"{path} is not a CSV file, but the run was trained on a table: give CSV files "
+                f"with its columns, {', '.join(feature_names[:10])}"
                 f"{', ...' if len(feature_names) > 10 else ''}."
             )
     for path in inputs:
         x, lines, others = unlabeled.rows(path, feature_names)
         if others:
-            print(f"{path}: columns passed over: {', '.join(others)}")
+            print(f"{path}: ignored columns: {', '.join(others)}")
         yield [f"{path}:{line}" for line in lines], x
 
 
 def _write(path: Path, rows: Iterator[Sequence[str]]) -> None:
     try:
-        # A name that is not UTF-8 must not cost the others.
+        # A file name that is not UTF-8 must not make the whole output fail.
         with path.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(_COLUMNS)

@@ -1,4 +1,4 @@
-"""What the terminal shows while a network trains."""
+"""Shows the progress of a training on the terminal."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ _LONGEST_SILENCE_SECONDS = 30.0
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows how a training proceeds: a line per epoch, or fewer if nobody watches.
+    """Prints a line per epoch on a terminal, and fewer elsewhere.
 
-    On a terminal every epoch has its line, and a status line with the steps of the epoch is
-    rewritten under it. Elsewhere about a dozen lines per training are printed, and more if epochs
-    are long.
+    On a terminal, a status line below the last epoch shows the steps of the current one. Elsewhere
+    (a file, a pipe) about a dozen lines per training are printed, more if epochs are long.
     """
 
     def __init__(self, title: str, steps: Sequence[int], kind: str, stream: TextIO) -> None:
         """Sets up the display.
 
         Args:
-            title: What the training is called.
-            steps: The steps of each of its epochs, of which one `fit` may be given a part.
-            kind: "bar", "lines", "none", or "auto": bar on a terminal and lines elsewhere.
-            stream: Where it is shown.
+            title: The name of the training in these lines.
+            steps: Number of steps of each epoch of the training; a single `fit` may cover a part.
+            kind: "bar", "lines", "none", or "auto" (bar on a terminal, lines elsewhere).
+            stream: Where to print.
         """
         super().__init__()
         if kind == "auto":
@@ -44,11 +43,11 @@ class Progress(keras.callbacks.Callback):
         self._last_output = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Notes the epoch."""
+        """Sets the epoch that the status line shows."""
         self._epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Rewrites the status line, a few times a second at most."""
+        """Rewrites the status line, at most a few times per second."""
         if self._kind != "bar" or time.monotonic() - self._last_output < 0.2:
             return
         total = self._steps[self._epoch - 1]
@@ -56,7 +55,7 @@ class Progress(keras.callbacks.Callback):
         self._write(f"\r{self._head()}  step {step}/{total}\033[K")
 
     def show(self, row: Row) -> None:
-        """Prints the line of a finished epoch, if it is one of those to print.
+        """Prints the line of a finished epoch, or skips it if lines are printed sparsely.
 
         Args:
             row: The epoch's row of metrics.csv.
@@ -83,9 +82,10 @@ class Progress(keras.callbacks.Callback):
         ]
         if "val_accuracy" in row:
             parts.append(f"held-out {percent(row['val_accuracy']):>6}")
-        # Beside it, agreement with test labels that may be wrong is none of the two.
+        # If there are trusted examples, the test labels may be wrong and are not shown.
         measured = "trusted" if "trusted_accuracy" in row else "test"
-        parts.append(f"{measured} {percent(row[f'{measured}_accuracy']):>6}")
+        if (accuracy := row.get(f"{measured}_accuracy")) is not None:
+            parts.append(f"{measured} {percent(accuracy):>6}")
         parts.append(f"{row['seconds']:5.1f} s")
         return "  ".join(parts)
 

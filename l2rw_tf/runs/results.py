@@ -1,4 +1,4 @@
-"""results.json: what came out of a run, with its one writer and its one reader."""
+"""results.json, the results of a run: its fields, its only writer and its only reader."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from l2rw_tf.runs.paired import Difference
 from l2rw_tf.runs.run_directory import RunDirectory, damaged
 
 NAME = "results.json"
-# A copy of the results of the run whose report gave this run's corrections.
+# A copy of the results of the run whose report produced this run's corrections.
 REVIEWED = "reviewed_run.json"
-# The part of the data, in `TrainingResults.examples`, that `trusted_accuracy` is on.
+# The key in `TrainingResults.examples` of the examples that `trusted_accuracy` is measured on.
 HELD_OUT_TRUSTED = "held-out trusted"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochResults:
-    """The network at the end of an epoch."""
+    """Accuracy of the network at the end of an epoch."""
 
     epoch: int
     test_accuracy: float
@@ -31,15 +31,15 @@ class EpochResults:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ChosenEpoch:
-    """The epoch that some labels choose, the first of equally good ones.
+    """The epoch with the best validation accuracy, the first one of a tie.
 
     Attributes:
-        epoch: Counted from 1.
-        validation_accuracy: On the labels that choose.
-        test_accuracy: At its end.
-        validation_labels: Held-out ones, "corrupted" like those trained on or "as given", or those
-            of the "clean" examples.
-        trusted_accuracy: At its end, on held-out trusted examples if there are any.
+        epoch: The epoch, counted from 1.
+        validation_accuracy: Accuracy on the validation labels at its end.
+        test_accuracy: Test accuracy at its end.
+        validation_labels: Which labels chose the epoch: held-out labels, "corrupted" like the
+            training labels or "as given"; or those of the "clean" examples.
+        trusted_accuracy: Accuracy on held-out trusted examples at its end; None if there are none.
     """
 
     epoch: int
@@ -54,34 +54,36 @@ class TrainingResults:
     """One training of a run. Each field is a key of results.json.
 
     Attributes:
-        dataset: What was trained on.
-        requested_dataset: What --dataset asked for.
+        dataset: The data set that was used.
+        requested_dataset: The value of --dataset.
         method, seed, network, noise_type, noise_ratio, imbalance_type, imbalance_ratio: The flags.
-        test_accuracy, test_loss: Of the network as it was saved; the loss is the cross-entropy.
+        test_accuracy, test_loss: Accuracy and cross-entropy of the saved network on the test data.
         test_labels: "true"; "trusted" if the test data are the held-out trusted examples; "as
-            given" if they may be wrong: then `test_accuracy` is agreement and no accuracy.
-        trusted_accuracy, trusted_accuracy_error: On held-out trusted examples, with its standard
-            error; None if there are none.
-        suspected_labels: Of the training examples, by label quality; of the run's own method.
-        validation_accuracy: The same network's on the held-out labels, or None if there are none.
-        last_epoch: The network when training ended.
-        chosen_by_validation: The epoch that held-out labels choose, or None if there are none.
-        chosen_by_clean: The epoch that the clean examples choose, or None if there are none or the
-            method trains on them.
+            given" if test labels may be wrong: `test_accuracy` is then only agreement with them.
+        trusted_accuracy, trusted_accuracy_error: Accuracy of the saved network on held-out trusted
+            examples and its standard error; None if there are none.
+        suspected_labels: Number of training labels suspected by label quality; only for the run's
+            own method.
+        validation_accuracy: Accuracy of the saved network on the held-out labels; None if there are
+            none.
+        last_epoch: Results at the end of the last epoch.
+        chosen_by_validation: The best epoch by held-out labels; None if there are none.
+        chosen_by_clean: The best epoch by the clean examples; None if there are none or the method
+            trains on them.
         train_seconds: Time spent on training steps.
-        step_seconds: Median time of a step.
-        epochs, steps: Of all phases.
-        skipped_steps: Steps dropped because they met NaN or infinity.
+        step_seconds: Median time per step.
+        epochs, steps: Totals over all phases.
+        skipped_steps: Number of steps undone because of NaN or infinity.
         parameters: Number of the network's parameters.
-        wrong_label_share: The fraction of training labels that are wrong, or None if unknown.
-        class_names: By label.
-        feature_names: Of a table, in the order of the network's inputs; empty for images.
-        training_class_counts: Training examples by given label.
-        examples: Number of examples by part: training, clean, validation, test.
-        device, versions: What it was trained on and with.
-        new_learning_rates: Of --resume_learning_rate: method, step after which, and rate.
-        heading: Data, noise and seed in words.
-        test_confusion: Test examples by true (rows) and predicted class.
+        wrong_label_share: The fraction of training labels that are wrong; None if unknown.
+        class_names: Names of the classes, indexed by label.
+        feature_names: Columns of a table, in the order of the network's inputs; empty for images.
+        training_class_counts: Number of training examples of each given label.
+        examples: Number of examples of each part of the data (training, clean, validation, test).
+        device, versions: Hardware and library versions.
+        new_learning_rates: Uses of --resume_learning_rate: method, step and new rate of each.
+        heading: One line with data, noise and seed.
+        test_confusion: Number of test examples by true class (rows) and predicted class (columns).
     """
 
     dataset: str
@@ -110,7 +112,7 @@ class TrainingResults:
     examples: dict[str, int]
     device: str
     versions: dict[str, str]
-    # Runs of earlier versions lack these.
+    # Results of earlier versions lack the following fields.
     new_learning_rates: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     heading: str = ""
     test_confusion: list[list[int]] = dataclasses.field(default_factory=list)
@@ -123,18 +125,18 @@ class TrainingResults:
 
     @property
     def accuracy(self) -> float | None:
-        """On labels that are known to be right; None if there are none."""
+        """Accuracy on labels known to be right; None if no such labels were held out."""
         return self.trusted_accuracy if self.test_labels == AS_GIVEN else self.test_accuracy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunResults(TrainingResults):
-    """A run: the results of its method and, with --with_plain, of plain training.
+    """Results of a run: those of its method and, with --with_plain, of plain training.
 
     Attributes:
-        plain: Those of plain training, or None.
-        against_plain: How much better the run's own network is than the plainly trained one, on
-            what accuracy is measured on; None without one of them.
+        plain: Results of plain training, or None.
+        against_plain: Difference in accuracy between the run's method and plain training; None
+            without plain training or without labels known to be right.
     """
 
     plain: TrainingResults | None = None
@@ -142,11 +144,11 @@ class RunResults(TrainingResults):
 
     @property
     def trainings(self) -> dict[str, TrainingResults]:
-        """The results by method, the run's own last."""
+        """The results by method; the run's own method comes last."""
         return {one.method: one for one in (self.plain, self) if one is not None}
 
 
-# The classes of what is an object in the file.
+# The fields that are JSON objects, with their classes.
 _OBJECTS = {
     "last_epoch": EpochResults,
     "chosen_by_validation": ChosenEpoch,
@@ -169,31 +171,32 @@ def read(directory: Path | str, name: str = NAME) -> RunResults:
 
     Args:
         directory: The directory of a finished run.
-        name: Of the file, if it is a copy of another run's.
+        name: Name of the file; `REVIEWED` for the copy of another run's results.
 
     Raises:
-        UsageError: If it is none, or the file is damaged or of another version.
+        UsageError: If the directory holds no finished run, or the file is damaged or from another
+            version.
     """
     path = Path(directory) / name
     try:
         return _parsed(RunResults, json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.parent.is_dir():
-            reason = "holds no finished run: there is no results.json in it."
+            reason = "holds no finished run: it has no results.json."
             if RunDirectory(directory).is_begun:
                 reason = (
-                    "holds a run that is not finished; if it was interrupted, resume it: "
+                    "holds an unfinished run; if it was interrupted, resume it: "
                     f"python -m l2rw_tf.main --resume --run_dir={directory}"
                 )
         else:
-            reason = "is not a directory: name one that a run filled."
+            reason = "is not a directory: name the directory of a run."
         raise UsageError(f"run_dir={directory} {reason}") from error
     except (OSError, ValueError, TypeError) as error:
-        raise damaged(path, "it is not what a run of this version writes") from error
+        raise damaged(path, "it was not written by this version of l2rw_tf") from error
 
 
 def _parsed(kind: type, content: Mapping[str, Any]) -> Any:
-    """Makes a dataclass from a JSON object; keys that it does not know are left out."""
+    """Makes a dataclass from a JSON object; unknown keys are ignored."""
     values = {
         field.name: content[field.name]
         for field in dataclasses.fields(kind)
@@ -206,15 +209,15 @@ def _parsed(kind: type, content: Mapping[str, Any]) -> Any:
 
 
 def standard_error(accuracy: float, number: int) -> float:
-    """Returns the standard error of an accuracy on so many examples.
+    """Returns the standard error of an accuracy measured on `number` examples.
 
-    It is the binomial one, with one more right and one more wrong example (Laplace's estimate), so
-    that it is not 0 if all of a few are right.
+    This is the binomial standard error with one more right and one more wrong example (Laplace's
+    estimate), so that it is not 0 if all examples are right.
     """
-    share = (accuracy * number + 1) / (number + 2)
-    return math.sqrt(share * (1 - share) / number)
+    estimate = (accuracy * number + 1) / (number + 2)
+    return math.sqrt(estimate * (1 - estimate) / number)
 
 
 def percent(fraction: float) -> str:
-    """Returns a fraction in percent, as the programs print it: 98.1%."""
+    """Returns a fraction formatted as percent, such as 98.1%."""
     return f"{fraction:.1%}"

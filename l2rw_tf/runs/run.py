@@ -1,4 +1,4 @@
-"""One run: from its settings to a filled run directory."""
+"""One run: from its settings to a complete run directory."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _TITLES = {name: entry.title for name, entry in METHODS.items()}
 
 
 def run(config: RunConfig, report: Report | None = None) -> RunResults:
-    """Trains, evaluates and fills a run directory; shows progress on standard output.
+    """Trains, evaluates and writes a run directory; prints progress to standard output.
 
     Args:
         config: The settings.
-        report: Writes the report of the finished run, if there is to be one.
+        report: Writes the report of the finished run; None for no report.
 
     Returns:
-        What results.json holds.
+        The content of results.json.
 
     Raises:
         UsageError: If the settings or the data cannot be used.
@@ -64,7 +64,7 @@ def run(config: RunConfig, report: Report | None = None) -> RunResults:
         if directory is not None:
             _check_flags(config, directory)
             if directory.is_finished:
-                print(f"{directory.path} holds a finished run: nothing is left to do.")
+                print(f"{directory.path} holds a finished run: there is nothing left to do.")
                 return results.read(directory.path)
             if worker.is_chief:
                 scope.enter_context(lock.hold(directory.path))
@@ -75,7 +75,7 @@ def run(config: RunConfig, report: Report | None = None) -> RunResults:
 
 
 def _check_flags(config: RunConfig, directory: RunDirectory) -> None:
-    """Refuses to resume a run with other flags than it was given."""
+    """Refuses to resume a run with flags other than its own."""
     found = settings.differences(config_module.from_arguments(directory.read_flags()), config)
     if found:
         raise UsageError(
@@ -111,13 +111,13 @@ def _run(
     except UsageError as error:
         if directory is None:
             raise
-        # It could be used when the run began.
-        raise RunFailed(f"{error} The run in {directory.path} is as it was.") from error
+        # The data could be used when the run began: this is a failure, not a mistake in the flags.
+        raise RunFailed(f"{error} The run in {directory.path} is unchanged.") from error
     if config.receives_raw_inputs:
         data = dataclasses.replace(data, preprocessing=data.preprocessing.left_out())
     if data.unavailable:
         print(words.fallback_banner(config.dataset, data.source.name, data.unavailable))
-    # In advance, so that a mistake leaves no directory behind.
+    # Before the directory is made, so that a mistake leaves none behind.
     training.check(config, data)
     _check_reviewed_run(config, data.source)
     if not worker.is_chief:
@@ -135,7 +135,7 @@ def _run(
 
 
 def _keep_copies(config: RunConfig, data: PreparedData, directory: RunDirectory) -> None:
-    """Copies what people change into the run's directory, unless it is there already."""
+    """Copies files that users edit into the run's directory, unless they are there already."""
     name = trusted.own_copy(config.clean_data)
     if name and not (directory.path / name).exists():
         content = Path(os.path.expanduser(config.clean_data)).read_bytes()
@@ -148,7 +148,7 @@ def _keep_copies(config: RunConfig, data: PreparedData, directory: RunDirectory)
 
 
 def _check_reviewed_run(config: RunConfig, source: Source) -> None:
-    """Refuses what holds no finished run on the same data."""
+    """Refuses a `reviewed_run` that is not a finished run on the same data."""
     if not config.reviewed_run:
         return
     try:
@@ -157,19 +157,19 @@ def _check_reviewed_run(config: RunConfig, source: Source) -> None:
         raise UsageError(f"reviewed_run: {error}") from error
     differing = sorted({*there.class_names} ^ {*source.class_names})
     if os.path.realpath(there.dataset) != os.path.realpath(source.name):
-        reason = f"was trained on {there.dataset}, and this run is on {source.name}"
+        reason = f"was trained on {there.dataset}, but this run uses {source.name}"
     elif differing:
-        reason = f"has other classes than this run; one of them lacks {some_of(differing)}"
+        reason = f"has other classes than this run; only one of them has {some_of(differing)}"
     else:
         return
     raise UsageError(
-        f"reviewed_run={config.reviewed_run} {reason}: name the run whose report gave the "
+        f"reviewed_run={config.reviewed_run} {reason}: name the run whose report produced the "
         "corrections, or leave the flag out."
     )
 
 
 def _with_copies(asked: AnySettings, directory: RunDirectory | None) -> AnySettings:
-    """Returns settings with the run's own copies of corrections and trusted examples."""
+    """Returns the settings with paths of the run's own copies of the files that users edit."""
     copies = {"corrections": (corrections.NAME,), "clean_data": trusted.COPIES}
     found = {
         flag: str((directory.path / name).resolve())
@@ -183,7 +183,7 @@ def _with_copies(asked: AnySettings, directory: RunDirectory | None) -> AnySetti
 def _train_beside_chief(
     config: RunConfig, data: PreparedData, directory: RunDirectory | None
 ) -> RunResults:
-    """Does all that the chief does, step by step with it, and leaves nothing."""
+    """Takes the same steps as the chief worker and writes nothing permanent."""
     with (
         tempfile.TemporaryDirectory(prefix="l2rw-") as temporary,
         open(os.devnull, "w") as nowhere,
@@ -205,7 +205,7 @@ def _train(
     checkpoints: Checkpoints,
     report: Report | None,
 ) -> RunResults:
-    """Begins or resumes the trainings, and writes down what came of them."""
+    """Starts or resumes the trainings and writes their results."""
     journal = Journal(checkpoints, config, data)
     directory.write_text("config.cfg", _config_text(journal, data, directory))
     heading = words.heading(config, data, config.seed)
@@ -213,8 +213,8 @@ def _train(
     print(f"{heading}\n{sizes} examples; {outcome.device()}", flush=True)
     if data.corrected:
         print(f"corrections: {corrections.in_words(data.corrected)}", flush=True)
-    _say_of_data(data, directory)
-    _tell(journal)
+    _report_data(data, directory)
+    _print_resume_notes(journal)
     try:
         trainings = _trainings(journal, data, directory)
         found = outcome.write(journal, data, directory, trainings, heading, report)
@@ -233,8 +233,8 @@ def _train(
         ) from error
 
 
-def _say_of_data(data: PreparedData, directory: RunDirectory) -> None:
-    """Prints what was met in the data, and lists in the directory what has many names."""
+def _report_data(data: PreparedData, directory: RunDirectory) -> None:
+    """Prints notes on the data; lists left-out files and duplicates in the run's directory."""
     lists = {
         image_files.LEFT_OUT: (("file", "reason"), data.source.left_out),
         duplicates.NAME: (duplicates.COLUMNS, data.duplicates.rows),
@@ -248,51 +248,51 @@ def _say_of_data(data: PreparedData, directory: RunDirectory) -> None:
 
 
 def _config_text(journal: Journal, data: PreparedData, directory: RunDirectory) -> str:
-    """The flagfile that repeats the run, with the data and corrections that were really used."""
+    """Returns the flagfile that repeats the run, with the data and corrections actually used."""
     lines = [
-        "# Repeats this run, into a new directory (--run_dir=DIR names one):",
+        "# Repeats this run in a new directory (--run_dir=DIR names one):",
         "#   python -m l2rw_tf.main --flagfile=THIS_FILE",
     ]
     lines += [
-        f"# But for the learning rate, which was another up to step {one.after_step} of the "
-        f"{_TITLES[one.method]} training, and {one.learning_rate:g} from there on."
+        f"# Except for the learning rate: it was changed to {one.learning_rate:g} after step "
+        f"{one.after_step} of the {_TITLES[one.method]} training."
         for one in journal.new_rates
         if one.after_step
     ]
     dataset = journal.config.dataset
     if data.unavailable:
-        lines.append(f"# {dataset} was asked for and was not available.")
+        lines.append(f"# The requested data set {dataset} was not available.")
         dataset = journal.config.fallback_dataset
     repeated = dataclasses.replace(journal.config, dataset=dataset, fallback_dataset="")
     repeated = _with_copies(repeated, directory)
     return "\n".join([*lines, "", *repeated.flag_lines(), ""])
 
 
-def _tell(journal: Journal) -> None:
+def _print_resume_notes(journal: Journal) -> None:
     for sentence in journal.damaged:
         print(f"l2rw: {sentence}", file=sys.stderr)
     if journal.saved:
-        print(f"resumes from step {journal.saved.step} of the run", flush=True)
+        print(f"resuming from step {journal.saved.step} of the run", flush=True)
     elif journal.damaged:
-        print("l2rw: there is no whole checkpoint: the run begins anew.", file=sys.stderr)
+        print("l2rw: no checkpoint is intact: the run starts again.", file=sys.stderr)
 
 
 def _how_to_resume(directory: RunDirectory, checkpoints: Checkpoints, flags: str) -> str:
     if not checkpoints.writes:
-        return "The first worker says where the run is saved."
+        return "The output of the first worker says where the run is saved."
     flags = f"--resume --run_dir={directory.path}{flags}"
     if checkpoints.newest_path is None:
-        return f"There is no checkpoint yet: {flags} begins anew."
+        return f"There is no checkpoint yet: {flags} starts again."
     return f"The run is saved in {checkpoints.newest_path}: {flags} resumes it."
 
 
 def _trainings(
     journal: Journal, data: PreparedData, directory: RunDirectory
 ) -> dict[str, Training]:
-    """Does the trainings of the run that are not finished yet.
+    """Runs the trainings that are not finished yet.
 
     Returns:
-        All of them by method, the run's own last.
+        All trainings of the run by method; the run's own method comes last.
     """
     config = journal.config
     rows = journal.rows

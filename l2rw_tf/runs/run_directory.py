@@ -1,4 +1,4 @@
-"""The directory of one run: every file in it is whole or not there."""
+"""The directory of one run: each file in it is complete or absent."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
 
 PARENT = Path("runs")
 
-# The flags as they were given; config.cfg names the data set that was really used.
+# The flags as given; config.cfg instead names the data set that was actually used.
 _FLAGS = "checkpoints/flags.cfg"
 _UNFINISHED = ".unfinished-"
 
 
 class RunDirectory:
-    """A directory that one run fills.
+    """The directory of one run.
 
     Attributes:
-        path: Where it is.
+        path: Its path.
     """
 
     def __init__(self, path: Path | str) -> None:
-        """Takes a directory, which need not exist yet."""
+        """Sets the path of the directory, which need not exist yet."""
         self.path = Path(path)
 
     @classmethod
     def create(cls, run_dir: str, name: str) -> RunDirectory:
-        """Makes the directory.
+        """Creates the directory.
 
         Args:
-            run_dir: Its path; where empty, `runs/NAME`, or `runs/NAME-2` and so on where that is
-                taken.
+            run_dir: Its path. If empty, `runs/NAME` is used; if that exists, `runs/NAME-2` and so
+                on.
             name: NAME.
 
         Raises:
-            UsageError: If the path holds something already or cannot be made.
+            UsageError: If the directory is not empty or cannot be created.
         """
         if run_dir:
             check_vacant(run_dir)
@@ -58,7 +58,7 @@ class RunDirectory:
             return cls(path)
         for number in itertools.count(1):
             path = PARENT / (name if number == 1 else f"{name}-{number}")
-            # Making it is the test, so that two runs started together get two directories.
+            # Creating it is the test, so that two runs started together get two directories.
             with contextlib.suppress(FileExistsError):
                 _make(path, exist_ok=False)
                 return cls(path)
@@ -66,26 +66,26 @@ class RunDirectory:
 
     @property
     def is_begun(self) -> bool:
-        """Whether it holds a run, which can be resumed if it is not finished."""
+        """Whether the directory holds a run, finished or resumable."""
         return (self.path / _FLAGS).is_file()
 
     @property
     def is_finished(self) -> bool:
-        """Whether its run is finished."""
+        """Whether the directory holds a finished run."""
         return (self.path / "results.json").exists()
 
     def write_flags(self, lines: Sequence[str]) -> None:
-        """Writes down the flags that the run was given; from here on it can be resumed."""
+        """Writes the flags of the run; from here on it can be resumed."""
         self.write_text(_FLAGS, "\n".join([*lines, ""]))
 
     def read_flags(self) -> list[str]:
-        """Returns the flags that the run was given; none if no run was begun."""
+        """Returns the flags of the run, or an empty list if the directory holds no run."""
         if not self.is_begun:
             return []
         return (self.path / _FLAGS).read_text(encoding="utf-8").splitlines()
 
     def read_config(self) -> dict[str, str]:
-        """Returns the flags that repeat the run, by name, as config.cfg holds them."""
+        """Returns the values of the flags in config.cfg, by name."""
         lines = (self.path / "config.cfg").read_text(encoding="utf-8").splitlines()
         flags = (line.removeprefix("--") for line in lines if line.startswith("--"))
         return {name: value for name, _, value in (flag.partition("=") for flag in flags)}
@@ -96,14 +96,14 @@ class RunDirectory:
             temporary.write_text(text, encoding="utf-8")
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Writes a file as it is."""
+        """Writes a binary file."""
         with self._whole(name) as temporary:
             temporary.write_bytes(content)
 
     def write_json(self, name: str, content: Mapping[str, Any] | Sequence[Any]) -> None:
-        """Writes a JSON file, with null for numbers that are not finite."""
+        """Writes a JSON file; numbers that are not finite become null."""
         text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
-        # A list of numbers on one line: a confusion matrix has many. No text holds a line break.
+        # Puts each list of numbers (confusion matrices) on one line; JSON strings have no newlines.
         text = re.sub(
             r"\[\n[-+.\deE,\s]+\]", lambda found: f"[{' '.join(found[0][1:-1].split())}]", text
         )
@@ -113,16 +113,16 @@ class RunDirectory:
         """Writes a CSV file.
 
         Args:
-            name: Its name.
-            columns: The names of its columns.
-            rows: The cells of each row; None is an empty cell, and a float has all its digits.
+            name: The name of the file.
+            columns: The names of the columns.
+            rows: The cells of each row; None is an empty cell, and floats have all their digits.
         """
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(itertools.chain([columns], rows))
         self.write_text(name, text.getvalue())
 
     def save_network(self, name: str, network: keras.Model) -> None:
-        """Saves a network as Keras does."""
+        """Saves a network by `keras.Model.save`."""
         with self._whole(name) as temporary:
             network.save(temporary)
 
@@ -133,10 +133,10 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def _whole(self, name: str) -> Iterator[Path]:
-        """Gives a temporary name beside the final one and renames it once it is written."""
+        """Yields a temporary path in the same directory and renames the file once it is written."""
         final = self.path / name
         final.parent.mkdir(parents=True, exist_ok=True)
-        # The ending stays, since Keras and matplotlib choose the format by it.
+        # The suffix stays, since Keras and matplotlib choose the format by it.
         temporary = final.with_name(_UNFINISHED + final.name)
         try:
             yield temporary
@@ -144,24 +144,24 @@ class RunDirectory:
                 os.fsync(file.fileno())
             os.replace(temporary, final)
         except OSError as error:
-            # The libraries that write do not always name the file.
+            # The errors of the libraries do not always name the file.
             raise OSError(error.errno, error.strerror or str(error), str(final)) from error
         finally:
-            # Only there if something went wrong.
+            # The temporary file still exists only if something went wrong.
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
 
 def damaged(path: Path, reason: str) -> UsageError:
-    """Returns the error of a file in a run directory that cannot be read."""
-    return UsageError(f"{path} cannot be used: {reason}; make the run again.")
+    """Returns the error to raise for a file in a run directory that cannot be used."""
+    return UsageError(f"{path} cannot be used: {reason}; repeat the run.")
 
 
 def check_vacant(run_dir: str) -> None:
-    """Refuses a path that is no new or empty directory; an empty text stands for a new one.
+    """Checks that `run_dir` is a new or empty directory, or an empty string (for the default).
 
     Raises:
-        UsageError: If the path holds a run or anything else.
+        UsageError: If the path is a file, or a directory that is not empty.
     """
     if not run_dir:
         return
@@ -183,14 +183,14 @@ def check_vacant(run_dir: str) -> None:
 
 
 def check_new_file(flag: str, given: str) -> None:
-    """Refuses what cannot become a new file, before anything is computed.
+    """Checks, before anything is computed, that a new file can be created at a path.
 
     Args:
-        flag: The name of the flag that gives it.
-        given: The path; an empty text stands for no file.
+        flag: The name of the flag, for the message.
+        given: The path; an empty string means no file.
 
     Raises:
-        UsageError: If it exists, or its folder does not.
+        UsageError: If the file exists, or its folder does not.
     """
     if not given:
         return
@@ -202,12 +202,12 @@ def check_new_file(flag: str, given: str) -> None:
 
 
 def name_of_data(dataset: str) -> str:
-    """Returns what stands for a data set, which may be a path, in the name of a directory."""
+    """Returns the name of a data set (or its path) in a form fit for a directory's name."""
     return re.sub(r"[^\w.-]+", "_", Path(dataset).stem) or "data"
 
 
 def _counts(path: Path) -> bool:
-    """Whether there is more to a path than what a run leaves that was killed as it began."""
+    """Whether a path counts as content: not a folder, lock or unfinished file of a killed run."""
     return not (path.is_dir() or path.name == lock.NAME or path.name.startswith(_UNFINISHED))
 
 
@@ -218,7 +218,7 @@ def _make(path: Path, exist_ok: bool = True) -> None:
         raise
     except OSError as error:
         raise UsageError(
-            f"run_dir={path} cannot be made: {error.strerror}; name another with --run_dir."
+            f"run_dir={path} cannot be created: {error.strerror}; name another with --run_dir."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What a run saves of its network: a model of raw inputs, and the names of its outputs."""
+"""Saves the network of a run as a model of raw inputs, with the class names of its outputs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def save(
     """Writes model.keras and, beside it, classes.json.
 
     Args:
-        directory: Of the run.
+        directory: The run's directory.
         network: A trained network.
-        preprocessing: Of its inputs.
+        preprocessing: The preprocessing of its inputs.
         source: The data set.
 
     Raises:
@@ -35,16 +35,16 @@ def save(
 
 
 def check(network: keras.Model, name: str, preprocessing: Preprocessing, source: Source) -> None:
-    """Finds out, before hours of training, whether a network can be saved.
+    """Checks, before hours of training, that a network can be saved.
 
     Args:
-        network: As it is before training.
+        network: The untrained network.
         name: Its name in --network.
-        preprocessing: Of its inputs.
+        preprocessing: The preprocessing of its inputs.
         source: The data set.
 
     Raises:
-        UsageError: If it cannot.
+        UsageError: If Keras cannot save the network.
     """
     with tempfile.TemporaryDirectory(prefix="l2rw-") as temporary:
         try:
@@ -54,8 +54,8 @@ def check(network: keras.Model, name: str, preprocessing: Preprocessing, source:
         except Exception as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise UsageError(
-                f"network {name!r} cannot be saved by Keras: {reason[:300]} A layer of your own "
-                "needs get_config."
+                f"network {name!r} cannot be saved by Keras: {reason[:300]} Custom layers "
+                "need get_config."
             ) from error
 
 
@@ -64,12 +64,12 @@ def on_raw_inputs(
 ) -> keras.Model:
     """Returns a model that takes inputs as they are in the data set.
 
-    It consists of Keras's own operations and layers around the network, which stays one layer of it
-    (the last but one) and shares its variables; it has no others.
+    The model consists of Keras operations and layers around the network, which is its last layer
+    but one. It shares the network's variables and has no others.
 
     Args:
-        network: From standardized inputs to logits.
-        preprocessing: What standardizes them.
+        network: A network from standardized inputs to logits.
+        preprocessing: Standardizes the inputs.
         source: The data set.
 
     Returns:

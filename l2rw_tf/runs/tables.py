@@ -1,4 +1,4 @@
-"""metrics.csv and examples.csv: their columns, and the one writer and the one reader of each."""
+"""metrics.csv and examples.csv: their columns, and the only writer and reader of each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from l2rw_tf.data.origins import cell, text_of
 from l2rw_tf.runs.run_directory import RunDirectory, damaged
 
-# A row per epoch. Losses of held-out and test data are the cross-entropy alone; the training loss
-# is what was minimized: reweighted if the method reweights, and with the weight decay.
+# One row per epoch. The losses of held-out and test data are the cross-entropy alone. The training
+# loss is the minimized one: reweighted if the method reweights, and including weight decay.
 METRICS = {
     "method": str,
     "epoch": int,
@@ -34,7 +34,7 @@ METRICS = {
     "seconds": float,
 }
 
-# What a method that weights examples has found out about each, `ReweightingModel.example_record`.
+# The columns of `ReweightingModel.example_record`, from methods that weight examples.
 RECORD = {
     "times_seen": np.int64,
     "mean_weight": np.float32,
@@ -44,9 +44,8 @@ RECORD = {
     "last_weight": np.float32,
     "last_u": np.float32,
     "smoothed_u": np.float32,
-    "likeness": np.float32,
 }
-# A row per training example, the most suspicious label first.
+# One row per training example, the most suspicious label first.
 EXAMPLES = {
     "id": np.int64,
     "origin": np.str_,
@@ -59,7 +58,7 @@ EXAMPLES = {
     "label_quality": np.float64,
     "content_hash": np.str_,
 }
-# A row per clean example, the doubtful ones first.
+# One row per clean example, the doubtful ones first.
 CLEAN_EXAMPLES = {
     **{
         name: EXAMPLES[name]
@@ -70,12 +69,12 @@ CLEAN_EXAMPLES = {
     },
     "doubtful": np.int64,
 }
-# Every run has these.
+# Columns that every run writes.
 _EXAMPLES_OF_ALL = ("id", "given_label", "suggested_label", "given_probability")
 
 
 def write_metrics(directory: RunDirectory, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes metrics.csv; a column that a row lacks is empty there."""
+    """Writes metrics.csv; columns that a row lacks are left empty."""
     cells = ([row.get(name) for name in METRICS] for row in rows)
     directory.write_table("metrics.csv", list(METRICS), cells)
 
@@ -87,10 +86,10 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
         directory: The run's directory.
 
     Returns:
-        A row per epoch, with the columns of `METRICS` that it has.
+        One row per epoch, with those columns of `METRICS` that are not empty.
 
     Raises:
-        UsageError: If the file is damaged, with the line.
+        UsageError: If the file is damaged; the message names the line.
     """
     columns = _read(directory / "metrics.csv", METRICS, ("method", "epoch", "test_accuracy"))
     rows = zip(*columns.values(), strict=True)
@@ -105,7 +104,7 @@ def write_examples(directory: RunDirectory, table: Mapping[str, np.ndarray]) -> 
 
     Args:
         directory: The run's directory.
-        table: Some of the columns of `EXAMPLES`, each (n,); NaN is an empty cell.
+        table: Some of the columns of `EXAMPLES`, each (n,); NaN is written as an empty cell.
     """
     _write(directory, "examples.csv", table, EXAMPLES)
 
@@ -135,7 +134,7 @@ def _cells(values: np.ndarray) -> np.ndarray:
         return np.array([cell(text) for text in values.tolist()], object)
     if values.dtype.kind != "f":
         return values
-    # As text, a float32 has the fewest digits that give it back.
+    # NumPy writes the fewest digits that identify a float32.
     cells = values.astype(str)
     cells[cells == "nan"] = ""
     return cells
@@ -146,13 +145,14 @@ def read_examples(directory: Path, num_classes: int) -> dict[str, np.ndarray]:
 
     Args:
         directory: The run's directory.
-        num_classes: Of the data.
+        num_classes: Number of classes.
 
     Returns:
-        The columns of `EXAMPLES` that the file has, each (n,), NaN where a cell is empty.
+        The columns of `EXAMPLES` that the file has, each (n,); empty cells are NaN.
 
     Raises:
-        UsageError: If the file is damaged, with the line, or was written by another version.
+        UsageError: If the file is damaged (the message names the line) or was written by another
+            version.
     """
     return _read_examples(directory / "examples.csv", EXAMPLES, _EXAMPLES_OF_ALL, num_classes)
 
@@ -180,7 +180,7 @@ def _read_examples(
 def _read(
     path: Path, kinds: Mapping[str, Callable[[str], Any]], needed: Sequence[str]
 ) -> dict[str, list[Any]]:
-    """Returns the known columns of a CSV file, with None for empty cells that may be empty."""
+    """Returns the known columns of a CSV file, with None for empty cells of optional columns."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)

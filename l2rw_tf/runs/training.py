@@ -1,4 +1,4 @@
-"""One training of one network: what `fit` is given, and what comes out."""
+"""One training of one network with one method, over all of its phases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.methods.settings import MethodSettings
 from l2rw_tf.networks.settings import AUTO
-from l2rw_tf.reweighting import weighting as weightings
 from l2rw_tf.reweighting.feeding.shards import distribute
 from l2rw_tf.reweighting.variables import select_meta_variables
 from l2rw_tf.runs import saved_network
@@ -41,16 +40,16 @@ class Training:
     """A finished training.
 
     Attributes:
-        method: Its name in `METHODS`.
-        network: The bare network, trained.
+        method: The name of the method in `METHODS`.
+        network: The trained network, without the method's wrapper.
         epochs: A row of metrics.csv for each epoch.
-        final: The row of the network as it is: the last, or the one that was gone back to.
-        steps: Steps taken.
-        train_seconds: Time spent on training steps, compilation included, evaluation left out.
-        step_seconds: Median time of a step of the main phase.
-        skipped_steps: Steps that were dropped since they met NaN or infinity.
-        example_record: What the main phase gave the training examples, in their order, by column
-            (`ReweightingModel.example_record`); None for methods that give nothing.
+        final: The row that describes `network`: the last, or the best epoch's with early stopping.
+        steps: Number of steps.
+        train_seconds: Time spent on training steps, with compilation but without evaluation.
+        step_seconds: Median time per step of the main phase.
+        skipped_steps: Number of steps undone because of NaN or infinity.
+        example_record: The columns of `ReweightingModel.example_record` after the main phase, one
+            row per training example, in order; None for methods that keep no record.
     """
 
     method: str
@@ -65,10 +64,10 @@ class Training:
 
 
 def check(config: RunConfig, data: PreparedData) -> None:
-    """Finds what `train` would refuse, before anything is written.
+    """Checks settings and data for everything that `train` refuses, before anything is written.
 
     Raises:
-        UsageError: If settings and data do not fit each other.
+        UsageError: If the settings do not fit the data.
     """
     network = build_network(config, data)
     if config.network != AUTO and networks.family_of(config.network).is_users:
@@ -82,24 +81,24 @@ def check(config: RunConfig, data: PreparedData) -> None:
     by_clean = config.early_stopping and config.early_stopping_on == "clean"
     if by_clean and not _can_choose_by_clean(config.method, config, data):
         raise UsageError(
-            f"early_stopping_on=clean needs clean examples that are known to be right and are not "
-            f"trained on: with method={config.method} there are none, use held_out."
+            f"early_stopping_on=clean needs clean examples whose labels are known to be right and "
+            f"that are not trained on; method={config.method} has none here: use held_out."
         )
     if config.early_stopping and not by_clean and not len(data.splits.validation):
         raise UsageError(
-            f"early_stopping needs held-out examples: validation_fraction="
-            f"{config.validation_fraction:g} of this data is none of its examples."
+            f"early_stopping needs held-out examples, but validation_fraction="
+            f"{config.validation_fraction:g} of this data is less than one example."
         )
 
 
 def _can_choose_by_clean(method: str, config: RunConfig, data: PreparedData) -> bool:
-    """Whether accuracy on the clean examples tells a better epoch of a method from a worse one."""
+    """Whether clean examples can choose an epoch: present, known to be right, not trained on."""
     trained_on = methods.get(method).part != "train" or config.clean_in_train
     return not trained_on and data.clean_is_right and len(data.splits.clean) > 0
 
 
 def _check_clean(config: RunConfig, data: PreparedData) -> None:
-    """Refuses to take labels for right of which nobody says so."""
+    """Refuses clean examples that are missing or whose labels may be wrong, if they are needed."""
     method = methods.get(config.method)
     needs = f"method={config.method}"
     if not method.uses_clean_data and method.part == "train":
@@ -108,38 +107,37 @@ def _check_clean(config: RunConfig, data: PreparedData) -> None:
         needs = f"finetune_steps={config.finetune_steps}"
     if not data.clean_is_right:
         raise UsageError(
-            f"{needs} needs examples whose labels are known to be right, and those of "
-            f"{data.source.name} are taken as they are: name some by --clean_data (a folder, a "
-            "file, a list or a split), put them into clean/ beside train/, name a column with the "
-            "true labels by --true_label_column, or say --labels_are_right."
+            f"{needs} needs examples whose labels are known to be right, but the labels of "
+            f"{data.source.name} may be wrong: name trusted examples with --clean_data (a folder, "
+            "file, list or split), put them into clean/ beside train/, name a column of true "
+            "labels with --true_label_column, or set --labels_are_right."
         )
     if not len(data.splits.clean):
-        raise UsageError(f"{needs} needs clean examples, and there are none of these classes.")
+        raise UsageError(f"{needs} needs clean examples, but there are none of these classes.")
     if data.source.trusted is not None:
         labels = np.concatenate([data.source.trusted.y, data.splits.clean.y])
         missing = np.setdiff1d(data.splits.train.y, labels)
         if len(missing):
             names = ", ".join(data.source.class_names[label] for label in missing[:20])
             raise UsageError(
-                f"{needs} needs trusted examples of all classes, and there are none of "
+                f"{needs} needs trusted examples of all classes, but there are none of "
                 f"{names}{', ...' if len(missing) > 20 else ''}; add some, or leave these classes "
                 "out (--classes)."
             )
 
 
 def _check_users_network(network: keras.Model, config: RunConfig, data: PreparedData) -> None:
-    """Finds what would end a run with a network of the user's, late or after its training."""
+    """Checks that a user's network can be saved and that its meta variables can be selected."""
     saved_network.check(network, config.network, data.preprocessing, data.source)
     if methods.get(config.method).uses_clean_data:
-        weighting = weightings.get(config.weighting)
         try:
-            select_meta_variables(network, config.meta_variables or weighting.meta_variables)
+            select_meta_variables(network, config.meta_variables)
         except UsageError as error:
             raise UsageError(f"network {config.network!r}: {error}") from error
 
 
 def build_network(config: RunConfig, data: PreparedData) -> keras.Model:
-    """Builds the network with the initial parameters that the seed gives.
+    """Builds the network; its initial parameters depend only on the seed.
 
     Raises:
         UsageError: If the network does not fit the data or the settings.
@@ -161,7 +159,7 @@ def build_network(config: RunConfig, data: PreparedData) -> keras.Model:
 
 
 def batches_of(config: RunConfig, data: PreparedData) -> Batches:
-    """Returns what makes the batches of a run.
+    """Returns the `Batches` of a run.
 
     Raises:
         UsageError: If the settings do not fit the data.
@@ -180,26 +178,26 @@ def train(
     save: Callable[[Checkpoint], None] | None = None,
     saved: Checkpoint | None = None,
 ) -> Training:
-    """Trains a network of its own with one method.
+    """Trains a new network with one method.
 
     Args:
-        method: The method's name; the config's own is not looked at.
-        config: Everything else.
-        data: What to train on.
+        method: The method's name; `config.method` is ignored.
+        config: All other settings.
+        data: The data of the run.
         listeners: Called with each epoch's row of metrics.csv.
-        callbacks: Further callbacks of Keras.
-        save: Called with all that the rest of the training depends on, after every epoch and as
-            often within epochs as the config says.
-        saved: What it was called with, to resume from there: the training ends as it would have.
+        callbacks: Further Keras callbacks.
+        save: Called with a checkpoint after every epoch, and within epochs every
+            `config.checkpoint_minutes`.
+        saved: A checkpoint to resume from; the result is the same as without an interruption.
 
     Returns:
-        The training.
+        The finished training.
 
     Raises:
         TrainingDiverged: If the loss becomes NaN or infinite.
-        UsageError: If settings and data do not fit each other.
+        UsageError: If the settings do not fit the data.
     """
-    # The same numbers for each method: dropout is the only thing that draws them.
+    # The same random numbers for each method; only dropout draws them.
     keras.utils.set_random_seed(config.seed)
     network = build_network(config, data)
     batches = batches_of(config, data)
@@ -263,6 +261,7 @@ def _epoch_record(
         listeners,
         trusted_batches=None if held_out is None else batches.evaluation(held_out),
         clean_batches=None if clean is None else batches.evaluation(clean),
+        evaluate_every=config.evaluate_every,
     )
 
 
@@ -271,13 +270,13 @@ _BEST, _EXAMPLES = "best/", "examples/"
 
 @dataclasses.dataclass
 class _State:
-    """What a training has beside the model of its phase.
+    """The state of a training besides the model of its current phase.
 
     Attributes:
-        record: What is written down of its epochs.
+        record: The rows of its epochs.
         best: The best epoch so far.
-        skip: What drops steps that meet NaN or infinity.
-        example_record: As of `Training`, once the main phase is over.
+        skip: Undoes steps with NaN or infinity.
+        example_record: `Training.example_record`, once the main phase is over.
     """
 
     record: EpochRecord
@@ -286,11 +285,11 @@ class _State:
     example_record: Mapping[str, np.ndarray] | None = None
 
     def checkpoint(self, phase: str, model: keras.Model) -> Checkpoint:
-        """Returns all that the rest of the training depends on.
+        """Returns a checkpoint: everything that the rest of the training depends on.
 
         Raises:
-            TrainingDiverged: If a parameter is NaN or infinite: a checkpoint is good to resume
-                from.
+            TrainingDiverged: If a variable is NaN or infinite, so that every checkpoint is worth
+                resuming from.
         """
         arrays = arrays_of(model)
         if not all_finite(arrays):
@@ -307,7 +306,7 @@ class _State:
         return Checkpoint(self.record.steps, progress, arrays)
 
     def resume(self, saved: Checkpoint) -> None:
-        """Goes on from a checkpoint."""
+        """Resumes from a checkpoint."""
         self.record.resume(saved.progress["record"])
         self.best.resume(saved.progress["best"], saved.arrays_under(_BEST))
         self.skip.resume(saved.progress["skipped"])
@@ -324,7 +323,7 @@ def _compile(
     model.compile(
         optimizer=optimizer,
         loss=methods.get(phase.method).loss(data),
-        # The loss of `evaluate` has the weight decay in it; this has not.
+        # Unlike the loss of `evaluate`, this cross-entropy does not include weight decay.
         metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
             keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="cross_entropy"),
@@ -344,9 +343,9 @@ def _fit(
     callbacks: Sequence[keras.callbacks.Callback],
     saved: Checkpoint | None,
 ) -> None:
-    """Runs what the record lacks of a phase, from the checkpoint if there is one.
+    """Runs the remaining epochs of a phase, from the checkpoint if there is one.
 
-    An epoch that was interrupted is ended by a `fit` of its own.
+    An interrupted epoch is completed by a separate `fit`.
     """
     record.start_phase(phase)
     method, splits = methods.get(phase.method), batches.data.splits
@@ -365,16 +364,19 @@ def _fit(
                 arguments["clean_data"] = batches.clean(record.steps)
                 arguments["track_examples"] = len(splits.train)
             else:
-                # Together with clean data, the model does it.
+                # With clean data, the model itself distributes the batches.
                 inputs = distribute(tf.distribute.get_strategy(), inputs)
             if len(splits.validation):
                 arguments["validation_data"] = batches.evaluation(splits.validation)
+                arguments["validation_freq"] = record.evaluated_epochs(
+                    len(record.rows) + 1, last_epoch
+                )
             model.fit(
                 inputs,
                 initial_epoch=len(record.rows),
                 epochs=last_epoch,
                 steps_per_epoch=steps,
-                # The batches are shuffled already, and Keras warns unless told so.
+                # The batches are shuffled already; without this, Keras warns.
                 shuffle=False,
                 verbose=0,
                 callbacks=[*resume, *callbacks],
@@ -386,7 +388,7 @@ def _fit(
         raise TrainingDiverged(
             f"The {methods.METHODS[phase.method].title} training stopped at step {step}: the loss, "
             "u or a parameter became NaN or infinite. Likely causes: a learning_rate that is too "
-            f"large (it was {phase.rate_at(error.step - 1):g}; clipnorm=1 helps "
-            "too), or inputs of extreme size.",
+            f"large (it was {phase.rate_at(error.step - 1):g}; clipnorm=1 also "
+            "helps), or inputs of extreme size.",
             step,
         ) from error

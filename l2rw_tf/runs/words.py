@@ -1,4 +1,4 @@
-"""Sentences about a run: its heading, the banner of the fallback, the closing table."""
+"""Text about a run: its heading, the banner of a fallback data set, the closing table."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from l2rw_tf.runs.results import (
 )
 
 if TYPE_CHECKING:
-    # Which needs TensorFlow, and a comparison's sentences do not.
+    # This module needs TensorFlow, which comparisons need not load.
     from l2rw_tf.data.prepared_data import PreparedData
 
 _WIDTH = 80
 
 
 def heading(settings: DataSettings, data: PreparedData, seed: int) -> str:
-    """Returns the data, what was done to them and the seed.
+    """Returns one line with the data set, its imbalance and noise, and the seed.
 
     Args:
-        settings: What was asked for.
-        data: What was made of it.
-        seed: The run's.
+        settings: The data settings.
+        data: The prepared data.
+        seed: The run's seed.
     """
     name = data.source.name
     if settings.classes:
@@ -41,17 +41,17 @@ def heading(settings: DataSettings, data: PreparedData, seed: int) -> str:
         name += ", long-tailed"
     noise = noise_in_words(settings, data.wrong_label_share)
     if settings.noise_type == "none" and data.wrong_in_source is not None:
-        noise += f" ({percent(data.wrong_in_source)} of the source's are wrong)"
+        noise += f" ({percent(data.wrong_in_source)} of the source's labels are wrong)"
     return f"{name}, {noise}, seed {seed}"
 
 
 def fallback_banner(asked: str, used: str, reason: str) -> str:
-    """The lines that say that another data set is used than was asked for.
+    """Returns a banner that says that a fallback data set is used.
 
     Args:
         asked: The data set that was asked for.
-        used: The one that is used.
-        reason: Why, and how to get the other.
+        used: The data set that is used instead.
+        reason: Why `asked` is not available, and how to get it.
     """
     inside = [
         "",
@@ -59,7 +59,7 @@ def fallback_banner(asked: str, used: str, reason: str) -> str:
         "",
         *textwrap.wrap(reason, _WIDTH - 8),
         "",
-        f"Every result of this run is one on {used}, not on {asked}.",
+        f"All results of this run are on {used}, not on {asked}.",
         "",
     ]
     edge = "#" * _WIDTH
@@ -67,7 +67,7 @@ def fallback_banner(asked: str, used: str, reason: str) -> str:
 
 
 def accuracy(result: TrainingResults) -> str:
-    """Returns the accuracy of a training, with its standard error if it is on few examples."""
+    """Returns the accuracy of a training, with its standard error if on trusted examples."""
     if result.accuracy is None:
         return "not known"
     error = result.trusted_accuracy_error
@@ -76,7 +76,7 @@ def accuracy(result: TrainingResults) -> str:
 
 
 def difference(before: TrainingResults, now: TrainingResults) -> str:
-    """Returns how much an accuracy has changed, with the standard error of that."""
+    """Returns the change in accuracy between two trainings, with its standard error."""
     if before.accuracy is None or now.accuracy is None:
         return "not known"
     errors = [
@@ -91,14 +91,14 @@ def difference(before: TrainingResults, now: TrainingResults) -> str:
 
 
 def against_plain(results: RunResults, titles: Mapping[str, str]) -> str:
-    """Says which of a run's two trainings is better, and whether that may be chance.
+    """Returns which of a run's two trainings is better, and whether that may be chance.
 
     Args:
-        results: Of the run.
-        titles: What each method is called.
+        results: Results of the run.
+        titles: Titles of the methods, by name.
 
     Returns:
-        One sentence or two; empty without a plain training beside another one.
+        One or two sentences; empty if the run did not train both plainly and with another method.
     """
     plain = results.plain
     if plain is None or results.method == "plain":
@@ -107,8 +107,8 @@ def against_plain(results: RunResults, titles: Mapping[str, str]) -> str:
     found = results.against_plain
     if found is None:
         return (
-            f"Whether {own_title} or {plain_title} is better is not known: no examples with true "
-            "labels were held out."
+            f"It is not known whether {own_title} or {plain_title} is better: no examples with "
+            "true labels were held out."
         )
     by = f"{abs(found.accuracy):.1%} ± {percent(found.standard_error)}"
     of = f"on {found.examples:,} {'test' if results.test_labels == TRUE else 'trusted'} examples"
@@ -118,13 +118,13 @@ def against_plain(results: RunResults, titles: Mapping[str, str]) -> str:
     said = (
         f"Better {of}: {first}, by {by} ({abs(found.standard_errors):.1f} standard errors)."
         if found.is_difference(found.accuracy)
-        else f"No difference {of} that could not be chance: {first} is ahead by {by}."
+        else f"No significant difference {of}: {first} is ahead by {by}."
     )
     return " ".join([said, *_stopped_early(results, found, plain_title)])
 
 
 def _stopped_early(results: RunResults, found: Difference, plain_title: str) -> list[str]:
-    """Names the epoch of plain training that would have been better than either network."""
+    """Returns a sentence on early-stopped plain training, if that beats both final networks."""
     assert results.plain is not None
     choice = results.plain.chosen_by_clean
     if choice is None:
@@ -135,17 +135,17 @@ def _stopped_early(results: RunResults, found: Difference, plain_title: str) -> 
     if not found.is_difference(ahead):
         return []
     return [
-        f"Better still: {plain_title} stopped at epoch {choice.epoch}, which the clean examples "
-        f"choose, {percent(there)} (--method=plain --early_stopping --early_stopping_on=clean)."
+        f"Better still: {plain_title} stopped at epoch {choice.epoch}, chosen by the clean "
+        f"examples: {percent(there)} (--method=plain --early_stopping --early_stopping_on=clean)."
     ]
 
 
 def measured_on(result: TrainingResults, kind: str = "examples") -> str:
-    """Says what the accuracies of a run are on.
+    """Returns which examples the accuracies of a run are measured on.
 
     Args:
-        result: Of one of its trainings.
-        kind: What the examples are.
+        result: Results of one of its trainings.
+        kind: A plural noun for the examples, such as "images".
     """
     tests = f"{result.examples['test']:,} test {kind}"
     if result.test_labels == TRUE:
@@ -154,21 +154,21 @@ def measured_on(result: TrainingResults, kind: str = "examples") -> str:
         number = result.examples["test"]
         return f"on {number:,} held-out trusted {kind}, ± its standard error."
     as_given = (
-        f"The labels of the {tests} are as given and may be wrong: agreement with them is no "
+        f"The labels of the {tests} are as given and may be wrong: agreement with them is not "
         "accuracy."
     )
     if result.accuracy is None:
-        return f"not known, since no {kind} with true labels were held out. {as_given}"
+        return f"not known, because no {kind} with true labels were held out. {as_given}"
     number = result.examples[HELD_OUT_TRUSTED]
     return f"on {number:,} held-out trusted {kind}, ± its standard error. {as_given}"
 
 
 def closing_table(results: Sequence[TrainingResults], titles: Mapping[str, str]) -> str:
-    """The table of a finished run, and what accuracy is on if that is not the test data.
+    """Returns the table of a finished run, and what accuracy is measured on if not the test data.
 
     Args:
-        results: Of each training.
-        titles: What each method is called.
+        results: Results of each training.
+        titles: Titles of the methods, by name.
     """
     labels = results[0].test_labels
     names = {
@@ -199,11 +199,11 @@ def closing_table(results: Sequence[TrainingResults], titles: Mapping[str, str])
 
 
 def noise_in_words(settings: DataSettings | RunResults, wrong_label_share: float | None) -> str:
-    """What was done to the labels, for headings.
+    """Returns a description of the label noise, for headings.
 
     Args:
-        settings: What was asked for; the results of a run have it too.
-        wrong_label_share: The fraction of training labels that are wrong, if it is to be said.
+        settings: The data settings, or the results of a run.
+        wrong_label_share: The fraction of training labels that are wrong; None to leave it out.
     """
     if settings.noise_type == "none":
         return "labels as they are"

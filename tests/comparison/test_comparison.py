@@ -164,7 +164,7 @@ def test_a_table_of_seeds_and_variants(tmp_path, capsys):
     assert page.startswith("```sh\nthe command\n```")
     deviation = 100 * statistics.stdev(accuracies["plain"])
     assert f"| {200 / 3:.2f} ± {deviation:.2f} |" in page
-    assert "as noisy as those trained on" in page
+    assert "as noisy as the training labels" in page
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"6 runs, 1 at a time: {tmp_path}"
     assert printed[1] == "[1/6] plain, seed 0: test 50.0%, 0 s; about 0 s left"

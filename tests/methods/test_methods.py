@@ -255,8 +255,7 @@ def test_batches_are_the_same_for_every_method_that_shuffles(blobs):
     [
         ({}, "paper", "all"),
         ({"meta_variables": "head"}, "paper", "head"),
-        ({"weighting": "history"}, "history", "head"),
-        ({"weighting": "history", "meta_variables": "all"}, "history", "all"),
+        ({"weighting": "meta_weight_net"}, "meta_weight_net", "all"),
     ],
     ids=str,
 )

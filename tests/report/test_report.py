@@ -263,11 +263,11 @@ def test_the_first_screen_tells_what_came_out(page):
 def test_alt_texts_have_the_figures_of_the_pictures(usual, page):
     accuracy = _alt(page, "Accuracy over the epochs")
     assert "reweighted, test: 20.0% after the first epoch, 60.0% at best" in accuracy
-    assert "75.0% are right" in accuracy
+    assert "75.0% of the training labels are right" in accuracy
     weights = _alt(page, "Distribution")
     assert "30 right labels: mean weight 1.20" in weights
     assert "10 wrong labels: mean weight 0.02, median 0.02, 100.0% below 0.05" in weights
-    assert "of batches of 50: 21.0 in the first epoch" in _alt(page, "Effective batch size")
+    assert "for batches of 50: 21.0 in the first epoch" in _alt(page, "Effective batch size")
     given = np.bincount(usual.training.y)
     suspected, wrong = np.bincount(usual.training.y[:12]), np.bincount(usual.training.y[:10])
     assert f"<b>bold</b>: {suspected[0]} of {given[0]} suspected, {wrong[0]} really wrong" in _alt(
@@ -313,8 +313,8 @@ def test_labels_that_may_be_wrong_measure_no_accuracy(usual, trusted):
     words = Parsed(page).words
     assert "of the test images right" not in words
     assert "Agreement with given test labels60.0%60.0%" in words
-    assert "agreement with them is no accuracy" in words
-    assert "predicted as they were labelled" in _alt(page, "Confusion matrix, reweighted")
+    assert "agreement with them is not accuracy" in words
+    assert "predicted as labelled" in _alt(page, "Confusion matrix, reweighted")
     if trusted is None:
         assert "12 of 40 labels suspected" in words and "Accuracy not known" in words
         assert "reweighted, given test labels: 20.0%" in _alt(page, "Accuracy over")

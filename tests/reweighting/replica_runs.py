@@ -1,4 +1,4 @@
-"""Trainings on one device and on several, run as a process of its own.
+"""Trainings on one device and on several, run in a separate process.
 
 `python -m tests.reweighting.replica_runs OUT.npz DEVICES CASE [CASE ...]`, DEVICES being a number
 of logical CPU devices, or `workers`, whose TF_CONFIG names them. OUT gets `one/CASE/...` and
@@ -30,8 +30,11 @@ CASES = {
         "normalization": False,
     },
     "head, smaller last batch": {"meta_variables": "head", "examples": 35},
-    # With more parameters than the examples need to be memorized.
-    "history": {"meta_variables": "head", "examples": 35, "weighting": "history", "width": 100},
+    "meta-weight-net": {
+        "meta_variables": "head",
+        "examples": 35,
+        "weighting": "meta_weight_net",
+    },
 }
 
 
@@ -63,13 +66,12 @@ def _scope(strategy: tf.distribute.Strategy | None) -> contextlib.AbstractContex
 def _train(
     strategy: tf.distribute.Strategy | None,
     examples: int,
-    width: int = 8,
     normalization: bool = True,
     **arguments: str,
 ) -> dict[str, np.ndarray]:
     keras.utils.set_random_seed(1)
     with _scope(strategy):
-        model = l2rw_tf.ReweightingModel(_network(width, normalization), **arguments)
+        model = l2rw_tf.ReweightingModel(_network(normalization), **arguments)
         model.compile(
             keras.optimizers.SGD(0.02, momentum=0.9, global_clipnorm=1.0),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -125,11 +127,11 @@ def _mistakes(strategy: tf.distribute.Strategy) -> dict[str, str]:
     }
 
 
-def _network(width: int = 8, normalization: bool = True) -> keras.Model:
+def _network(normalization: bool) -> keras.Model:
     return keras.Sequential(
         [
             keras.Input((4,)),
-            keras.layers.Dense(width, "tanh", kernel_regularizer=keras.regularizers.L2(0.01)),
+            keras.layers.Dense(8, "tanh", kernel_regularizer=keras.regularizers.L2(0.01)),
             *([keras.layers.BatchNormalization(synchronized=True)] if normalization else []),
             keras.layers.Dense(3),
         ]

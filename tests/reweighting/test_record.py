@@ -54,7 +54,7 @@ def test_repeated_ids_and_batches_of_any_size(jit_compile):
     """Also ids that are never seen, weights of 0, and a batch whose u is 0 throughout."""
     rng = np.random.default_rng(0)
     kept, visits = Record(), []
-    kept.open(20)
+    kept.open_for(20, "")
     update = tf.function(kept.update, jit_compile=jit_compile, reduce_retracing=True)
     for size in (8, 8, 5, 1, 8):
         ids, u = rng.integers(0, 15, size), rng.normal(size=size).astype("float32")
@@ -128,7 +128,7 @@ def test_ids_of_data_sets_stay_with_their_examples():
 
 
 def test_tracking_changes_nothing_and_is_saved(tmp_path):
-    """The same parameters with and without; the record comes back with the model and goes on."""
+    """The same parameters with and without; the record is loaded with the model and continues."""
     (x, y), clean = data(20), data(6, seed=1)
     clean_data = tf.data.Dataset.from_tensors(clean)
     with_record, without = reweighting(), reweighting()
@@ -192,11 +192,11 @@ def test_going_back_to_the_best_epoch_leaves_the_record():
 def test_all_state_of_a_step_is_among_the_models_variables():
     """What a step changes is found by Keras's own lists."""
     (x, y), clean = data(20), data(6, seed=1)
-    model = l2rw_tf.ReweightingModel(network(), weighting="history")
+    model = l2rw_tf.ReweightingModel(network(), weighting="meta_weight_net")
     model.compile(keras.optimizers.SGD(0.5), LOSS)
-    model.fit(x, y, clean_data=clean, verbose=0)
+    model.fit(x, y, clean_data=clean, track_examples=True, verbose=0)
     names = {variable.name for variable in model.variables}
-    assert {"sums", "last", "strange_row", "evidence", "steps", "bad_steps"} <= names
+    assert {"sums", "last", "strange_row", "hidden_kernel", "steps", "bad_steps"} <= names
     assert len(model.metrics_variables) >= 6
     assert model.layers == [model.network]
 

@@ -75,6 +75,26 @@ def test_a_tensor_reached_in_many_ways_is_looked_at_once():
     assert {path.split("/")[-2] for path in paths(keras.Model(inputs, norm))} == {"in_body"}
 
 
+def residual(blocks):
+    inputs = keras.Input((4,))
+    hidden = layers.Dense(4, name="stem")(inputs)
+    for block in range(blocks):
+        inner = layers.Dense(4, name=f"a{block}")(hidden)
+        inner = layers.BatchNormalization(name=f"norm{block}")(inner)
+        inner = layers.Dense(4, name=f"b{block}")(layers.ReLU()(inner))
+        hidden = layers.ReLU()(layers.Add()([inner, layers.Dense(4, name=f"c{block}")(hidden)]))
+    return keras.Model(inputs, layers.Dense(2, name="head")(hidden))
+
+
+def test_the_last_block_begins_after_the_last_but_one_merge():
+    found = {path.split("/")[-2] for path in paths(residual(3), "last_block")}
+    assert found == {"a2", "norm2", "b2", "c2", "head"}
+    with pytest.raises(UsageError, match="no residual blocks: give a function"):
+        paths(residual(1), "last_block")
+    with pytest.raises(UsageError, match="no residual blocks"):
+        paths(normalized_at_the_end(), "last_block")
+
+
 class HeadMadeFirst(keras.Model):
     """What its `call` does nobody can see."""
 

@@ -110,7 +110,6 @@ def test_a_later_flag_wins_over_the_flagfile(tmp_path):
         (["--lr_decay_epochs=9,3"], ["lr_decay_epochs", "increase", "9.0,3.0"]),
         (["--lr_decay_epochs=3,3"], ["lr_decay_epochs", "increase"]),
         (["--lr_decay_epochs=-3"], ["lr_decay_epochs", "above 0", "-3"]),
-        (["--clean_in_train", "--weighting=history"], ["clean_in_train", "weighting=history"]),
         (
             ["--early_stopping", "--validation_fraction=0"],
             ["early_stopping", "validation_fraction"],

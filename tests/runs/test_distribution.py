@@ -78,11 +78,11 @@ def test_a_lost_worker_ends_the_others_and_all_resume(tmp_path):
         second.kill()
         assert first.wait(timeout=60) == 1
     complaint = (homes[0] / "0.err").read_text().splitlines()
-    assert len(complaint) == 1 and "Another worker of the run is lost" in complaint[0]
+    assert len(complaint) == 1 and "The connection to another worker" in complaint[0]
     with workers.running([[*flags, "--resume"]] * 2, homes[1]) as processes:
         assert [process.wait(timeout=300) for process in processes] == [0, 0]
-    assert "resumes from step" in (homes[1] / "0.out").read_text()
-    assert (homes[1] / "1.out").read_text().startswith("waits for the other workers")
+    assert "resuming from step" in (homes[1] / "0.out").read_text()
+    assert (homes[1] / "1.out").read_text().startswith("waiting for the other workers")
     assert len((homes[1] / "1.out").read_text().splitlines()) == 1
     epochs = [line.split(",")[1] for line in (run_dir / "metrics.csv").read_text().splitlines()]
     assert epochs == ["epoch", *map(str, range(1, 9))]

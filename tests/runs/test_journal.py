@@ -73,10 +73,10 @@ def test_other_data_is_refused(blobs, data, tmp_path):
         other = dataclasses.replace(
             SETTINGS, seed=seed, noise_ratio=ratio, noise_type="pair" if ratio else "none"
         )
-        with pytest.raises(RunFailed, match="blobs is not what it was"):
+        with pytest.raises(RunFailed, match="blobs has changed"):
             _journal(tmp_path, prepared_data.prepare(other, other.seed))
     blobs.train.x[7] += 1
-    with pytest.raises(RunFailed, match="blobs is not what it was"):
+    with pytest.raises(RunFailed, match="blobs has changed"):
         _journal(tmp_path, prepared_data.prepare(SETTINGS, SETTINGS.seed))
 
 

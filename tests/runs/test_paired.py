@@ -55,7 +55,7 @@ def _results(accuracy, plain, error, chosen=None, **changes):
             "il",
         ),
         (_results(0.5, 0.6, 0.02), "plain, by 10.0% ± 2.0% (5.0 standard errors)", "chance"),
-        (_results(0.52, 0.5, 0.02), "No difference on 400 test examples", "Better"),
+        (_results(0.52, 0.5, 0.02), "No significant difference on 400 test examples", "Better"),
         (_results(0.5, 0.4, 0.02, chosen=0.6), "Better still: plain stopped at epoch 2", "chance"),
         (_results(0.5, 0.4, 0.02, chosen=0.53), "reweighted, by 10.0%", "still"),
         (_results(0.5, 0.4, 0.02, chosen=0.3), "reweighted, by 10.0%", "still"),

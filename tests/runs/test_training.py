@@ -116,6 +116,23 @@ def test_the_rows_are_those_of_the_trained_network(blobs, method):
         assert trained.epochs[-1][f"{prefix}_accuracy"] == pytest.approx(accuracy)
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_epochs_between_evaluations_are_trained_the_same_and_have_no_accuracy(
+    blobs, early_stopping
+):
+    every = dataclasses.replace(SETTINGS, epochs=5, early_stopping=early_stopping)
+    all_epochs = _train("l2rw", every).epochs
+    trained = _train("l2rw", dataclasses.replace(every, evaluate_every=3))
+    evaluated = {"test_loss", "test_accuracy", "val_loss", "val_accuracy", "clean_accuracy"}
+    for row, other in zip(all_epochs, trained.epochs, strict=True):
+        expected = set(row) - (set() if row["epoch"] in (3, 5) else evaluated)
+        assert set(other) == expected
+        assert all(row[name] == other[name] for name in expected - {"seconds"})
+    if early_stopping:
+        best = max((3, 5), key=lambda epoch: all_epochs[epoch - 1]["val_accuracy"])
+        assert trained.final["epoch"] == best
+
+
 @pytest.mark.slow
 def test_reweighting_comes_out_ahead(blobs):
     settings = dataclasses.replace(
@@ -196,7 +213,7 @@ def test_a_network_that_does_not_fit_the_data_is_refused(blobs):
         # Within an epoch, at its end, and at the end of all.
         (
             "l2rw",
-            {"optimizer": "adam", "dropout": 0.5, "epochs": 2, "weighting": "history"},
+            {"optimizer": "adam", "dropout": 0.5, "epochs": 2},
             (2, 6, 12),
         ),
         ("l2rw", {"steps_per_execution": 3, "dtype_policy": "mixed_float16"}, (9,)),
@@ -208,7 +225,7 @@ def test_a_network_that_does_not_fit_the_data_is_refused(blobs):
         ("l2rw", {"epochs": 2, "weighting": "meta_weight_net"}, (8,)),
     ],
     ids=[
-        "dropout, adam, history",
+        "dropout, adam",
         "steps in groups and loss scaling",
         "three phases",
         "glc",

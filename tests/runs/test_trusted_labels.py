@@ -99,6 +99,6 @@ def test_the_heading_says_how_many_labels_of_the_source_are_wrong(blobs, monkeyp
     monkeypatch.setattr(prepared_data.sources, "load", lambda dataset, **where: noisy)
     data = prepared_data.prepare(AS_THEY_ARE, 0)
     assert words.heading(AS_THEY_ARE, data, 0) == (
-        "blobs, labels as they are (20.0% of the source's are wrong), seed 0"
+        "blobs, labels as they are (20.0% of the source's labels are wrong), seed 0"
     )
     np.testing.assert_array_equal(data.splits.clean.y, data.splits.clean.true_y)

@@ -125,7 +125,7 @@ def test_each_form_trains_and_resumes(form, place, capsys):
 
 
 def test_a_network_in_a_file_receives_what_it_is_made_for(place):
-    """A run goes on from the network of another, which takes raw inputs."""
+    """A run can start from the saved network of another, which takes raw inputs."""
     table = table_file(place / "table.csv")
     flags = [*FLAGS, f"--dataset={table}", "--batch_size=20"]
     assert main.main([*flags, "--epochs=10", "--run_dir=first"]) == 0

@@ -31,7 +31,7 @@ def test_the_closing_table_is_aligned():
     [
         ("trusted", 0.6, ["accuracy"], "accuracy: on 30 held-out trusted examples, ±"),
         ("as given", 0.6, ["accuracy", "given", "test", "labels"], "on 8 held-out trusted"),
-        ("as given", None, ["accuracy", "given", "test", "labels"], "accuracy: not known, since"),
+        ("as given", None, ["accuracy", "given", "test", "labels"], "accuracy: not known, because"),
     ],
 )
 def test_the_closing_table_says_what_accuracy_is_on(labels, accuracy, columns, said):
@@ -44,7 +44,7 @@ def test_the_closing_table_says_what_accuracy_is_on(labels, accuracy, columns, s
     head, row, _, *note = words.closing_table([result], {"l2rw": "reweighted"}).splitlines()
     assert head.split()[: len(columns)] == columns and said in " ".join(note)
     assert ("60.0% ± 17.4%" in row) is (accuracy is not None)
-    assert ("agreement with them is no accuracy" in " ".join(note)) is (labels == "as given")
+    assert ("agreement with them is not accuracy" in " ".join(note)) is (labels == "as given")
 
 
 @pytest.mark.parametrize(

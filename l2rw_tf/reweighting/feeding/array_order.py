@@ -64,6 +64,8 @@ class ShuffledArrays(SameBatches):
         )
         return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 
+    # AutoGraph, for which there is nothing to convert, takes longer than the tracing itself.
+    @tf.autograph.experimental.do_not_convert
     def _batches_of_pass(self, number: tf.Tensor) -> tf.data.Dataset:
         seed = tf.random.fold_in((self._seed, 0), self._epoch.read_value())
         seed = tf.random.fold_in(seed, number)
@@ -82,6 +84,7 @@ class ShuffledArrays(SameBatches):
         self._epoch.assign(self._first_epoch() if self._epoch < 0 else self._epoch + 1)
 
 
+@tf.autograph.experimental.do_not_convert
 def _take(indices: tf.Tensor, arrays: Any) -> Any:
     """Returns the examples of `arrays` at `indices`."""
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 WEIGHTINGS = {
     "paper": "by each batch's meta-gradient alone",
     "meta_weight_net": "by a small network of the loss, trained with u (Shu et al. 2019)",
-    "history": "by what all visits to an example have shown (experimental)",
 }
 
 

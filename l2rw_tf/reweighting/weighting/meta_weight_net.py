@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.reweighting.replicas import sum_over_replicas
-from l2rw_tf.reweighting.weighting.weighting import Visit, Weighting
+from l2rw_tf.reweighting.weighting.weighting import Weighting
 from l2rw_tf.reweighting.weights import normalize
 
 # As in Shu et al.
@@ -62,12 +62,12 @@ class MetaWeightNet(Weighting):
         """Returns V(ℓ; φ) of each loss, (n,) float32, between 0 and 1."""
         return _value(losses, [variable.value for variable in self.phi])
 
-    def weigh(self, visit: Visit) -> tf.Tensor:
-        """Trains V on this batch, and returns the weights; see `Weighting.weigh`."""
-        losses = tf.stop_gradient(visit.losses)
+    def learn(self, u: tf.Tensor, losses: tf.Tensor, sample_weight: tf.Tensor | None) -> None:
+        """Takes a step of Adam on φ; see `Weighting.learn`."""
+        losses = tf.stop_gradient(losses)
         ones = tf.ones_like(losses, tf.float32)
-        s = ones if visit.sample_weight is None else tf.cast(visit.sample_weight, tf.float32)
-        u = tf.cast(visit.u, tf.float32)
+        s = ones if sample_weight is None else tf.cast(sample_weight, tf.float32)
+        u = tf.cast(u, tf.float32)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             phi = [tf.convert_to_tensor(variable.value) for variable in self.phi]
             tape.watch(phi)
@@ -80,7 +80,11 @@ class MetaWeightNet(Weighting):
         slope = -tf.math.divide_no_nan(s * (u - mean), total)
         gradients = sum_over_replicas(tape.gradient(values, phi, output_gradients=slope))
         self._adam(gradients)
-        return normalize(tf.cast(self.value(losses), visit.u.dtype), visit.sample_weight)
+
+    def weigh(self, u: tf.Tensor, losses: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
+        """Returns the weights of a batch; see `Weighting.weigh`."""
+        values = self.value(tf.stop_gradient(losses))
+        return normalize(tf.cast(values, u.dtype), sample_weight)
 
     def _adam(self, gradients: list[tf.Tensor]) -> None:
         self.updates.assign_add(1.0)

@@ -1,1 +1,1 @@
-"""Runs that survive: checkpoints, and what a training depends on."""
+"""Resuming interrupted runs: checkpoints, and the state that a training depends on."""

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: each a directory that is whole or is not there, checked by its sums."""
+"""Checkpoints on disk: each is a directory, complete or absent, verified by checksums."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PREFIX, _FINISHED, _UNFINISHED = "step-", "finished-", ".unfinished-checkpoint"
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What is written of a run at one step.
+    """The state of a run at one step.
 
     Attributes:
-        step: Steps taken so far.
-        progress: What JSON can hold.
-        arrays: Arrays by name; a name may have slashes.
+        step: Number of steps so far.
+        progress: The part of the state that JSON can store.
+        arrays: Arrays by name; names may contain slashes.
     """
 
     step: int
@@ -31,7 +31,7 @@ class Checkpoint:
     arrays: Mapping[str, np.ndarray]
 
     def arrays_under(self, prefix: str) -> dict[str, np.ndarray]:
-        """Returns the arrays whose names begin so, by the rest of their names."""
+        """Returns the arrays whose names start with a prefix, by the rest of their names."""
         return {
             name.removeprefix(prefix): array
             for name, array in self.arrays.items()
@@ -40,22 +40,22 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The newest checkpoints of a run, in a directory `step-NUMBER` each, and finished trainings.
+    """The newest checkpoints of a run, each a directory `step-NUMBER`, and finished trainings.
 
-    A checkpoint is written under another name, brought to the disk and then renamed. `SHA256SUMS`
-    beside its files is what `sha256sum` writes, so that `sha256sum -c` checks it too.
+    A checkpoint is written under a temporary name, synced to disk and then renamed. Its file
+    `SHA256SUMS` has the format of `sha256sum`, so `sha256sum -c` can verify it too.
 
     Attributes:
-        damaged: A sentence for each damaged one that was passed over.
+        damaged: A sentence for each damaged checkpoint that was skipped.
     """
 
     def __init__(self, path: Path, keep: int, writes: bool = True) -> None:
-        """Takes the directory, which need not exist yet.
+        """Lists the checkpoints in a directory, which need not exist yet.
 
         Args:
             path: The directory.
-            keep: How many checkpoints stay.
-            writes: Whether checkpoints are written, or left to another worker.
+            keep: The number of checkpoints to keep.
+            writes: Whether this process writes checkpoints; False if another worker does.
         """
         self.path = path
         self._keep = keep
@@ -65,39 +65,39 @@ class Checkpoints:
 
     @property
     def newest_path(self) -> Path | None:
-        """Where the newest checkpoint lies that is not known to be damaged."""
+        """Path of the newest checkpoint that is not known to be damaged, or None."""
         return self._usable[-1] if self._usable else None
 
     def newest(self) -> Checkpoint | None:
-        """Reads the newest whole checkpoint, if there is one."""
+        """Returns the newest intact checkpoint, or None."""
         while self._usable:
             try:
                 return _read(self._usable[-1])
             except _Damaged as reason:
                 self.damaged.append(
-                    f"checkpoint {self._usable.pop()} is damaged ({reason}); the one before it is "
-                    "looked for."
+                    f"checkpoint {self._usable.pop()} is damaged ({reason}); trying the one before "
+                    "it."
                 )
         return None
 
     def finished(self) -> list[Checkpoint]:
-        """Reads what was left of finished trainings, in the order of their names."""
+        """Returns the saved finished trainings, in the order of their names."""
         found = []
         for path in sorted(self.path.glob(f"{_FINISHED}*")):
             try:
                 found.append(_read(path))
             except _Damaged as reason:
-                self.damaged.append(f"{path} is damaged ({reason}); that training is done again.")
+                self.damaged.append(f"{path} is damaged ({reason}); this training is repeated.")
         return found
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Writes a checkpoint and removes those that are too old or were found damaged.
+        """Writes a checkpoint and removes old and damaged ones.
 
         Args:
-            checkpoint: The checkpoint. If there is one of its step already, nothing is done.
+            checkpoint: The checkpoint; ignored if one of the same step exists.
 
         Raises:
-            OSError: If it cannot be written; those before it are as they were.
+            OSError: If it cannot be written; earlier checkpoints are kept in this case.
         """
         final = self.path / f"{_PREFIX}{checkpoint.step:010}"
         if final in self._usable or not self.writes:
@@ -109,11 +109,11 @@ class Checkpoints:
                 shutil.rmtree(other, ignore_errors=True)
 
     def save_finished(self, name: str, left: Checkpoint) -> None:
-        """Writes what is left of a finished training, which stays beside the checkpoints.
+        """Writes a finished training, which is kept beside the checkpoints.
 
         Args:
             name: The name of the training.
-            left: What is left of it.
+            left: Its results, and its network's parameters as arrays.
 
         Raises:
             OSError: If it cannot be written.
@@ -137,7 +137,7 @@ class Checkpoints:
 
 
 class _Damaged(Exception):
-    """A checkpoint that is not as it was written."""
+    """A checkpoint whose files are missing or changed."""
 
 
 def _write(checkpoint: Checkpoint, directory: Path) -> None:
@@ -154,7 +154,7 @@ def _write(checkpoint: Checkpoint, directory: Path) -> None:
 def _read(directory: Path) -> Checkpoint:
     try:
         if (directory / _SUMS).read_bytes() != _sums(directory).encode():
-            raise _Damaged(f"its files are not those that {_SUMS} lists")
+            raise _Damaged(f"its files do not match {_SUMS}")
         with np.load(directory / _ARRAYS, allow_pickle=False) as file:
             arrays = dict(file)
         progress = json.loads((directory / _PROGRESS).read_text(encoding="utf-8"))
@@ -173,7 +173,7 @@ def _sums(directory: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Waits until a file, or the names in a directory, are on the disk."""
+    """Syncs a file, or the entries of a directory, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

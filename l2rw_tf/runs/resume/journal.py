@@ -1,4 +1,4 @@
-"""What a run has done so far, as its checkpoints hold it."""
+"""The progress of a run, as stored in its checkpoints."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from l2rw_tf.runs.epoch_record import Row
 from l2rw_tf.runs.resume.checkpoints import Checkpoint, Checkpoints
 from l2rw_tf.runs.training import Training, build_network
 
-# Of finished trainings: the one is kept as arrays; only the run's own, the last, has the other.
+# Fields of a finished training that are not in progress.json: the network is stored as arrays, and
+# only the run's own training, which is the last and never stored here, has a record.
 _NOT_IN_JSON = ("network", "example_record")
 
 
 @dataclasses.dataclass(frozen=True)
 class NewRate:
-    """A learning rate that a run was resumed with instead of its own.
+    """A change of the learning rate when a run was resumed.
 
     Attributes:
-        method: The training that was under way.
-        after_step: The steps of it that were taken at the rate before.
-        learning_rate: The rate from there on, for all that follows.
+        method: The training that was interrupted.
+        after_step: The last step of this training with the previous rate.
+        learning_rate: The rate of all following steps, also of later trainings.
     """
 
     method: str
@@ -34,26 +35,26 @@ class NewRate:
 
 
 class Journal:
-    """The trainings of a run that are finished, and the checkpoint of the one under way.
+    """The finished trainings of a run, and the checkpoint of the current one.
 
     Attributes:
-        config: The settings, with the learning rate that the run proceeds with.
-        new_rates: How it came to that one.
+        config: The settings, with the current learning rate.
+        new_rates: All changes of the learning rate, in order.
         finished: The finished trainings by method.
-        damaged: A sentence for each damaged checkpoint that was passed over.
-        saved: The checkpoint that the run resumes from, or None if it begins.
+        damaged: A sentence for each damaged checkpoint that was skipped.
+        saved: The checkpoint that the run resumes from; None for a new run.
     """
 
     def __init__(self, checkpoints: Checkpoints, config: RunConfig, data: PreparedData) -> None:
-        """Reads the newest whole checkpoint, if there is one, and the finished trainings.
+        """Reads the newest intact checkpoint, if there is one, and the finished trainings.
 
         Args:
-            checkpoints: Those of the run.
-            config: The settings given.
+            checkpoints: The checkpoints of the run.
+            config: The settings as given.
             data: The data of the run.
 
         Raises:
-            RunFailed: If the checkpoint is of other data.
+            RunFailed: If the checkpoints are from other data or another version of l2rw_tf.
         """
         self._checkpoints = checkpoints
         self._data = _digest(data)
@@ -63,8 +64,8 @@ class Journal:
         read = [*finished, *([self.saved] if self.saved else [])]
         if any(one.progress["data"] != self._data for one in read):
             raise RunFailed(
-                f"{data.source.name} is not what it was when the checkpoints in {checkpoints.path} "
-                "were written: the run can only be resumed with the same data."
+                f"{data.source.name} has changed since the checkpoints in {checkpoints.path} were "
+                "written: the run can only be resumed with the same data."
             )
         newest = read[-1] if read else None
         try:
@@ -74,8 +75,8 @@ class Journal:
             self.finished = {one.progress["method"]: self._training(one, data) for one in finished}
         except (KeyError, TypeError) as error:
             raise RunFailed(
-                f"The checkpoints in {checkpoints.path} are not of this version of l2rw_tf: resume "
-                "with the one that wrote them, or begin a run in a new directory."
+                f"The checkpoints in {checkpoints.path} are from another version of l2rw_tf: "
+                "resume with that version, or start a run in a new directory."
             ) from error
 
     @property
@@ -86,15 +87,15 @@ class Journal:
         return rows + (self.saved.progress["record"]["rows"] if under_way else [])
 
     def saved_of(self, method: str) -> Checkpoint | None:
-        """Returns the checkpoint that the training with a method resumes from, or None."""
+        """Returns the checkpoint from which the training of a method resumes, or None."""
         return self.saved if self.saved and self.saved.progress["method"] == method else None
 
     def save(self, method: str, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint of the run.
 
         Args:
-            method: The method of the training under way.
-            checkpoint: That of this training.
+            method: The method of the current training.
+            checkpoint: The checkpoint of this training.
 
         Raises:
             OSError: If it cannot be written.
@@ -104,7 +105,7 @@ class Journal:
         self._checkpoints.save(Checkpoint(steps, progress, checkpoint.arrays))
 
     def finish(self, training: Training) -> None:
-        """Notes a finished training; if others follow, it is written, once, for when they resume.
+        """Adds a finished training; if another follows, also saves it for when that one resumes.
 
         Raises:
             OSError: If it cannot be written.
@@ -132,7 +133,7 @@ class Journal:
         return Training(**left.progress["training"], network=network, example_record=None)
 
     def _with_rate(self, config: RunConfig, newest: Checkpoint | None) -> RunConfig:
-        """Returns the settings with the learning rate from here on, which is noted if it is new."""
+        """Returns the settings with the current learning rate; records a change of it."""
         asked = config.resume_learning_rate
         rate = self.new_rates[-1].learning_rate if self.new_rates else config.learning_rate
         if asked is not None and asked != rate:
@@ -150,7 +151,7 @@ class Journal:
 
 
 def _digest(data: PreparedData) -> str:
-    """Stands for the data: its name, all labels, and the figures of its inputs."""
+    """Returns a hash of the data: name, ids and labels of all parts, statistics of the inputs."""
     parts = data.splits
     digest = hashlib.sha256(data.source.name.encode())
     arrays = [data.preprocessing.mean, data.preprocessing.standard_deviation]

@@ -1,4 +1,4 @@
-"""What the rest of a training depends on: taken from its model, written down, and given back."""
+"""The variables that the rest of a training depends on: read, saved and restored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from l2rw_tf.runs.resume.checkpoints import Checkpoint
 
 _STATE, _MEANS = "state", "means"
 
-# Several workers must save at the same step: they agree on it, at the cost of a message.
+# Several workers must save at the same step; agreeing on it costs a message, so not at every step.
 _AGREE_EVERY = 10
 
 
@@ -27,8 +27,9 @@ def arrays_of(model: keras.Model) -> dict[str, np.ndarray]:
         model: A model in training.
 
     Returns:
-        The model's variables (moving averages and random seeds too), the optimizer's (its step and
-        loss scale too), those that record the examples, and the means over the epoch so far.
+        Copies of the model's variables (including moving averages, random seeds and the record of
+        the examples), the optimizer's (including its step and loss scale), and the means over the
+        epoch so far.
     """
     return {
         f"{group}/{number:04}": np.array(variable)
@@ -38,16 +39,16 @@ def arrays_of(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def all_finite(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Returns whether no number of the variables is NaN or infinite.
+    """Returns whether all numbers in the arrays are finite.
 
     Args:
-        arrays: What `arrays_of` returned.
+        arrays: The return value of `arrays_of`.
     """
     return all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
 
 
 def variables_of(model: keras.Model) -> dict[str, list[keras.Variable]]:
-    """Returns every variable that a step of training changes: its state, and the epoch's means.
+    """Returns every variable that a training step may change: the state, and the epoch's means.
 
     Args:
         model: A model in training.
@@ -57,7 +58,7 @@ def variables_of(model: keras.Model) -> dict[str, list[keras.Variable]]:
 
 
 def make_variables(model: keras.Model, num_classes: int) -> None:
-    """Makes the variables that Keras makes in the first step of training.
+    """Creates the variables that Keras would create in the first training step.
 
     Args:
         model: A compiled model.
@@ -66,7 +67,7 @@ def make_variables(model: keras.Model, num_classes: int) -> None:
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     if tf.distribute.has_strategy():
-        # There Keras makes those of its metrics beforehand.
+        # Under a strategy, Keras creates the variables of its metrics beforehand.
         return
     before = [(variable, variable.numpy()) for variable in model.metrics_variables]
     model.compute_metrics(None, np.zeros(1, np.int64), np.zeros((1, num_classes), np.float32))
@@ -77,7 +78,7 @@ def make_variables(model: keras.Model, num_classes: int) -> None:
 
 
 class Resume(keras.callbacks.Callback):
-    """Gives a model, at the start of its `fit`, the variables of a checkpoint."""
+    """Sets the variables of a model to those of a checkpoint when its `fit` starts."""
 
     def __init__(
         self, arrays: Mapping[str, np.ndarray], within_epoch: bool, num_classes: int
@@ -85,8 +86,8 @@ class Resume(keras.callbacks.Callback):
         """Sets up the callback.
 
         Args:
-            arrays: What `arrays_of` returned.
-            within_epoch: Whether the `fit` begins within an epoch, whose means are resumed as well.
+            arrays: The return value of `arrays_of`.
+            within_epoch: Whether `fit` starts within an epoch, whose means are then restored too.
             num_classes: The size of the network's output.
         """
         super().__init__()
@@ -95,16 +96,16 @@ class Resume(keras.callbacks.Callback):
         self._within_epoch = within_epoch
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Sets the variables, which are all there by now.
+        """Creates missing variables and sets all of them.
 
         Raises:
-            RunFailed: If the checkpoint is not of such a model.
+            RunFailed: If the checkpoint does not fit the model.
         """
         make_variables(self.model, self._num_classes)
         self._assign(_STATE)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Sets the means, which Keras has just started anew."""
+        """Sets the means, which Keras has just reset."""
         if self._within_epoch:
             self._within_epoch = False
             self._assign(_MEANS)
@@ -117,15 +118,15 @@ class Resume(keras.callbacks.Callback):
                 raise RunFailed(
                     f"The checkpoint has {found} for {variable.path} of shape "
                     f"{tuple(variable.shape)}. Another version of l2rw_tf or Keras wrote it: "
-                    "resume with that one, or begin a run in a new directory."
+                    "resume with that version, or start a run in a new directory."
                 )
             variable.assign(values)
 
 
 class SaveRegularly(keras.callbacks.Callback):
-    """Saves at the end of every epoch, within epochs by the clock, and when a signal asks to stop.
+    """Saves at the end of every epoch, at intervals within epochs, and when a stop signal arrives.
 
-    It comes last among the callbacks, so that the others have done their part of the epoch.
+    This must be the last callback, so that the others have handled the epoch before.
     """
 
     def __init__(
@@ -134,9 +135,9 @@ class SaveRegularly(keras.callbacks.Callback):
         """Sets up the callback.
 
         Args:
-            take: Takes a checkpoint of the training as it is.
-            save: Saves it.
-            minutes: The time between two savings within an epoch; 0: none within epochs.
+            take: Returns a checkpoint of the current state.
+            save: Saves a checkpoint.
+            minutes: Time between checkpoints within an epoch; 0 for none within epochs.
         """
         super().__init__()
         self._take = take
@@ -145,7 +146,7 @@ class SaveRegularly(keras.callbacks.Callback):
         self._last = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Saves if it is time or the last chance; an epoch's last step waits for its end."""
+        """Saves if due or if a stop signal has arrived, except at an epoch's last step."""
         if batch + 1 == self.params["steps"]:
             return
         if has_several_workers() and (batch + 1) % _AGREE_EVERY:
@@ -155,7 +156,7 @@ class SaveRegularly(keras.callbacks.Callback):
             self._save_now()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Saves."""
+        """Saves a checkpoint."""
         self._save_now()
 
     def _save_now(self) -> None:

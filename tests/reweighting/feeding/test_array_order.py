@@ -68,8 +68,8 @@ class Interruption(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weighting", ["paper", "history"])
-def test_backup_and_restore_ends_as_an_uninterrupted_fit(weighting, tmp_path):
+@pytest.mark.parametrize("options", [{"weighting": "meta_weight_net"}, {"reweight_every": 3}])
+def test_backup_and_restore_ends_as_an_uninterrupted_fit(options, tmp_path):
     """With batch normalization, dropout, momentum, partial batches, and the examples' record."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(103, 5)).astype("float32"), rng.integers(0, 3, 103)
@@ -88,7 +88,7 @@ def test_backup_and_restore_ends_as_an_uninterrupted_fit(weighting, tmp_path):
                 keras.layers.Dense(3),
             ]
         )
-        model = l2rw_tf.ReweightingModel(network, weighting=weighting)
+        model = l2rw_tf.ReweightingModel(network, **options)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile("adam", loss, metrics=["accuracy"])
         history = model.fit(

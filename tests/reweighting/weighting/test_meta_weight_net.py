@@ -8,14 +8,14 @@ import tensorflow as tf
 
 import l2rw_tf
 from l2rw_tf.reweighting.weighting.meta_weight_net import MetaWeightNet
-from l2rw_tf.reweighting.weighting.weighting import CleanPass, Visit
 from tests.reweighting.test_model import LOSS, data, network
 
 
-def _visit(losses, u, s=None):
+def _step(weighting, losses, u, s=None):
     u, losses = tf.constant(u, tf.float32), tf.constant(losses, tf.float32)
     s = None if s is None else tf.constant(s, tf.float32)
-    return Visit([u], losses, s, CleanPass(tf.constant(0.0), []), None, None, 1)
+    weighting.learn(u, losses, s)
+    return weighting.weigh(u, losses, s)
 
 
 def test_each_step_is_one_of_adam_down_the_clean_loss():
@@ -33,7 +33,7 @@ def test_each_step_is_one_of_adam_down_the_clean_loss():
     for step in range(4):
         losses, u = random.exponential(size=12), random.normal(size=12)
         s = np.ones(12) if step < 2 else random.uniform(0, 2, 12)
-        found = weighting.weigh(_visit(losses, u, None if step < 2 else s))
+        found = _step(weighting, losses, u, None if step < 2 else s)
         losses, s = tf.constant(losses, tf.float32), tf.constant(s, tf.float32)
         with tf.GradientTape() as tape:
             aligned = -tf.reduce_sum(tf.constant(u, tf.float32) * weights(losses, s))
