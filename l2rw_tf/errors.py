@@ -1,31 +1,31 @@
-"""The errors that speak to the person who runs the project."""
+"""The errors whose messages are written for users."""
 
 from __future__ import annotations
 
 
 class UsageError(ValueError):
-    """A mistake in what the caller gave: one sentence that says what came and what is possible.
+    """Invalid input from the caller; the message says what was received and what is possible.
 
-    The programs print the sentence and end with exit code 2.
+    The programs print the message and end with exit code 2.
     """
 
 
 class DataUnavailable(UsageError):
-    """A data set that is neither on this machine nor available from the network."""
+    """A data set that was not found locally and could not be downloaded."""
 
 
 class RunFailed(RuntimeError):
-    """A failure at run time that a sentence explains; the programs print it and end with code 1."""
+    """A failure at run time; the programs print the message and end with exit code 1."""
 
 
 class TrainingDiverged(RunFailed):
-    """Training met a loss that is not finite.
+    """The loss or u became NaN or infinite in training.
 
     Attributes:
-        step: The training step, counted from 1, at which it was met first.
+        step: The first step at which it was, counted from 1.
     """
 
     def __init__(self, message: str, step: int) -> None:
-        """Keeps the sentence and the step."""
+        """Stores the message and the step."""
         super().__init__(message)
         self.step = step

@@ -1,4 +1,4 @@
-"""Which labels are wrong: from what training shows of each example to a score and a ranking."""
+"""Scores and ranks labels by how likely they are wrong, from a record of training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from l2rw_tf.errors import UsageError
 
 Table = Mapping[str, np.ndarray]
 
-# A label of lower quality is suspected, unless somebody says otherwise.
+# Labels of lower quality are suspected by default.
 SUSPECT_BELOW = 0.2
 
 # Measured in docs/label_errors.md: the loss averaged over training still reflects the epochs before
@@ -23,17 +23,17 @@ _ALIGNMENT_SLOPE = 4.0
 
 
 def label_quality(table: Table) -> np.ndarray:
-    """Scores every label, near 1 where it looks good and near 0 where it is suspect.
+    """Scores every label, near 1 if it looks right and near 0 if it is suspect.
 
     (p/4 + 3m/4 + 0.1 σ(4ū)) / 1.1, where p is the probability that the trained network gives the
     label, m = exp(−mean cross-entropy) its geometric mean over the example's visits in training,
-    and ū the example's mean meta-gradient in units of its batches. If a training kept no record, p
-    alone; if no probability is known (regression, several labels, sequences), σ(4ū).
+    and ū the example's mean meta-gradient, scaled per batch. Without a record of training, the
+    score is p; without probabilities (regression, several labels, sequences), it is σ(4ū).
 
     Args:
-        table: `mean_u` and `mean_loss`, such as `ReweightingModel.example_record` returns, and for
-            classification `given_probability` beside them or alone; each of shape (n,). NaN in the
-            record stands for an example that was never seen.
+        table: `mean_u` and `mean_loss`, as returned by `ReweightingModel.example_record`, with
+            `given_probability` for classification, or `given_probability` alone; each of shape
+            (n,). NaN in the record marks an example that was never seen.
 
     Returns:
         float64, shape (n,), between 0 and 1.
@@ -60,7 +60,7 @@ def label_quality(table: Table) -> np.ndarray:
 
 
 def basis_of_score(table: Table) -> str:
-    """Says in words what `label_quality` has to go by."""
+    """Returns, as text, what the score of `label_quality` is based on."""
     if "given_probability" not in table:
         return "alignment of the example's gradient with the clean examples'"
     if "mean_u" not in table:
@@ -74,7 +74,7 @@ def with_quality(table: Table) -> dict[str, np.ndarray]:
 
 
 def ranked(table: Table) -> dict[str, np.ndarray]:
-    """Returns the table with its column `label_quality` in order, the most suspicious first."""
+    """Returns the table sorted by its column `label_quality`, the most suspicious label first."""
     order = np.argsort(table["label_quality"], kind="stable")
     return {name: column[order] for name, column in table.items()}
 
@@ -82,13 +82,12 @@ def ranked(table: Table) -> dict[str, np.ndarray]:
 def suspects(
     table: Table, threshold: float = SUSPECT_BELOW, expected_noise: float | None = None
 ) -> np.ndarray:
-    """Cuts the ranking.
+    """Finds the suspected labels, by a threshold or as a fraction of all.
 
     Args:
         table: With a column `label_quality`.
         threshold: Labels of a quality below it are suspected; 0.2 by default.
-        expected_noise: The fraction of labels that are suspected, the worst ones; instead of a
-            threshold.
+        expected_noise: The fraction of labels to suspect, the worst ones; replaces `threshold`.
 
     Returns:
         Whether a label is suspected, bool, shape (n,).
@@ -102,7 +101,7 @@ def suspects(
 
 
 def wrong_labels(table: Table) -> np.ndarray | None:
-    """Returns which labels are wrong, bool, shape (n,), or None if nobody knows.
+    """Returns which labels are wrong, bool, shape (n,), or None if unknown.
 
     Args:
         table: With the columns `given_label` and, if it is known, `true_label`.
@@ -113,13 +112,13 @@ def wrong_labels(table: Table) -> np.ndarray | None:
 def doubtful(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Finds trusted examples whose label is probably wrong, by confident learning.
 
-    The network is confident of a class where it gives the class at least the probability that it
-    gives, on average, to the trusted examples of that class (Northcutt et al. 2021, arXiv
-    1911.00068). An example is doubtful if the class that the network is most confident of is
-    another than its label: it disagrees with the network, and with the other trusted examples.
+    The network is confident of a class if its probability is at least the average probability that
+    the network gives to the class for the trusted examples of that class (Northcutt et al. 2021,
+    arXiv 1911.00068). An example is doubtful if the class that the network is most confident of is
+    not its label.
 
     Args:
-        probabilities: What a network that was not trained on the examples says, (n, classes).
+        probabilities: Predictions of a network that was not trained on the examples, (n, classes).
         labels: Their labels, integers (n,).
 
     Returns:
@@ -134,12 +133,12 @@ def doubtful(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Detection:
-    """How well a ranking finds the labels that are really wrong.
+    """How well a ranking finds the labels that are actually wrong.
 
     Attributes:
-        auroc: The chance that a wrong label has a lower quality than a right one.
+        auroc: The probability that a wrong label has a lower quality than a right one.
         average_precision: Area under the precision-recall curve of finding wrong labels.
-        precision_at_true_number: Fraction of wrong ones among as many worst labels as are wrong.
+        precision_at_true_number: Fraction of wrong labels among the k worst of k wrong labels.
     """
 
     auroc: float
@@ -148,7 +147,7 @@ class Detection:
 
 
 def detection(table: Table) -> Detection | None:
-    """Measures the ranking if the truth is known and some labels are wrong and some right.
+    """Measures the ranking; None unless true labels are known and some, but not all, are wrong.
 
     Args:
         table: With the columns `label_quality`, `given_label` and `true_label`, if it is known.

@@ -1,1 +1,1 @@
-"""What the programs have in common: flags, help, signals and exit codes."""
+"""Shared parts of the programs: flags, help, signals and exit codes."""

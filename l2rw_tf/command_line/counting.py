@@ -1,4 +1,4 @@
-"""Numbers and names of things in messages."""
+"""Formats numbers and names of things for messages."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ def counted(number: int, noun: str) -> str:
     """Returns a number of things: 1 label, 1,234 labels.
 
     Args:
-        number: How many.
-        noun: What one of them is called; an s makes it many.
+        number: The number.
+        noun: The noun in the singular; the plural adds an s.
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def some_of(names: Sequence[str], most: int = 3) -> str:
-    """Returns names in words: a, b, c and 5 more.
+    """Returns names as text: a, b, c and 5 more.
 
     Args:
-        names: All of them.
-        most: How many are named.
+        names: All names.
+        most: Largest number of names to show.
     """
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,4 +1,4 @@
-"""What TensorFlow and Keras take from the environment of a process, settled before their import."""
+"""Sets the environment variables that TensorFlow and Keras read, before they are imported."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from l2rw_tf.errors import UsageError
 
 
 def prepare_tensorflow() -> None:
-    """Settles what TensorFlow and Keras take from the environment, and imports without log lines.
+    """Sets the environment of TensorFlow and Keras, and imports them without log lines.
 
     Raises:
-        UsageError: If another Keras backend is asked for.
+        UsageError: If another Keras backend is set.
     """
     backend = os.environ.get("KERAS_BACKEND", "")
     if backend not in ("", "tensorflow"):
         raise UsageError(
-            f"KERAS_BACKEND={backend} cannot be used: set it to tensorflow or leave it out."
+            f"KERAS_BACKEND={backend} cannot be used: set it to tensorflow or unset it."
         )
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3":
@@ -29,9 +29,9 @@ def prepare_tensorflow() -> None:
 
 @contextlib.contextmanager
 def _quiet_standard_error() -> Iterator[None]:
-    """Holds back what C++ code prints in this scope, and prints it after all if the scope fails.
+    """A scope that suppresses the output of C++ code, or prints it at the end if the scope fails.
 
-    TensorFlow logs some lines at its import whatever TF_CPP_MIN_LOG_LEVEL says.
+    TensorFlow logs some lines when it is imported, regardless of TF_CPP_MIN_LOG_LEVEL.
     """
     with tempfile.TemporaryFile() as held_back:
         standard_error = os.dup(2)

@@ -16,12 +16,12 @@ _FLAGFILE = "Reads flags from a file, one per line; # starts a comment. Later fl
 
 
 def short(usage: str, *kinds: type[Settings]) -> str:
-    """The common flags of a program, each with its default and the first sentence of its help.
+    """Returns the common flags of a program, with defaults and the first sentence of their help.
 
     Args:
         usage: The lines that say what the program does and how it is called.
         *kinds: The classes whose fields are the flags, the program's own first. The common flags of
-            the others, which belong to another program, are left to `--helpfull`.
+            the others, which belong to another program, are in `--helpfull` only.
     """
     common = [field for field in dataclasses.fields(kinds[0]) if field.metadata["is_common"]]
     meanings = {_flag(one): _with_choices(one, _first_sentence(one)) for one in common}
@@ -36,7 +36,7 @@ def short(usage: str, *kinds: type[Settings]) -> str:
 
 
 def full(usage: str, *kinds: type[Settings]) -> str:
-    """Every flag with its default and meaning, grouped as in the classes.
+    """Returns every flag with its default and meaning, grouped as in the classes.
 
     Args:
         usage: The lines that say what the program does and how it is called.
@@ -55,7 +55,7 @@ def full(usage: str, *kinds: type[Settings]) -> str:
                 head = f"--[no]{field.name} (default: {as_text(field.default)})"
             lines += _entry(head, _with_choices(field, field.metadata["help"]))
     lines += ["\nAlso:", *_entry("--flagfile=FILE", _FLAGFILE)]
-    lines += _entry("--help", "Shows the flags that are used most, on one screen.")
+    lines += _entry("--help", "Shows the most used flags on one screen.")
     return "\n".join(lines)
 
 

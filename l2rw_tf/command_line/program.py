@@ -1,4 +1,4 @@
-"""What the programs have in common: exit codes, signals, and one clear line for what went wrong."""
+"""Runs programs: exit codes, signals, and one clear line for each error."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ _HELP = {
 
 
 class Stopped(BaseException):
-    """The process was asked to end by a signal; no `except Exception` on the way holds it up.
+    """A signal asked the process to stop; no `Exception`, so that `except Exception` misses it.
 
     Attributes:
         signal_name: SIGINT or SIGTERM.
-        outcome: What became of the work so far, a sentence, where somebody on the way knew it.
+        outcome: A sentence on what happened to the work so far, if known.
     """
 
     def __init__(self, signal_name: str) -> None:
-        """Keeps the name of the signal."""
+        """Stores the name of the signal."""
         super().__init__(signal_name)
         self.signal_name = signal_name
         self.outcome = ""
 
 
 class StopSignal:
-    """SIGINT and SIGTERM: obeyed at once, or when work that holds them back has been saved.
+    """Handles SIGINT and SIGTERM: at once, or when work that holds them back has been saved.
 
     Attributes:
-        received: The name of the signal that has come, or None.
+        received: The name of the received signal, or None.
         raised: Whether `Stopped` was raised for it.
     """
 
     def __init__(self) -> None:
-        """Begins with no signal."""
+        """Starts without a signal."""
         self.forget()
 
     def forget(self) -> None:
-        """Begins anew."""
+        """Forgets a received signal."""
         self.received: str | None = None
         self.raised = False
         self._is_held_back = False
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Handles a signal as `signal.signal` has it; a second one ends the process at once."""
+        """A handler for `signal.signal`; a second signal ends the process at once."""
         if self.received:
             os._exit(STOPPED)
         self.received = signal.Signals(number).name
@@ -63,10 +63,10 @@ class StopSignal:
             self.obey()
 
     def obey(self) -> None:
-        """Ends the work, if a signal has come.
+        """Raises `Stopped` if a signal was received.
 
         Raises:
-            Stopped: If so.
+            Stopped: If a signal was received.
         """
         if self.received:
             self.raised = True
@@ -74,7 +74,7 @@ class StopSignal:
 
     @contextlib.contextmanager
     def held_back(self) -> Iterator[None]:
-        """A scope in which a signal waits until the work calls `obey`, or for the scope's end."""
+        """A scope in which a signal waits until `obey` is called or the scope ends."""
         self._is_held_back = True
         try:
             yield
@@ -98,14 +98,14 @@ def run(
 
     Args:
         arguments: The command line without the program's name.
-        work: Is given them; returns an exit code, or None for 0.
-        usage: What it does and how it is called, for its help.
+        work: Takes the arguments; returns an exit code, or None for 0.
+        usage: What the program does and how it is called, for its help.
         flags: The classes whose fields are its flags, the program's own first.
-        when_stopped: What is said of the work so far after a signal: a sentence.
+        when_stopped: A sentence on what happened to the work so far, to print after a signal.
 
     Returns:
-        0 after finished work and after --help, 1 after a failure at run time, 2 for flags or data
-        that cannot be used, 3 after SIGINT or SIGTERM.
+        0 after finished work or --help, 1 after a failure at run time, 2 for flags or data that
+        cannot be used, 3 after SIGINT or SIGTERM.
     """
     try:
         if asked := [argument for argument in arguments if argument in _HELP]:
@@ -114,7 +114,7 @@ def run(
         with _stopped_by_signals():
             return work(arguments) or DONE
     except BrokenPipeError:
-        # Whoever read the output is gone; Python would complain once more as it ends.
+        # The reader of the output is gone; without this, Python would report it again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except UsageError as error:
@@ -143,7 +143,7 @@ def _stopped_by_signals() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # C++ code between the signal and here may have made another exception of it.
+        # C++ code between the signal and here may have turned `Stopped` into another exception.
         if stop_signal.raised:
             raise Stopped(stop_signal.received) from error
         raise
@@ -157,7 +157,7 @@ _OUT_OF_MEMORY = "out of memory: try a smaller --batch_size, --clean_batch_size 
 
 
 def _end(code: int, sentence: str) -> int:
-    """Prints the sentence as one line, and what it lists below it, and gives the code back."""
+    """Prints the sentence as one line, with any list below it, and returns the exit code."""
     lines = (" ".join(line.split()) for line in sentence.split("\n  "))
     print("l2rw:", "\n  ".join(lines), file=sys.stderr)
     return code

@@ -1,6 +1,6 @@
-"""Settings as dataclasses: each field gives a flag, its checks, its help and a flagfile's line.
+"""Settings as dataclasses: each field defines a flag, its checks, help and line in a flagfile.
 
-TensorFlow is not imported here, so that `--help` and a mistyped flag answer at once.
+TensorFlow is not imported here, so that `--help` and errors in flags appear at once.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ def setting(
     """Declares one field of a `Settings` class.
 
     Args:
-        default: Its default; None only where the field's type has it.
-        help_text: What it means, for `--helpfull`; its first sentence can be read alone.
-        group: The heading that it stands under in `--helpfull`.
-        choices: The texts that are possible, where not all are.
-        at_least: Smallest number.
-        at_most: Largest number.
-        above: Number that it must be above.
-        below: Number that it must be below.
-        affects_result: Whether it changes what is computed, for `differences`.
-        is_common: Whether its program's `--help` shows it, with that first sentence.
+        default: The default; None only if the field's type allows it.
+        help_text: The meaning, for `--helpfull`; the first sentence must be clear by itself.
+        group: The heading in `--helpfull`.
+        choices: The possible texts, if not all are possible.
+        at_least: Smallest value.
+        at_most: Largest value.
+        above: Exclusive lower bound.
+        below: Exclusive upper bound.
+        affects_result: Whether the field changes what is computed, for `differences`.
+        is_common: Whether `--help` shows the flag, with the first sentence of `help_text`.
     """
     limits = {"at least": at_least, "at most": at_most, "above": above, "below": below}
     metadata = {
@@ -67,7 +67,7 @@ class Settings:
 
     Raises:
         UsageError: If a value is of another type or out of range, or two fields contradict
-            each other. The sentence names the field, what came and what is possible.
+            each other. The message names the field, the value and what is possible.
     """
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class Settings:
                 kind.check_together(self)
 
     def check_together(self) -> None:
-        """Checks what no field can know by itself; each field is in its own type by now.
+        """Checks fields that depend on each other; each value already has its field's type.
 
         The `check_together` of every class that settings are composed of is called.
         """
@@ -94,7 +94,7 @@ class Settings:
         return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(kind)})
 
     def flag_lines(self) -> list[str]:
-        """The flags that give these settings again, one `--name=value` each."""
+        """Returns the flags that reproduce these settings, one `--name=value` each."""
         return [
             f"--{field.name}={as_text(getattr(self, field.name))}"
             for field in dataclasses.fields(self)
@@ -103,14 +103,14 @@ class Settings:
 
 
 def differences(there: Settings, here: Settings) -> list[str]:
-    """Returns in what two settings of one class differ that changes what is computed.
+    """Returns the differences of two settings of one class that change what is computed.
 
     Args:
-        there: Those of a run that was found.
-        here: Those that were given.
+        there: The settings of an existing run.
+        here: The settings that were given.
 
     Returns:
-        In words, "NAME (VALUE there, VALUE here)".
+        Text, "NAME (VALUE there, VALUE here)".
     """
     found = []
     for field in dataclasses.fields(there):
@@ -136,7 +136,7 @@ def from_arguments(arguments: Sequence[str], *kinds: type[Settings]) -> tuple[Se
 
     Raises:
         UsageError: If a flag is unknown or its value unusable, a flagfile cannot be read, or an
-            argument is no flag.
+            argument is not a flag.
     """
     values = parse(arguments, *kinds)
     return tuple(
@@ -153,10 +153,10 @@ def with_inputs(arguments: Sequence[str], kind: type[_Part]) -> tuple[_Part, lis
         kind: The class whose fields are the flags.
 
     Returns:
-        Settings of the class, and the arguments that are no flags, in their order.
+        Settings of the class, and the arguments that are not flags, in their order.
 
     Raises:
-        UsageError: As of `from_arguments`, but for arguments that are no flags.
+        UsageError: As in `from_arguments`, except for arguments that are not flags.
     """
     values, inputs = _parsed(arguments, [kind])
     given = {field.name: values[field.name].value for field in dataclasses.fields(kind)}
@@ -174,7 +174,7 @@ def parse(arguments: Sequence[str], *kinds: type[Settings]) -> flags.FlagValues:
         absl's flags by name.
 
     Raises:
-        UsageError: As of `from_arguments`.
+        UsageError: As in `from_arguments`.
     """
     values, stray = _parsed(arguments, kinds)
     if stray:
@@ -188,7 +188,7 @@ def parse(arguments: Sequence[str], *kinds: type[Settings]) -> flags.FlagValues:
 def _parsed(
     arguments: Sequence[str], kinds: Sequence[type[Settings]]
 ) -> tuple[flags.FlagValues, list[str]]:
-    """Returns absl's flags by name, and the arguments that are none."""
+    """Returns absl's flags by name, and the arguments that are not flags."""
     values = _define_flags(kinds)
     # Flags may come after other arguments.
     values.set_gnu_getopt(True)
@@ -211,7 +211,7 @@ def _parsed(
         message = " ".join(str(error).split()).removeprefix("flag ")
         raise UsageError(message.rstrip(".") + ".") from error
     except ValueError as error:
-        # The only one that absl leaves as it is: --noNAME=VALUE of a switch.
+        # The only error that absl does not convert: --noNAME=VALUE of a switch.
         given = str(error).partition("=")[0]
         raise UsageError(
             f"{given} takes no value: write {given} or --{given.lstrip('-')[2:]}=false."
@@ -220,9 +220,9 @@ def _parsed(
 
 
 def _define_flags(kinds: Sequence[type[Settings]]) -> flags.FlagValues:
-    """Defines a flag for every field, in a collection of their own.
+    """Defines a flag for every field, in a separate collection.
 
-    Libraries that are imported later put flags of theirs into absl's global one.
+    Libraries that are imported later add their flags to absl's global collection.
     """
     values = flags.FlagValues()
     for kind in kinds:
@@ -235,7 +235,7 @@ def _define_flags(kinds: Sequence[type[Settings]]) -> flags.FlagValues:
 
 
 class _Parser(flags.ArgumentParser):
-    """Reads values of a field's type; an empty text can undo a flagfile's value if None is one."""
+    """Reads values of a field's type; an empty text means None if the type allows it."""
 
     def __init__(self, value_type: _Type) -> None:
         self._type = value_type
@@ -301,7 +301,7 @@ def _type_of(kind: type[Settings], field: dataclasses.Field) -> _Type:
 
 
 def _checked(kind: type[Settings], field: dataclasses.Field, value: Any) -> Any:
-    """Returns the value in the field's own type, or refuses it."""
+    """Returns the value in the field's type, or raises an error."""
     wanted = _type_of(kind, field)
     if value is None and wanted.optional:
         return None
@@ -364,7 +364,7 @@ def suggestion(given: str, possible: Iterable[str], prefix: str = "") -> str:
 
 
 def as_text(value: Any) -> str:
-    """The value as a flag takes it; `repr` keeps every digit of a float."""
+    """Returns the value as a flag takes it; `repr` keeps every digit of a float."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):

@@ -153,7 +153,7 @@ def _of_split(name: str, split: str, source: Source, settings: DataSettings) -> 
         raise _unlike(f"{name}:{split}", f"one image is {read.input_shape}", source)
     numbers = tuple(map(str, range(source.num_classes)))
     if numbers in (source.class_names, read.class_names) and read.num_classes == source.num_classes:
-        # If one of them does not name its classes (cifar10_n and cifar10), numbers must do.
+        # If one of them does not name its classes (cifar10_n and cifar10), numbers are compared.
         return read.train.in_memory()
     in_words = np.asarray(read.class_names)[read.train.y]
     y = labels.match(in_words, source.class_names, f"clean_data={name}:{split}")

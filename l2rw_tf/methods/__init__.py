@@ -1,8 +1,8 @@
 """The methods that a run can train with, by name.
 
-A new one is a file here, which has a `Method` of that name and says where it comes from, what it
-does and what it needs; and a line in `METHODS`. TensorFlow is imported when a method is used, so
-that the settings can list the names.
+To add a method, add a file here that defines a `Method` of its name and says where it comes from,
+what it does and what it needs, and a line in `METHODS`. TensorFlow is imported only when a method
+is used, so that the settings can list the names.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """What is known of a method before it is imported.
+    """The description of a method, known before it is imported.
 
     Attributes:
-        title: What tables and figures call it.
+        title: Its name in tables and figures.
         summary: What it does, for `--help`.
-        file: The file that has it, if that is not of its name.
+        file: The file that defines it, if not named after it.
     """
 
     title: str
@@ -29,59 +29,59 @@ class Entry(NamedTuple):
 
 
 METHODS = {
-    "l2rw": Entry("reweighted", "examples are reweighted by the clean data (Ren et al. 2018)"),
+    "l2rw": Entry("reweighted", "examples weighted with the clean data (Ren et al. 2018)"),
     "plain": Entry("plain", "ordinary training"),
     "random": Entry(
         "random weights", "rectified Gaussian weights, drawn anew for each batch", "random_weights"
     ),
     "proportion": Entry("proportion", "classes weighted by their inverse frequency"),
-    "resample": Entry("resampling", "class-balanced batches, drawn with repetition"),
+    "resample": Entry("resampling", "class-balanced batches, drawn with replacement"),
     "hard_mining": Entry(
         "hard mining",
-        "of the largest class only the hardest examples of a batch, as many as others have",
+        "only the hardest examples of the largest class in each batch, to balance it",
     ),
     "reed_soft": Entry(
         "bootstrapping, soft",
-        "5 % of the target is the prediction (Reed et al. 2014)",
+        "targets mixed with 5% of the prediction (Reed et al. 2014)",
         "bootstrapping",
     ),
     "reed_hard": Entry(
         "bootstrapping, hard",
-        "20 % of the target is the class predicted (Reed et al. 2014)",
+        "targets mixed with 20% of the predicted class (Reed et al. 2014)",
         "bootstrapping",
     ),
     "s_model": Entry("S-model", "a noise adaptation layer on top (Goldberger and Ben-Reuven 2017)"),
     "s_model_conf": Entry(
         "S-model + confusion",
-        "the same after half of the epochs trained plainly, started from their confusion matrix",
+        "the same, started after half of the epochs from the confusion matrix of plain training",
         "s_model",
     ),
     "weighted": Entry(
         "weighted (oracle)",
-        "classes weighted by their true size over that of the labels given, which an oracle knows",
+        "classes weighted by their true size over their given size; needs the true labels",
     ),
-    "clean_only": Entry("clean only", "ordinary training on the clean data alone"),
+    "clean_only": Entry("clean only", "ordinary training on the clean data only"),
     "plain_with_clean": Entry(
         "plain + clean", "ordinary training on the training and the clean data together"
     ),
     "forward": Entry(
         "forward correction",
-        "the loss of what labels are given, by a matrix that a plainly trained network shows "
+        "a loss corrected by the noise's transition matrix, estimated after plain training "
         "(Patrini et al. 2017)",
     ),
     "forward_true": Entry(
         "forward correction (oracle)",
-        "the same by the true matrix, which an oracle knows",
+        "the same with the true transition matrix; needs the true labels",
         "forward",
     ),
     "glc": Entry(
         "gold loss correction",
-        "the same by a matrix from the clean data, which is trained on too (Hendrycks et al. 2018)",
+        "the same with a matrix from the clean data, also trained on (Hendrycks et al. 2018)",
         "gold_loss_correction",
     ),
     "elr": Entry(
         "early-learning regularization",
-        "predictions are kept near what they were early in training (Liu et al. 2020)",
+        "predictions kept close to those early in training (Liu et al. 2020)",
         "early_learning",
     ),
     "gce": Entry(

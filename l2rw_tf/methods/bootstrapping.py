@@ -1,7 +1,7 @@
-"""Bootstrapping: the network's own prediction is a part of the target.
+"""Bootstrapping: the target is mixed with the network's own prediction.
 
 Reed et al., "Training deep neural networks on noisy labels with bootstrapping", 2014, arXiv
-1412.6596. A loss and nothing else: it needs no clean data.
+1412.6596. Only the loss differs from plain training; it needs no clean data.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from l2rw_tf.methods.method import Method, at_labels
 
 
 class Bootstrapping(keras.losses.Loss):
-    """Cross-entropy with targets of which the network's own prediction is a part.
+    """Cross-entropy with targets that are mixed with the network's own prediction.
 
     Equations 6 and 7 of Reed et al.: with the given label t (one-hot) and the predicted
     probabilities q the loss is −Σ_k [β t_k + (1 − β) z_k] log q_k.
 
-    - soft: z = q. The gradient flows through both q, which makes (1 − β) times the
-      prediction's entropy a penalty; were the target held fixed, its gradient would be 0.
-    - hard: z is 1 for the class predicted and 0 for the others.
+    - soft: z = q. The gradient flows through both q, so that (1 − β) times the prediction's
+      entropy is a penalty; with a constant target, its gradient would be 0.
+    - hard: z is 1 for the predicted class and 0 for the others.
     """
 
     def __init__(self, kind: str, beta: float) -> None:
@@ -28,7 +28,7 @@ class Bootstrapping(keras.losses.Loss):
 
         Args:
             kind: "soft" or "hard".
-            beta: The given label's part in the target, 0 to 1.
+            beta: Fraction of the given label in the target, 0 to 1.
         """
         super().__init__(name=f"bootstrapping_{kind}")
         self._kind = kind

@@ -1,6 +1,6 @@
-"""Ordinary training on the few clean examples alone.
+"""Ordinary training on the few clean examples only.
 
-What the clean data is worth without the training data: a lower bound for what uses both.
+Shows what the clean data is worth without the training data: a baseline for methods with both.
 """
 
 from __future__ import annotations

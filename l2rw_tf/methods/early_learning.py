@@ -1,4 +1,4 @@
-"""Early-learning regularization: what a network says early, before it memorizes, holds it back.
+"""Early-learning regularization: keeps predictions close to those made before memorization.
 
 Liu, Niles-Weed, Razavian and Fernandez-Granda, "Early-learning regularization prevents memorization
 of noisy labels", NeurIPS 2020, arXiv 2007.00151. It needs no clean data.
@@ -15,7 +15,7 @@ from l2rw_tf.methods.row_loss import RowLossModel
 from l2rw_tf.methods.settings import MethodSettings
 from l2rw_tf.reweighting.replicas import gather_examples
 
-# Those of Liu et al. for CIFAR-10.
+# The values of Liu et al. for CIFAR-10.
 _STRENGTH, _MOMENTUM = 3.0, 0.7
 
 
@@ -54,7 +54,7 @@ class EarlyLearningModel(RowLossModel):
         )
 
     def training_loss(self, y: tf.Tensor, y_pred: tf.Tensor, rows: tf.Tensor | None) -> tf.Tensor:
-        """Moves the targets and returns the loss, a scalar; see `RowLossModel`."""
+        """Updates the targets and returns the loss, a scalar; see `RowLossModel`."""
         rows = tf.reshape(rows, [-1])
         # Kept away from 0 and 1, as in the published code, so that the logarithm stays finite.
         p = tf.clip_by_value(tf.nn.softmax(tf.cast(y_pred, tf.float32)), 1e-4, 1 - 1e-4)
@@ -67,7 +67,7 @@ class EarlyLearningModel(RowLossModel):
 
     def _keep(self, rows: tf.Tensor, targets: tf.Tensor) -> None:
         rows, targets = gather_examples([rows, targets])
-        # By its handle, a variable of a strategy is the one of this replica.
+        # The handle of a distributed variable is that of this replica's copy.
         tf.raw_ops.ResourceScatterNdUpdate(
             ref=self.targets.value.handle, indices=rows[:, None], updates=targets
         )

@@ -1,10 +1,10 @@
-"""Forward correction: a loss of the labels that noise makes of what the network predicts.
+"""Forward correction: the loss of given labels, predicted through the noise's transition matrix.
 
 Patrini, Rozza, Krishna Menon, Nock and Qu, "Making deep neural networks robust to label noise: a
 loss correction approach", CVPR 2017, arXiv 1609.03683. With T_ij = p(given = j | true = i), the
 loss is −log (Tᵀ p)_y. `forward` estimates T after half of the epochs of plain training, from one
-example per class that looks most like it; the paper trains a network for that alone and a new one
-afterwards, here the same network is trained on. `forward_true` has T from the true labels.
+typical example per class. The paper trains one network to estimate T and then a new one; here the
+same network continues. `forward_true` computes T from the true labels.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from l2rw_tf.methods.method import Method
 from l2rw_tf.methods.row_loss import RowLossModel
 from l2rw_tf.methods.settings import MethodSettings
 
-# Patrini et al. pass over the most confident 3 % of the examples, which may be outliers.
+# Patrini et al. skip the most confident 3% of the examples, which may be outliers.
 _ANCHOR_QUANTILE = 0.97
 
 
 class CorrectedModel(RowLossModel):
-    """A network that is trained on the labels which a transition matrix makes of its own.
+    """A network whose predictions pass through a transition matrix in the training loss.
 
     Attributes:
         transition: T, (classes, classes): rows with sum 1.
@@ -39,12 +39,12 @@ class CorrectedModel(RowLossModel):
         Args:
             network: A functional model that gives logits.
             transition: T.
-            num_noisy: Examples with a row from here on have right labels, which are not corrected.
-                Rows stand where sample weights do. None: all labels are corrected.
+            num_noisy: Examples with rows from here on have right labels, whose loss is not
+                corrected. Rows are passed as sample weights. None: all losses are corrected.
         """
         super().__init__(network)
         self._num_noisy = num_noisy
-        # A variable, so that a checkpoint has it.
+        # A variable, so that checkpoints include it.
         self.transition = self.add_weight(
             name="transition",
             shape=transition.shape,
@@ -54,9 +54,9 @@ class CorrectedModel(RowLossModel):
         )
 
     def training_loss(self, y: tf.Tensor, y_pred: tf.Tensor, rows: tf.Tensor | None) -> tf.Tensor:
-        """Returns the cross-entropy of the labels given, a scalar; see `RowLossModel`."""
+        """Returns the cross-entropy of the given labels, a scalar; see `RowLossModel`."""
         logits = tf.cast(y_pred, tf.float32)
-        # The logarithm of probabilities is as good as logits.
+        # Logarithms of probabilities are valid logits.
         given = tf.math.log(tf.nn.softmax(logits) @ self.transition.value + 1e-12)
         if self._num_noisy is not None:
             given = tf.where(tf.reshape(rows, [-1, 1]) < self._num_noisy, given, logits)
@@ -67,7 +67,7 @@ def anchor_matrix(probabilities: np.ndarray) -> np.ndarray:
     """Estimates T from predictions of given labels: T_i = p(given | x^i), equation 13.
 
     Args:
-        probabilities: Of the given label by class, for training examples, (n, classes).
+        probabilities: Predicted p(given) of training examples, (n, classes).
 
     Returns:
         (classes, classes). The row of class i is the prediction for x^i, the example at the 97 %
@@ -78,15 +78,15 @@ def anchor_matrix(probabilities: np.ndarray) -> np.ndarray:
 
 
 def true_matrix(given: np.ndarray, true: np.ndarray, num_classes: int) -> np.ndarray:
-    """Returns how often each label was given to examples of each true class.
+    """Returns the frequencies of given labels in each true class.
 
     Args:
-        given: The labels given, (n,).
-        true: The true ones, (n,).
+        given: The given labels, (n,).
+        true: The true labels, (n,).
         num_classes: Number of classes.
 
     Returns:
-        (classes, classes), rows with sum 1; of a class without examples that of the identity.
+        (classes, classes), rows with sum 1; a class without examples has the row of the identity.
     """
     counts = np.zeros((num_classes, num_classes))
     np.add.at(counts, (true, given), 1)
@@ -107,8 +107,8 @@ def _with_truth(
     train = data.splits.train
     if train.true_y is None:
         raise UsageError(
-            "method forward_true needs to know the true labels, by noise_type or by "
-            "true_label_column; forward estimates what it needs."
+            "method forward_true needs the true labels: set noise_type or true_label_column, or "
+            "use method forward."
         )
     return CorrectedModel(network, true_matrix(train.y, train.true_y, data.source.num_classes))
 

@@ -1,7 +1,7 @@
-"""Generalized cross-entropy: between cross-entropy and absolute error, which noise harms less.
+"""Generalized cross-entropy: between cross-entropy and the more robust absolute error.
 
 Zhang and Sabuncu, "Generalized cross entropy loss for training deep neural networks with noisy
-labels", 2018, arXiv 1805.07836. A loss and nothing else: it needs no clean data.
+labels", 2018, arXiv 1805.07836. Only the loss differs from plain training; it needs no clean data.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from l2rw_tf.methods.method import Method, at_labels
 class GeneralizedCrossEntropy(keras.losses.Loss):
     """(1 − q_y^κ) / κ with the given label's probability q_y, equation 6 of Zhang and Sabuncu.
 
-    Cross-entropy for κ → 0, mean absolute error for κ = 1. Keras ships it for probabilities; from
-    logits its gradient stays finite where a probability is too small for a float.
+    Cross-entropy for κ → 0, mean absolute error for κ = 1. Keras has it for probabilities; computed
+    from logits, its gradient stays finite if a probability underflows.
     """
 
     def __init__(self, exponent: float) -> None:

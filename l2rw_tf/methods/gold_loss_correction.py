@@ -1,11 +1,11 @@
-"""Gold loss correction: how labels become wrong is read off the clean examples.
+"""Gold loss correction: estimates the noise's transition matrix from the clean examples.
 
 Hendrycks, Mazeika, Wilson and Gimpel, "Using trusted data to train deep networks on labels
 corrupted by severe noise", NeurIPS 2018, arXiv 1802.05300. A network is trained plainly on the
-labels given; what it says of the clean examples of class i, on average, is row i of the transition
-matrix. Then all examples are trained on, the clean ones by the cross-entropy, the others by forward
-correction with that matrix. The paper begins the second training anew; here the network is trained
-on after half of the epochs.
+given labels; its average prediction for the clean examples of class i is row i of the transition
+matrix. Then it is trained on all examples, with cross-entropy on the clean ones and forward
+correction with that matrix on the others. The paper starts a new network for this; here the same
+network continues after half of the epochs.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def gold_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Estimates T_ij as the mean of p(given = j) over the clean examples of class i.
 
     Args:
-        probabilities: Of the given label by class, for clean examples, (n, classes).
+        probabilities: Predicted p(given) of clean examples, (n, classes).
         labels: Their labels (n,).
 
     Returns:
-        (classes, classes); of a class without clean examples the row of the identity.
+        (classes, classes); a class without clean examples has the row of the identity.
     """
     found = np.eye(probabilities.shape[1])
     for label in np.unique(labels):

@@ -1,7 +1,7 @@
-"""Hard mining: of the largest class only the hardest examples of a batch are trained on.
+"""Hard mining: trains only on the hardest examples of the largest class in each batch.
 
-Ren et al. 2018, section 4.1, after the hard negatives of Malisiewicz et al. 2011. A loss and
-nothing else: it needs no clean data. The largest class is that of the given labels.
+Ren et al. 2018, section 4.1, after the hard negatives of Malisiewicz et al. 2011. Only the loss
+differs from plain training; it needs no clean data. The largest class is that of the given labels.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from l2rw_tf.methods.method import Method, at_labels
 class HardMining(keras.losses.Loss):
     """Cross-entropy of a batch in which the larger class keeps its hardest examples.
 
-    Ren et al.: "selects the highest loss examples from the majority class". The paper leaves open
+    Ren et al.: "selects the highest loss examples from the majority class". The paper does not say
     how many; here as many as the other classes have examples in the batch (on average over these
-    classes, rounded up, at least 1), so that what is left is balanced. The loss is the mean over
-    what is left.
+    classes, rounded up, at least 1), so that the kept examples are balanced. The loss is the mean
+    over the kept examples.
     """
 
     def __init__(self, majority_class: int, num_classes: int) -> None:
@@ -34,9 +34,9 @@ class HardMining(keras.losses.Loss):
         self._num_others = num_classes - 1
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Returns the loss of each example, (batch,), 0 for those left out.
+        """Returns the loss of each example, (batch,), 0 for those that are not kept.
 
-        The values of the others are scaled so that the mean over the batch is the mean over them.
+        The others are scaled so that the mean over the batch is the mean over the kept examples.
 
         Args:
             y_true: Labels (batch,).
@@ -47,7 +47,7 @@ class HardMining(keras.losses.Loss):
         return kept * losses / tf.reduce_mean(kept)
 
     def kept(self, y_true: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
-        """Returns which examples of a batch count, (batch,) bool.
+        """Returns which examples of a batch are kept, (batch,) bool.
 
         Args:
             y_true: Labels (batch,).

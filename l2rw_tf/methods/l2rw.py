@@ -1,7 +1,7 @@
-"""The method of the paper: every batch is weighted by what it would do to the clean loss.
+"""The method of the paper: weights examples by their effect on the clean loss.
 
 Ren, Zeng, Yang and Urtasun, "Learning to reweight examples for robust deep learning", ICML 2018,
-arXiv 1803.09050. It needs clean data beside the training data. All of it is in
+arXiv 1803.09050. It needs clean data in addition to the training data. It is implemented in
 `l2rw_tf/reweighting/`.
 """
 

@@ -1,4 +1,4 @@
-"""What a method is made of, with the parts of plain training."""
+"""The parts of a method; the defaults are those of plain training."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.methods.settings import MethodSettings
 from l2rw_tf.reweighting.keras_internals import DistributedFunctional
 
-# From a step (scalar int64) and its labels (batch,) to sample weights (batch,) float32. Keras
-# divides the weighted sum of a batch's losses by its size.
+# Maps a step (scalar int64) and its labels (batch,) to sample weights (batch,) float32. Keras
+# divides the weighted sum of a batch's losses by the batch size.
 SampleWeights = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def bare_network(network: keras.Model, settings: MethodSettings, data: PreparedData) -> keras.Model:
-    """Returns a model that is the network alone, and shares its variables."""
-    # Compiled itself, the network would be saved with this package's loss in its file.
+    """Returns a model with the network's inputs, outputs and variables."""
+    # If the network itself were compiled, its file would contain this package's loss.
     return DistributedFunctional(network.input, network.output)
 
 
@@ -30,20 +30,20 @@ def cross_entropy(data: PreparedData) -> keras.losses.Loss:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """How a network is trained: what differs from plain training.
+    """How a network is trained: the differences from plain training.
 
     Attributes:
-        model: Makes of the network the model whose `fit` trains it; both share their variables, and
-            what the model predicts outside of training is what the network predicts.
-        loss: Makes the loss, from logits.
-        sample_weights: Makes, from the run's seed and the data, the function that weights the
+        model: Wraps the network in the model whose `fit` trains it. Both share their variables, and
+            outside training the model predicts what the network predicts.
+        loss: Creates the loss, which takes logits.
+        sample_weights: Creates, from the run's seed and the data, the function that weights the
             examples of a batch; or None.
         sampling: How `training_batches` draws examples.
-        part: Which part of the data is trained on: "train", "clean", or "both": the training
-            examples and, after them, the clean ones.
-        marks_rows: Whether `fit` is given, where sample weights stand, which examples a batch has:
-            their positions in that part, (batch,) int64.
-        uses_clean_data: Whether `fit` is given the clean data beside the training data.
+        part: The part of the data to train on: "train", "clean", or "both": the training examples
+            followed by the clean ones.
+        marks_rows: Whether `fit` gets, as sample weights, the positions of a batch's examples in
+            that part, (batch,) int64.
+        uses_clean_data: Whether `fit` gets `clean_data`.
         first: The method that trains the network in the first half of the epochs, or None.
     """
 
@@ -58,5 +58,5 @@ class Method:
 
 
 def at_labels(values: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Returns of each row (batch, classes) the value at its label, (batch,)."""
+    """Returns the value of each row (batch, classes) at its label, (batch,)."""
     return tf.gather(values, tf.cast(tf.reshape(labels, [-1]), tf.int64), batch_dims=1)

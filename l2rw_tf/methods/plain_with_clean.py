@@ -1,6 +1,6 @@
 """Ordinary training on the training and the clean examples together.
 
-What the clean data is worth without any method: the first thing to compare with.
+Shows what the clean data is worth without any method: the first baseline to compare with.
 """
 
 from __future__ import annotations

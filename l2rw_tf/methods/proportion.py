@@ -1,4 +1,4 @@
-"""Proportion: classes weighted by their inverse frequency, so that each counts for as much.
+"""Proportion: classes weighted by their inverse frequency, so that all count equally.
 
 PROPORTION of Ren et al. 2018, section 4.1; frequencies are those of the given labels.
 """
@@ -15,14 +15,14 @@ from l2rw_tf.methods.method import Method, SampleWeights
 
 
 def class_weights(counts: Sequence[float], wanted: Sequence[float] | None = None) -> np.ndarray:
-    """Returns a weight for each class with which it counts for as many examples as it should.
+    """Returns the weight of each class that gives it the wanted total weight.
 
-    The weight of class c is wanted_c / counts_c, 0 for a class without examples. By default every
-    class that has examples is to count for as many: n / (C counts_c), the inverse frequency.
+    The weight of class c is wanted_c / counts_c, or 0 for a class without examples. By default all
+    classes with examples count equally: n / (C counts_c), the inverse frequency.
 
     Args:
-        counts: How many examples each class has, (classes,).
-        wanted: For how many each class is to count, (classes,), with the same sum.
+        counts: Number of examples of each class, (classes,).
+        wanted: Wanted total weight of each class, (classes,), with the same sum.
 
     Returns:
         (classes,) float32; their mean over the examples is 1.
@@ -35,7 +35,7 @@ def class_weights(counts: Sequence[float], wanted: Sequence[float] | None = None
 
 
 def by_class(weights: np.ndarray) -> SampleWeights:
-    """Returns the function that gives each example the weight of its class."""
+    """Returns a function that gives each example the weight of its class."""
     return lambda step, y: tf.gather(weights, y)
 
 

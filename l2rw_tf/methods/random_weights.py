@@ -1,7 +1,7 @@
 """Random weights: the rectified Gaussian baseline of Ren et al. 2018, section 4.1.
 
-w_i = max(z_i, 0) / Σ_k max(z_k, 0) with z_i ~ N(0, 1), drawn anew for each batch: what weights of
-the paper's distribution do without what they know.
+w_i = max(z_i, 0) / Σ_k max(z_k, 0) with z_i ~ N(0, 1), drawn anew for each batch: weights of a
+similar distribution as the paper's, but without information about the examples.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def random_weights(batch_size: tf.Tensor | int, seed: tf.Tensor | tuple[int, int
         seed: Two integers; the same ones give the same weights.
 
     Returns:
-        w, float32, shape (N,): not negative, with sum 1 (or 0 throughout, as for a batch of one
-        whose z is negative).
+        w, float32, shape (N,): non-negative with sum 1 (or all 0, such as for a batch of one
+        example whose z is negative).
     """
     rectified = tf.maximum(tf.random.stateless_normal([batch_size], seed, alg="philox"), 0)
     return tf.math.divide_no_nan(rectified, tf.reduce_sum(rectified))

@@ -1,4 +1,4 @@
-"""Resampling: batches with as many examples of each class, drawn with repetition.
+"""Resampling: class-balanced batches, drawn with replacement.
 
 RESAMPLE of Ren et al. 2018, section 4.1; classes are those of the given labels.
 """

@@ -1,4 +1,4 @@
-"""Networks whose training loss is not one of labels and outputs alone."""
+"""Networks whose training loss depends on more than labels and outputs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from l2rw_tf.reweighting.keras_internals import DistributedFunctional
 
 
 class RowLossModel(DistributedFunctional):
-    """A network with a loss of its own in training; what is evaluated is the network alone.
+    """A network with its own training loss; evaluation uses the compiled loss.
 
-    It shares the network's variables. The rows of a batch's examples (`Method.marks_rows`) stand
-    where sample weights do, since Keras hands these on to `compute_loss` and nothing else.
+    It shares the network's variables. The rows of a batch's examples (`Method.marks_rows`) are
+    passed as sample weights, as Keras passes nothing else to `compute_loss`.
     """
 
     def __init__(self, network: keras.Model) -> None:
@@ -31,12 +31,12 @@ class RowLossModel(DistributedFunctional):
         Args:
             y: Labels (batch,).
             y_pred: Logits (batch, classes).
-            rows: Which examples these are (batch,), or None.
+            rows: Rows of the examples (batch,), or None.
         """
         raise NotImplementedError
 
     def plain_loss(self, y: tf.Tensor, y_pred: tf.Tensor, training: bool = True) -> tf.Tensor:
-        """Returns the loss that was compiled, with the network's regularization."""
+        """Returns the compiled loss, with the network's regularization."""
         return super().compute_loss(None, y, y_pred, None, training)
 
     def compute_loss(

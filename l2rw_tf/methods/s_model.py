@@ -1,7 +1,7 @@
-"""The noise adaptation layer: how true labels become given ones, learned beside a network.
+"""The noise adaptation layer: learns, with the network, how true labels become given labels.
 
 Goldberger and Ben-Reuven, "Training deep neural-networks using a noise adaptation layer", ICLR
-2017: their simple model (S-model), in which the given label depends on the true one alone. It needs
+2017: their simple model (S-model), in which the given label depends only on the true one. It needs
 no clean data. `s_model_conf` trains the network plainly for half of the epochs and starts the layer
 from its confusion matrix.
 """
@@ -21,17 +21,17 @@ from l2rw_tf.methods.method import Method
 from l2rw_tf.methods.settings import MethodSettings
 from l2rw_tf.reweighting.keras_internals import DistributedFunctional
 
-# Keeps the logarithm of the confusion matrix finite where two classes are never confused.
+# Keeps the logarithm of the confusion matrix finite if two classes are never confused.
 _SMALLEST_SHARE = 1e-4
 
 
 class NoiseAdaptation(keras.layers.Layer):
-    """Turns logits of true labels into logits of given labels, in training alone.
+    """Turns logits of true labels into logits of given labels, in training only.
 
     With p = softmax(logits) and the transition matrix T = softmax of each row of the trainable
     parameters b, p(given = j | x) = Σ_i p(true = i | x) T_ij. The output is its logarithm, which is
-    as good as a logit: a softmax leaves it as it is. Outside of training the layer hands the logits
-    on, so that what is evaluated is the network alone.
+    a valid logit, as the softmax of the logarithm is the probability. Outside training the layer
+    returns its input, so that evaluation uses the network only.
 
     Attributes:
         transition_logits: b, (classes, classes) float32.
@@ -43,7 +43,7 @@ class NoiseAdaptation(keras.layers.Layer):
         Args:
             start: The transition matrix T at the start, (classes, classes): rows of positive
                 numbers with sum 1.
-            **kwargs: Of any Keras layer.
+            **kwargs: Arguments of `keras.layers.Layer`.
         """
         # The probabilities of given labels can be too small for half precision.
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -82,10 +82,10 @@ def adapted(network: keras.Model, start: np.ndarray) -> keras.Model:
 
 
 def uniform_start(num_classes: int, noise: float = 0.1) -> np.ndarray:
-    """Returns the transition matrix of labels of which a fraction is wrong, any other class alike.
+    """Returns the transition matrix of labels with a fraction of uniform noise.
 
-    The start of Goldberger and Ben-Reuven where nothing is known: T_ij = 1 − ε on the diagonal and
-    ε / (C − 1) beside it; ε = 0.1 here.
+    The start of Goldberger and Ben-Reuven if nothing is known: T_ij = 1 − ε on the diagonal and
+    ε / (C − 1) elsewhere; ε = 0.1 here.
 
     Args:
         num_classes: C.
@@ -100,14 +100,14 @@ def uniform_start(num_classes: int, noise: float = 0.1) -> np.ndarray:
 def confusion_start(
     network: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]
 ) -> np.ndarray:
-    """Returns the confusion matrix between what a network predicts and the labels given.
+    """Returns the confusion matrix of a network's predictions and the given labels.
 
     The start of Goldberger and Ben-Reuven from a network that was trained without the layer:
     T_ij = Σ_t p(true = i | x_t) 1[given_t = j] / Σ_t p(true = i | x_t). Here 1e-4 is added to each
     entry before rows are normalized, so that b = log T is finite.
 
     Args:
-        network: Gives logits.
+        network: A network that returns logits.
         batches: All training examples once: x (batch, ...) and y (batch,).
 
     Returns:

@@ -1,4 +1,4 @@
-"""How the method of the paper derives its weights."""
+"""Settings of the paper's method."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ _method = functools.partial(setting, group="Method")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MethodSettings(Settings):
-    """What methods have to choose; those that do not reweight ignore it."""
+    """Settings of reweighting; methods that do not reweight ignore them."""
 
     meta_variables: str = _method(
         "all",
-        "The variables that the weights are derived through: all; last_block: from the last "
-        "residual block on; head: those of the last layer alone. Fewer are cheaper.",
+        "Variables that the meta-gradient is computed for: all; last_block: from the last residual "
+        "block on; head: only those of the last layer. Fewer are cheaper.",
         choices=("all", "last_block", "head"),
     )
     weighting: str = _method(
         "paper",
-        "From the meta-gradient to example weights: "
+        "How the meta-gradient becomes example weights: "
         + "; ".join(f"{name}: {summary}" for name, summary in WEIGHTINGS.items())
         + ".",
         choices=tuple(WEIGHTINGS),
     )
     meta_gradient: str = _method(
         "nested",
-        "nested: exact, by nested gradient tapes; forward: exact, with less memory, but not for "
-        "networks with loops (recurrent layers); finite_difference: for networks with operations "
-        "that have no second derivative.",
+        "How the meta-gradient is computed: nested: exact, with nested gradient tapes; forward: "
+        "exact, needs less memory, but does not support loops (recurrent layers); "
+        "finite_difference: for networks with operations that have no second derivative.",
         choices=("nested", "forward", "finite_difference"),
     )
     reweight_every: int = _method(

@@ -1,7 +1,7 @@
-"""The oracle: each given class weighted by its true size over the size that it was given.
+"""The oracle: each class weighted by its true size divided by its size in the given labels.
 
-What knowing the sizes of the true classes is worth, and nothing about any example. It needs the
-true labels, which are known only if a run makes wrong ones itself.
+Shows what it is worth to know the true class sizes, but nothing about single examples. It needs the
+true labels, which are known if a run adds the noise itself or the data set has them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ def _sample_weights(seed: int, data: PreparedData) -> SampleWeights:
     true_y = data.splits.train.true_y
     if true_y is None:
         raise UsageError(
-            "method weighted needs to know the true labels, which are known only if noise_type "
-            "makes wrong ones, got noise_type=none; proportion needs the given labels alone."
+            "method weighted needs the true labels: set noise_type or true_label_column, or use "
+            "method proportion, which only needs the given labels."
         )
     true_counts = np.bincount(true_y, minlength=data.source.num_classes)
     return by_class(class_weights(data.training_class_counts, true_counts))

@@ -1,7 +1,7 @@
 """Networks by name, for any input size and number of classes: the paper's, and users' own.
 
-A new one is a file here with a function `build`, and a line in `FAMILIES`. Keras is imported when a
-network is built, so that a mistyped name is answered at once.
+To add a network, add a file here with a function `build`, and a line in `FAMILIES`. Keras is
+imported only when a network is built, so that a mistyped name is reported at once.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """The networks that one file builds, told apart by parts of their names.
+    """The networks that one file builds, distinguished by parts of their names.
 
     Attributes:
-        pattern: Regular expression of the names; its groups are the parts, which `build` takes
-            first, as numbers if they are some.
-        names: The names in words.
-        mistake: Is given the parts, and says what is wrong with them; empty if nothing is.
+        pattern: Regular expression of the names; its groups are the parts, which are the first
+            arguments of `build`, as numbers if possible.
+        names: The names, as text for messages.
+        mistake: Takes the parts, and returns what is wrong with them; empty if nothing is.
         takes_tables: Whether inputs may be rows of a table as well as images.
-        takes_raw_inputs: Is given the parts, and says whether the network is made for inputs as
-            they are in the data set, and not for standardized ones.
-        is_users: Whether the network is made of layers that are not this package's.
-        has_backbone: Whether `build` takes `network_weights` and `freeze_backbone` too.
+        takes_raw_inputs: Takes the parts, and returns whether the network expects inputs as they
+            are in the data set instead of standardized ones.
+        is_users: Whether the network consists of layers that are not this package's.
+        has_backbone: Whether `build` also takes `network_weights` and `freeze_backbone`.
     """
 
     pattern: str
@@ -91,23 +91,23 @@ FAMILIES = {
 
 
 def names_help() -> str:
-    """Returns the names that `get` knows, in words, for messages and for the help of a flag."""
+    """Returns the names that `get` knows, as text for messages and the help of a flag."""
     return ", ".join(family.names for family in FAMILIES.values())
 
 
 def family_of(name: str) -> Family:
-    """Returns what is known of a network by its name, as `get` takes it; raises as `find` does."""
+    """Returns the family of a network by its name, as `get` takes it; raises as `find` does."""
     return FAMILIES[find(name)[0]]
 
 
 def takes_raw_inputs(name: str) -> bool:
-    """Returns whether a network is made for inputs as they are in the data set.
+    """Returns whether a network expects inputs as they are in the data set.
 
     Args:
         name: The name, as `get` takes it.
 
     Raises:
-        UsageError: There is no such network.
+        UsageError: If there is no such network.
     """
     file, parts = find(name)
     return FAMILIES[file].takes_raw_inputs(*parts)
@@ -134,25 +134,23 @@ def get(
             a table goes with `"mlp"`, a file or a function.
         num_classes: Number of logits.
         weight_decay: The papers' λ in the penalty λ · ½‖θ‖² on the kernels of convolutions and
-            dense layers, that is Keras's `L2(λ/2)`; in users' networks on all kernels that are
-            trained and have no regularizer of their own.
+            dense layers, that is Keras's `L2(λ/2)`; in users' networks on all trainable kernels
+            without a regularizer.
         dropout: Fraction of units dropped in training; None takes the network's own, 0.3 for a wide
             ResNet as in the paper and 0 for the others. A ResNet has none, and files and functions
             have their own.
-        seed: Makes the initial weights and dropout reproducible by themselves; with None they
-            come from Keras's global seed (`keras.utils.set_random_seed`), as those of users'
-            networks always do.
-        sync_batch_norm: Under a distribution strategy, normalizes by the whole batch and not by the
-            part of it that a replica has; users' networks are left as they are.
-        network_weights: Of keras.applications: `"imagenet"` (also where it is empty), `"none"`, or
-            a file.
-        freeze_backbone: Of keras.applications: trains the head alone.
+        seed: Seed of the initial weights and dropout; None uses Keras's global seed
+            (`keras.utils.set_random_seed`), as users' networks always do.
+        sync_batch_norm: Whether batch normalization under a distribution strategy uses the whole
+            batch instead of a replica's part; users' networks are not changed.
+        network_weights: For keras.applications: `"imagenet"` (also if empty), `"none"`, or a file.
+        freeze_backbone: For keras.applications: whether to train the head only.
 
     Returns:
         A functional model from float32 (batch, *input_shape) to logits (batch, num_classes).
 
     Raises:
-        UsageError: An unknown name, or an argument that does not fit the network.
+        UsageError: If the name is unknown, or an argument does not fit the network.
     """
     file, parts = find(name)
     input_shape = tuple(int(size) for size in input_shape)
@@ -182,10 +180,10 @@ def get(
 
 
 def find(name: str) -> tuple[str, list[int | str]]:
-    """Returns the file that builds a network, and the parts of its name; Keras is not imported.
+    """Returns the file that builds a network, and the parts of its name, without importing Keras.
 
     Raises:
-        UsageError: There is no such network; the sentence lists those that there are.
+        UsageError: If there is no such network; lists the possible names.
     """
     for file, family in FAMILIES.items():
         if match := re.fullmatch(family.pattern, name):

@@ -1,4 +1,4 @@
-"""A network that a function of the user's makes."""
+"""A network that a user's function returns."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def build(
         module: The module's name, `package.module`; the working directory is searched too.
         function: Its function; called with the keyword arguments `input_shape` (a tuple) and
             `num_classes`, it returns a `keras.Model`.
-        input_shape: Of one input.
+        input_shape: Shape of one input.
         num_classes: Number of logits.
         weights: Decay of its kernels.
-        dropout: None or 0: its layers are its own.
+        dropout: Must be None or 0, as the network has its own layers.
 
     Returns:
         A functional model to logits (batch, num_classes).
 
     Raises:
-        UsageError: There is no such function, it fails, or what it returns does not fit.
+        UsageError: If there is no such function, it fails, or its network does not fit the data.
     """
     what = f"{module}:{function}"
     if os.getcwd() not in sys.path:
@@ -63,7 +63,7 @@ def build(
 
 
 def _place(error: BaseException) -> str:
-    """Returns the place in the user's code, in words, if the error comes from there."""
+    """Returns the place of an error in the user's code, as text; empty if it is elsewhere."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [
         frame

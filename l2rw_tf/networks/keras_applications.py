@@ -27,22 +27,22 @@ def build(
     network_weights: str = "",
     freeze_backbone: bool = False,
 ) -> keras.Model:
-    """The preprocessing that the network was made with, its backbone, mean pooling and a new head.
+    """Builds a network's own preprocessing, its backbone, mean pooling and a new head.
 
     Args:
-        name: Of a function of keras.applications, such as "MobileNetV2".
+        name: Name of a function of keras.applications, such as "MobileNetV2".
         input_shape: (height, width, channels); grey images become three equal channels.
         num_classes: Number of logits.
-        weights: Start of the head, and decay of all kernels that are trained.
+        weights: Initializer of the head, and decay of all trainable kernels.
         dropout: Fraction of the backbone's outputs dropped in training; None: 0.
-        network_weights: "imagenet" (also where it is empty), "none" or a file of weights.
-        freeze_backbone: Trains the head alone.
+        network_weights: "imagenet" (also if empty), "none" or a file of weights.
+        freeze_backbone: Whether to train the head only.
 
     Returns:
         A functional model from images as they are, 0 to 255, to logits (batch, num_classes).
 
     Raises:
-        UsageError: There is no such network, or it does not take such images or weights.
+        UsageError: If there is no such network, or it does not take such images or weights.
     """
     make, preprocess_input = _functions(name)
     inputs = keras.Input(input_shape)
@@ -81,10 +81,10 @@ def _functions(name: str) -> tuple[Callable[..., keras.Model], Callable[[np.ndar
 def _preprocessed(
     x: keras.KerasTensor, preprocess_input: Callable[[np.ndarray], np.ndarray]
 ) -> keras.KerasTensor:
-    """Does to images what a function of keras.applications does, by layers that plain Keras loads.
+    """Applies a preprocessing function of keras.applications, as layers that plain Keras loads.
 
-    All of these functions scale and shift each channel, and some reverse the order of the channels:
-    what they make of black and of one full channel says everything.
+    All of these functions scale and shift each channel, and some reverse the order of the channels,
+    so their results for black and for one full channel determine them.
     """
     black, red, green, blue = preprocess_input(
         np.float32([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]]).reshape(4, 1, 1, 3)
@@ -105,7 +105,7 @@ def _backbone(
     what = f"network 'keras.applications:{name}'"
     try:
         with warnings.catch_warnings():
-            # They say which size the weights were made for.
+            # Keras warns about the image size that the weights were made for.
             warnings.simplefilter("ignore")
             return make(
                 include_top=False,
@@ -116,13 +116,13 @@ def _backbone(
     except Exception as error:
         if "URL fetch failure" in str(error):
             raise UsageError(
-                f"{what}: the weights {network_weights!r} are not on this machine and cannot be "
-                f"downloaded ({own_network.reason(error)}); give a file that holds them by "
-                "network_weights=FILE, or network_weights=none to begin at random."
+                f"{what}: the weights {network_weights!r} were not found locally and could not be "
+                f"downloaded ({own_network.reason(error)}); give a file with network_weights=FILE, "
+                "or use network_weights=none for random weights."
             ) from error
         is_of_size = "input_shape" in str(error)
         raise UsageError(
             f"{what} cannot be made for images of {size[0]}x{size[1]} with "
             f"network_weights={network_weights}: {own_network.reason(error)}."
-            + (" image_size scales images." if is_of_size else "")
+            + (" Set image_size to scale images." if is_of_size else "")
         ) from error

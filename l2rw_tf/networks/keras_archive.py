@@ -1,4 +1,4 @@
-"""What can be said of a .keras file without Keras: it is an archive with a description in it."""
+"""Reads the description of the network in a .keras file, which is an archive, without Keras."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 _DESCRIPTION = "config.json"
 _PREPROCESSING = ("Rescaling", "Normalization")
-# Operations by which the model.keras of a table puts the mean where a number is missing.
+# Operations by which the model.keras of a table replaces missing numbers with the mean.
 _FILLING = ("Isnan", "Where")
 
 
 def mistake(path: str) -> str:
-    """Returns what is wrong with a file as the network of a run; empty if nothing is seen here.
+    """Returns what is wrong with a file as the network of a run; empty if nothing is found.
 
     Args:
         path: The file.
@@ -35,10 +35,10 @@ def mistake(path: str) -> str:
 
 
 def takes_raw_inputs(path: str) -> bool:
-    """Returns whether a network says by itself that it takes inputs as they are in the data set.
+    """Returns whether a network takes inputs as they are in the data set.
 
-    Its inputs are of an integer type, or go through Rescaling or Normalization first, as in the
-    model.keras of a run.
+    This is so if its inputs have an integer type, or go through Rescaling or Normalization first,
+    as in the model.keras of a run.
 
     Args:
         path: The file.

@@ -22,22 +22,22 @@ def build(
 
     Args:
         path: A .keras file.
-        input_shape: Of one input.
+        input_shape: Shape of one input.
         num_classes: Number of logits.
         weights: Decay of its kernels.
-        dropout: None or 0: its layers are its own.
+        dropout: Must be None or 0, as the network has its own layers.
 
     Returns:
         A functional model to logits (batch, num_classes).
 
     Raises:
-        UsageError: It cannot be loaded in safe mode, or does not fit.
+        UsageError: If it cannot be loaded in safe mode, or does not fit the data.
     """
     try:
         network = keras.saving.load_model(os.path.expanduser(path), compile=False, safe_mode=True)
     except Exception as error:
         raise UsageError(
-            f"network {path!r} cannot be loaded: {own_network.reason(error)}; a network with "
-            "layers of your own is given as package.module:function."
+            f"network {path!r} cannot be loaded: {own_network.reason(error)}; give a network with "
+            "custom layers as package.module:function."
         ) from error
     return own_network.adopt(network, path, input_shape, num_classes, weights, dropout)

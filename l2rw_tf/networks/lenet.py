@@ -16,13 +16,13 @@ def build(
     """Three 5x5 convolutions with max pooling (16, 32, 64 channels), 100 hidden units, logits.
 
     After LeCun et al. 1998, in the sizes that Ren et al. 2018 used for MNIST. Kernels start as in
-    Glorot and Bengio 2010: He's start gives this network, which has no normalization, logits so
-    large (a first loss of 11 on Fashion-MNIST) that weighted training often died of it.
+    Glorot and Bengio 2010: as this network has no normalization, He's initializer makes its logits
+    so large (a first loss of 11 on Fashion-MNIST) that weighted training often failed.
 
     Args:
         input_shape: (height, width, channels).
         num_classes: Number of logits.
-        weights: Start and decay of the kernels.
+        weights: Initializer and decay of the kernels.
         dropout: Fraction of the hidden units dropped in training; None: 0.
 
     Returns:

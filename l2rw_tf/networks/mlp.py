@@ -22,7 +22,7 @@ def build(
     Args:
         input_shape: Shape of one input, (features,) for a row of a table.
         num_classes: Number of logits.
-        weights: Start and decay of the kernels.
+        weights: Initializer and decay of the kernels.
         dropout: Fraction of each hidden layer's units dropped in training; None: 0.
         hidden_units: Width of each hidden layer.
 

@@ -1,4 +1,4 @@
-"""Networks that users bring: what they must be like, and how they are made to give logits."""
+"""Checks users' networks, and makes them return logits."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def adopt(
     weights: Weights,
     dropout: float | None,
 ) -> keras.Model:
-    """Checks a network, takes a softmax off its end, and gives its kernels the weight decay.
+    """Checks a network, removes a softmax at its end, and adds weight decay to its kernels.
 
     Args:
-        network: What the user brought.
-        what: How it was named, for messages.
-        input_shape: Of one input.
+        network: The user's network.
+        what: Its name in messages.
+        input_shape: Shape of one input.
         num_classes: Number of classes.
-        weights: Decay of the kernels that have no regularizer of their own.
-        dropout: None or 0: its layers are its own.
+        weights: Decay of the kernels without a regularizer.
+        dropout: Must be None or 0, as the network has its own layers.
 
     Returns:
         A functional model to logits (batch, num_classes), of the same layers.
 
     Raises:
-        UsageError: It is no network for such data.
+        UsageError: If it does not fit the data.
     """
     if dropout:
         raise UsageError(
-            f"network {what!r} has the dropout that is in its layers; leave dropout out, got "
-            f"{dropout:g}."
+            f"network {what!r} has its own layers, which dropout cannot change; leave it out, got "
+            f"dropout={dropout:g}."
         )
     if not isinstance(network, keras.Model):
         raise UsageError(
@@ -58,8 +58,8 @@ def adopt(
     network = _without_softmax(network, what)
     if not network.trainable_variables:
         raise UsageError(
-            f"network {what!r} has no trainable variables: set trainable = True on the layers that "
-            "are to learn."
+            f"network {what!r} has no trainable variables: set trainable = True on the layers to "
+            "train."
         )
     weights.decay_kernels(network)
     return network
@@ -68,14 +68,14 @@ def adopt(
 def reason(error: BaseException) -> str:
     """Returns an error in one line without its full stop."""
     lines = [_COLOURS.sub("", line).strip() for line in str(error).splitlines()]
-    # Keras puts such a line before what went wrong.
+    # Keras puts this line before the actual message.
     lines = [line for line in lines if line and not line.startswith("Exception encountered when")]
     text = lines[0][:300].rstrip(" .:") if lines else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _functional(network: keras.Model, what: str, input_shape: tuple[int, ...]) -> keras.Model:
-    """Returns a functional model, which has one input of this shape."""
+    """Returns a functional model with one input of this shape."""
     if not getattr(network, "inputs", None):
         symbolic = keras.Input(input_shape)
         try:
@@ -94,7 +94,7 @@ def _functional(network: keras.Model, what: str, input_shape: tuple[int, ...]) -
         raise UsageError(
             f"network {what!r} takes {counted(len(shapes), 'input')} of the shape "
             f"{' and '.join(map(str, shapes))}, but the data has one of {input_shape}"
-            + ("; image_size scales images." if can_be_scaled else ".")
+            + ("; set image_size to scale images." if can_be_scaled else ".")
         )
     if isinstance(network, keras.Sequential):
         return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
@@ -108,7 +108,7 @@ def _fits(wanted: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
 
 
 def _without_softmax(network: keras.Model, what: str) -> keras.Model:
-    """Returns a model of logits."""
+    """Returns a model without the softmax at its end, which returns logits."""
     last = network.operations[-1]
     # keras.layers.Softmax, or keras.ops.softmax in the graph of a functional model.
     if type(last).__name__ == "Softmax" or _activation(last) == "layer":
@@ -119,8 +119,8 @@ def _without_softmax(network: keras.Model, what: str) -> keras.Model:
         last.activation = keras.activations.linear
     elif _activation(last) or _is_bounded(last):
         raise UsageError(
-            f"network {what!r} ends in {last.name!r}, from which logits cannot be had: end it in "
-            "one logit per class, or in a softmax that is no part of a model within it."
+            f"network {what!r} ends in {last.name!r}, which does not return logits: end it in one "
+            "logit per class, or in a softmax that is not part of a nested model."
         )
     return network
 
@@ -133,7 +133,7 @@ def _activation(operation: Any) -> str:
 
 
 def _is_bounded(operation: Any) -> bool:
-    """Whether an operation gives numbers between limits, which logits do not have."""
+    """Returns whether the outputs of an operation are bounded, unlike logits."""
     bounded = (keras.activations.sigmoid, keras.activations.tanh)
     return getattr(operation, "activation", None) in bounded or type(operation).__name__ in (
         "Softmax",

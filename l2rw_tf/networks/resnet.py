@@ -19,20 +19,20 @@ def build(
     """Three stages of n blocks with 16, 32 and 64 channels; depth = 6n + 2.
 
     Shortcuts have no parameters (option A of the paper: subsampling, zeros for the new channels),
-    so that ResNet-32 for CIFAR-10 has 0.46 million.
+    so that ResNet-32 for CIFAR-10 has 0.46 million parameters.
 
     Args:
         depth: Number of layers with weights, 6n + 2.
         input_shape: (height, width, channels).
         num_classes: Number of logits.
-        weights: Start and decay of the kernels.
-        dropout: A ResNet has none: None or 0.
+        weights: Initializer and decay of the kernels.
+        dropout: Must be None or 0, as a ResNet has no dropout.
 
     Returns:
         A functional model to logits (batch, num_classes).
 
     Raises:
-        UsageError: If dropout is asked for.
+        UsageError: If `dropout` is above 0.
     """
     if dropout:
         raise UsageError(

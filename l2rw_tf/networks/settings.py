@@ -1,4 +1,4 @@
-"""Which network a run trains."""
+"""Settings of the network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _network = functools.partial(setting, group="Network")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkSettings(Settings):
-    """The network and what it is regularized by."""
+    """The network and its regularization."""
 
     network: str = _network(
         AUTO,
@@ -27,42 +27,42 @@ class NetworkSettings(Settings):
         "is a network that Keras saved; no code in it is run, and Lambda layers are refused. "
         "package.module:function is imported (from the working directory too) and called with "
         "input_shape and num_classes, and returns a keras.Model: a flagfile that names one runs "
-        "its code. Files and functions end in one logit per class, or in a softmax, which is taken "
-        "off; what the last layer gives otherwise is taken for logits.",
+        "its code. Networks of files and functions end in one logit per class, or in a softmax, "
+        "which is removed; any other output counts as logits.",
         is_common=True,
     )
     network_inputs: str = _network(
         AUTO,
-        "What the network receives: inputs standardized by the figures of the training set, or raw "
-        "ones, as they are in the data set (images from 0 to 255). auto: raw for "
-        "keras.applications and for a FILE.keras whose inputs are integers or that begins with "
-        "Rescaling or Normalization, as a run's model.keras does; standardized for all others. The "
-        "border of --augment is of the mean colour if they are standardized and black if raw.",
+        "Inputs of the network: standardized by the statistics of the training set, or raw, as "
+        "they are in the data set (images from 0 to 255). auto: raw for keras.applications and for "
+        "a FILE.keras whose inputs are integers or that begins with Rescaling or Normalization, as "
+        "a run's model.keras does; standardized for all others. The border of --augment has the "
+        "mean colour for standardized inputs and is black for raw ones.",
         choices=(AUTO, STANDARDIZED, RAW),
     )
     network_weights: str = _network(
         "",
-        "Weights that keras.applications:NAME begins with: imagenet, none (random ones), or a file "
-        "of weights without the head. Empty: imagenet, downloaded once.",
+        "Initial weights of keras.applications:NAME: imagenet, none (random weights), or a file of "
+        "weights without the head. Empty: imagenet, downloaded once.",
     )
     freeze_backbone: bool = _network(False, "Trains only the new head of keras.applications:NAME.")
     dropout: float | None = _network(
         None,
-        "Fraction of units dropped. Default: the network's own. keras.applications:NAME has it "
-        "before its head; FILE.keras and functions have what is in their layers, and take none.",
+        "Fraction of units dropped. Default: the network's own. keras.applications:NAME drops "
+        "units before its head; FILE.keras and functions have their own layers and take none.",
         at_least=0,
         below=1,
     )
     weight_decay: float = _network(
         2e-4,
-        "Weight decay on half the squared norm of the kernels (of keras.applications, files and "
-        "functions: of those that are trained and have no regularizer of their own); with "
-        "--optimizer=adamw AdamW's own.",
+        "Factor of half the squared norm of the kernels in the loss (for keras.applications, files "
+        "and functions: of trainable kernels without a regularizer); with --optimizer=adamw, the "
+        "weight decay of AdamW.",
         at_least=0,
     )
 
     def check_together(self) -> None:
-        """Checks the network's name, and that it has a use for what else was given."""
+        """Checks the network's name, and that the other settings apply to it."""
         has_backbone = False
         if self.network != AUTO:
             has_backbone = networks.family_of(self.network).has_backbone
@@ -76,12 +76,12 @@ class NetworkSettings(Settings):
         ):
             raise UsageError(
                 f"network_weights must be imagenet, none or a file, got {self.network_weights!r}, "
-                "which is no file."
+                "which is not a file."
             )
 
     @property
     def receives_raw_inputs(self) -> bool:
-        """Whether the network is given inputs as they are in the data set."""
+        """Whether the network's inputs are as they are in the data set."""
         if self.network_inputs == AUTO:
             return self.network != AUTO and networks.takes_raw_inputs(self.network)
         return self.network_inputs == RAW

@@ -1,4 +1,4 @@
-"""How the networks' kernels start and decay, and how activations are normalized."""
+"""Initializers, weight decay and batch normalization of the networks' layers."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ class Weights:
     def __init__(
         self, weight_decay: float, seed: int | None, sync_batch_norm: bool = False
     ) -> None:
-        """Keeps the settings.
+        """Stores the settings.
 
         Args:
             weight_decay: λ of the penalty λ · ½‖θ‖² on each kernel.
             seed: Seed of every initializer and of dropout, or None for Keras's global seed.
-            sync_batch_norm: Whether batch normalization looks at the parts of all replicas.
+            sync_batch_norm: Whether batch normalization uses the whole batch of all replicas.
         """
         self._sync_batch_norm = sync_batch_norm
         self._weight_decay = weight_decay
         self._seeds = None if seed is None else np.random.PCG64(np.random.SeedSequence(seed))
 
     def next_seed(self) -> int | None:
-        """Returns the next layer's seed, or None where Keras's global seed decides."""
+        """Returns the next layer's seed, or None to use Keras's global seed."""
         return None if self._seeds is None else int(self._seeds.random_raw() >> 33)
 
     def kernel(
         self, initializer: type[keras.initializers.Initializer] = keras.initializers.HeNormal
     ) -> dict[str, Any]:
-        """Returns the keyword arguments of one more layer with a kernel.
+        """Returns the keyword arguments of the next layer with a kernel.
 
         Args:
-            initializer: How the kernel starts.
+            initializer: Initializer of the kernel.
         """
         return {
             "kernel_initializer": initializer(seed=self.next_seed()),
@@ -49,7 +49,7 @@ class Weights:
         }
 
     def decay_kernels(self, network: keras.Model) -> None:
-        """Lets the kernels of a network decay that are trained and have no regularizer.
+        """Adds weight decay to the trainable kernels of a network that have no regularizer.
 
         Args:
             network: A built network; only its losses change.

@@ -18,7 +18,7 @@ def build(
 ) -> keras.Model:
     """WRN-depth-width: three stages of n blocks with 16k, 32k and 64k channels; depth = 6n + 4.
 
-    Blocks are pre-activated (batch normalization and ReLU before each convolution), dropout stands
+    Blocks are pre-activated (batch normalization and ReLU before each convolution), dropout is
     between the two convolutions of a block, and a shortcut that changes its channels is a 1x1
     convolution. WRN-28-10 for CIFAR-10 has 36.5 million parameters.
 
@@ -27,8 +27,8 @@ def build(
         width: The factor k.
         input_shape: (height, width, channels).
         num_classes: Number of logits.
-        weights: Start and decay of the kernels.
-        dropout: Fraction of a block's inner channels' values dropped in training; None: 0.3.
+        weights: Initializer and decay of the kernels.
+        dropout: Fraction of values between a block's convolutions dropped in training; None: 0.3.
 
     Returns:
         A functional model to logits (batch, num_classes).

@@ -14,7 +14,7 @@ from l2rw_tf.reweighting.replicas import sum_over_replicas
 from l2rw_tf.reweighting.state import TrainingState
 from l2rw_tf.reweighting.weights import effective_batch_size, zero_weight_share
 
-# What `fit` logs beside Keras's own metrics, as means over the steps of an epoch.
+# What `fit` logs in addition to Keras's metrics, as means over the steps of an epoch.
 STEP_MEANS = ("clean_loss", "effective_batch_size", "zero_weight_share")
 
 # Loss scaling halves its factor at each overflow; an overflow that lasts longer than this many

@@ -136,9 +136,9 @@ def check_kept_weights(reweight_every: int, is_tracked: bool, steps_per_executio
     """Refuses what steps between two reweighted ones cannot do.
 
     Args:
-        reweight_every: As of `ReweightingModel`.
+        reweight_every: The argument of `ReweightingModel`.
         is_tracked: Whether the batches have the ids of their examples.
-        steps_per_execution: As of `compile`.
+        steps_per_execution: The argument of `compile`.
 
     Raises:
         UsageError: If the examples are not tracked, or several steps are executed at once.

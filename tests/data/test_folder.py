@@ -92,7 +92,7 @@ def test_folders_that_hold_no_classes_are_named(tmp_path):
     with pytest.raises(UsageError, match="at least 2, but it has 0"):
         folder.read(str(tmp_path))
     paint(tmp_path / "only" / "1.png")
-    with pytest.raises(UsageError, match="at least 2 classes, it has 1: only"):
+    with pytest.raises(UsageError, match="at least 2, but it has 1: only"):
         folder.read(str(tmp_path))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=f"{tmp_path / 'empty'} holds no images"):

@@ -101,7 +101,7 @@ def test_the_oracle_weighs_classes_by_their_true_size(blobs):
 def test_the_oracle_needs_the_truth(blobs):
     config = RunConfig(method="weighted", clean_per_class=2)
     data = prepared_data.prepare(config, config.seed)
-    with pytest.raises(UsageError, match="weighted needs to know the true labels"):
+    with pytest.raises(UsageError, match="weighted needs the true labels"):
         training.check(config, data)
 
 

@@ -107,7 +107,9 @@ def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch):
         raise Exception("URL fetch failure on https://a.b/c.h5: None -- Name not known\nmore")
 
     monkeypatch.setattr("keras.src.applications.mobilenet_v2.file_utils.get_file", fail)
-    with pytest.raises(UsageError, match="cannot be downloaded .*network_weights=FILE") as caught:
+    with pytest.raises(
+        UsageError, match="could not be downloaded .*network_weights=FILE"
+    ) as caught:
         build(MOBILE_NET, (32, 32, 3))
     assert "\n" not in str(caught.value)
 
@@ -234,10 +236,10 @@ def files(tmp_path, monkeypatch):
         ("text.keras", {}, ["not a file that Keras 3 saved"]),
         ("lambda.keras", {}, ["Lambda", "package.module:function"]),
         ("four.keras", {}, ["one output of 3 numbers", "(None, 4)"]),
-        ("four.keras", {"input_shape": (9, 8, 3)}, ["(8, 8, 3)", "(9, 8, 3); image_size"]),
+        ("four.keras", {"input_shape": (9, 8, 3)}, ["(8, 8, 3)", "(9, 8, 3); set image_size"]),
         ("four.keras", {"input_shape": (8, 8, 1)}, ["(8, 8, 3)", "the data has one of (8, 8, 1)."]),
         ("sigmoid.keras", {}, ["ends in 'activation", "one logit per class"]),
-        ("four.keras", {"dropout": 0.5}, ["leave dropout out, got 0.5"]),
+        ("four.keras", {"dropout": 0.5}, ["leave it out, got dropout=0.5"]),
         ("broken:make", {}, ["ZeroDivisionError", "broken.py, line 2"]),
         ("broken:made", {}, ["broken has no function 'made'"]),
         ("raises:make", {}, ["cannot be imported", "no_such_module", "raises.py, line 1"]),

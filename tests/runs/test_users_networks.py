@@ -151,7 +151,7 @@ def test_a_network_in_a_file_receives_what_it_is_made_for(place):
             ["--network=my_networks:subclassed", "--meta_variables=head"],
             ["network 'my_networks:subclassed'", "subclassed model"],
         ),
-        (["--network=my_networks:network", "--dropout=0.5"], ["leave dropout out"]),
+        (["--network=my_networks:network", "--dropout=0.5"], ["leave it out, got dropout=0.5"]),
         (["--network=mlp", "--freeze_backbone"], ["freeze_backbone", "keras.applications:NAME"]),
         (
             ["--network=keras.applications:VGG16", "--network_weights=gone.h5"],
