@@ -132,7 +132,7 @@ def test_a_directory_in_use_is_refused(begun, capsys):
     ("arguments", "part"),
     [
         (["--resume"], "resume needs run_dir"),
-        (["--resume", "--run_dir=RUN-typo", "--progress=none"], "holds no run to resume; to begin"),
+        (["--resume", "--run_dir=RUN-typo", "--progress=none"], "holds no run to resume; to start"),
         (["--resume_learning_rate=0.1"], "needs resume"),
         (["--resume", "--run_dir=RUN", "--resume_learning_rate=0"], "must be above 0"),
         (["--run_dir=RUN"], "holds a run already"),

@@ -116,7 +116,7 @@ def test_a_review_by_mouse_and_by_keyboard(tmp_path, browser):
     origins = [one["origin"] for one in shown["examples"]]
     # Classes take turns: among the first of each turn all four classes.
     assert {one["given"] for one in shown["examples"][:4]} == {0, 1, 2, 3}
-    assert _text(browser, "progress").startswith("0 of 55 decided, and 1 that")
+    assert _text(browser, "progress").startswith("0 of 55 decided, and 1 more that")
     assert _text(browser, "origin") == origins[0]
 
     browser.click("#review-right")
@@ -184,7 +184,7 @@ def test_the_page_says_what_cannot_be_kept_and_when_to_stop(tmp_path, browser):
     browser.press(*"2", "Enter", *("r" * 49))
     assert "hardly find anything" in _text(browser, "yield")
     browser.press(*("u" * 4))
-    assert "All examples of this page" in _text(browser, "message")
+    assert "All examples on this page" in _text(browser, "message")
 
 
 @pytest.mark.slow
@@ -217,7 +217,7 @@ def _check_changes(first, second):
     """Checks that the page says what has changed."""
     content = [json.loads((run / "results.json").read_text("utf-8")) for run in (first, second)]
     page = (second / "report.html").read_text("utf-8")
-    changes = page.partition("since the run that was reviewed")[2].partition("</table>")[0]
+    changes = page.partition("since the reviewed run")[2].partition("</table>")[0]
     for run in content:
         for figure in (run["test_accuracy"], run["wrong_label_share"]):
             assert f"<td>{figure:.1%}</td>" in changes
@@ -284,7 +284,7 @@ def test_corrections_by_hand_make_the_next_run_better(tmp_path, capsys):
     assert "reviewed_run: " in capsys.readouterr().err and not second.exists()
     for name, of, words in (
         ("a", "pets.csv", "trained on pets.csv"),
-        ("b", "digits", "lacks 0, 1, 2"),
+        ("b", "digits", "only one of them has 0, 1, 2"),
     ):
         (tmp_path / name).mkdir()
         results.write(RunDirectory(tmp_path / name), made_up.run_results(dataset=of))
