@@ -48,7 +48,11 @@ def _pairs(pairs: tuple[str, ...], num_classes: int) -> list[tuple[int, int]]:
                 f"noise_map must be pairs of classes from 0 to {num_classes - 1}, such as 9:1,2:0 "
                 f"(9 changes to 1), got {pair!r}."
             )
-        found.append((classes[0], classes[1]))
+        source, target = classes
+        if source == target or source in dict(found):
+            problem = "keeps the class" if source == target else "gives the class a second target"
+            raise UsageError(f"noise_map={','.join(pairs)}: the pair {pair} {problem}.")
+        found.append((source, target))
     return found
 
 

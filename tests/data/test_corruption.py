@@ -107,6 +107,9 @@ def test_the_usual_maps_of_cifar(dataset, classes, flips):
 def test_no_map_is_one_clear_line(pairs):
     with pytest.raises(UsageError, match="noise_map must be pairs"):
         noise_maps.noise_map(pairs, "digits", 10)
+    for twice in (("9:1", "9:2"), ("3:3",)):
+        with pytest.raises(UsageError, match=f"the pair {twice[-1]} "):
+            noise_maps.noise_map(twice, "digits", 10)
     with pytest.raises(UsageError, match="needs a noise_map"):
         noise_maps.noise_map((), "digits", 10)
 
