@@ -11,7 +11,9 @@ from l2rw_tf.command_line.settings import Settings, as_text
 
 WIDTH = 100
 
-_wrap = functools.partial(textwrap.wrap, width=WIDTH, break_long_words=False)
+_wrap = functools.partial(
+    textwrap.wrap, width=WIDTH, break_long_words=False, break_on_hyphens=False
+)
 _FLAGFILE = "Reads flags from a file, one per line; # starts a comment. Later flags win."
 
 
