@@ -122,11 +122,11 @@ def model_and_data(
         steps_per_execution: As in Keras.
     """
     network, shape = build(name)
-    data = {"x": _batches(batch, shape, variant.size_known, seed=0)}
+    data = {"x": one_batch(batch, shape, variant.size_known, seed=0)}
     model = network
     if variant.kind != "plain":
         model = _reweighting_model(network, variant.kind)
-        data["clean_data"] = _batches(variant.clean, shape, variant.size_known, seed=1)
+        data["clean_data"] = one_batch(variant.clean, shape, variant.size_known, seed=1)
     if variant.kind in ("tracked", "history"):
         ids = tf.random.stateless_uniform([batch], (2, 0), 0, TRACKED_EXAMPLES, tf.int64)
         ids = tf.data.Dataset.from_tensors(ids).unbatch().batch(batch, variant.size_known).repeat()
@@ -142,8 +142,8 @@ def model_and_data(
     return model, data
 
 
-def _batches(size: int, shape: tuple[int, ...], size_known: bool, seed: int) -> tf.data.Dataset:
-    """One batch, over and over."""
+def one_batch(size: int, shape: tuple[int, ...], size_known: bool, seed: int) -> tf.data.Dataset:
+    """One batch, over and over, the same each time; a smaller one is the beginning of it."""
     x = tf.random.stateless_normal((size, *shape), (seed, 0))
     y = tf.random.stateless_uniform((size,), (seed, 1), 0, NUM_CLASSES, tf.int32)
     return tf.data.Dataset.from_tensor_slices((x, y)).batch(size, size_known).cache().repeat()
@@ -171,7 +171,13 @@ def keras_step(
         jit_compile: "auto", "true" or "false".
         steps_per_execution: As in Keras; steps come in such groups.
     """
-    model, data = model_and_data(name, batch, variant, jit_compile, steps_per_execution)
+    return steps_of(
+        *model_and_data(name, batch, variant, jit_compile, steps_per_execution), steps_per_execution
+    )
+
+
+def steps_of(model: keras.Model, data: dict[str, Any], steps_per_execution: int = 1) -> Take:
+    """As `keras_step`, of what `model_and_data` returns."""
     batches = iter(_joined(data))
     fitted = False
 
