@@ -118,7 +118,7 @@ def measure(network: str, gpu: bool, **rounds: int) -> tuple[dict[Row, Measured]
         for row in rows(network):
             arguments = (network, row.form, row.clean, start)
             peer = scope.enter_context(started(row.program, *arguments, gpu=gpu))
-            peer.take(0)
+            peer.ask("memory")  # Answered once its library is imported.
             first[row] = _first_step(peer)
             peer.take(2)
             # Before the check, which may take more.
