@@ -22,7 +22,7 @@ help:
 	@echo 'make test-fast  the same without tests that start processes, compile with XLA or are slow: while working'
 	@echo 'make report-check  run the demo and look at its report in a headless Chromium (screenshots: build/report-check)'
 	@echo 'make kill-test  kill a run 30 times, resume it each time and compare its end with a run that is left alone'
-	@echo 'make bench   measure what a step costs (BENCH_FLAGS="--parts=steps" adds flags; PyTorch beside it: requirements-bench.txt)'
+	@echo 'make bench   measure what a step costs (BENCH_FLAGS="--parts=steps" adds flags; PyTorch and JAX beside it: requirements-bench.txt)'
 	@echo 'make compat  run the fast tests with each version of Keras and TensorFlow that is supported (docs/versions.md)'
 	@echo 'make release-check  build wheel and sdist, install each into an empty environment, run the demo and the fast tests there'
 	@echo 'make docs    build the documentation as a site: build/docs/index.html'

@@ -120,11 +120,11 @@ def model_and_data(
         steps_per_execution: As in Keras.
     """
     network, shape = build(name)
-    data = {"x": _batches(batch, shape, variant.size_known, seed=0)}
+    data = {"x": one_batch(batch, shape, variant.size_known, seed=0)}
     model = network
     if variant.kind != "plain":
         model = _reweighting_model(network, variant.kind)
-        data["clean_data"] = _batches(variant.clean, shape, variant.size_known, seed=1)
+        data["clean_data"] = one_batch(variant.clean, shape, variant.size_known, seed=1)
     if variant.kind == "tracked":
         ids = tf.random.stateless_uniform([batch], (2, 0), 0, TRACKED_EXAMPLES, tf.int64)
         ids = tf.data.Dataset.from_tensors(ids).unbatch().batch(batch, variant.size_known).repeat()
@@ -140,8 +140,8 @@ def model_and_data(
     return model, data
 
 
-def _batches(size: int, shape: tuple[int, ...], size_known: bool, seed: int) -> tf.data.Dataset:
-    """Returns a data set that repeats one batch."""
+def one_batch(size: int, shape: tuple[int, ...], size_known: bool, seed: int) -> tf.data.Dataset:
+    """Returns a data set that repeats one batch; a smaller batch is the beginning of a larger."""
     x = tf.random.stateless_normal((size, *shape), (seed, 0))
     y = tf.random.stateless_uniform((size,), (seed, 1), 0, NUM_CLASSES, tf.int32)
     return tf.data.Dataset.from_tensor_slices((x, y)).batch(size, size_known).cache().repeat()
@@ -167,7 +167,13 @@ def keras_step(
         jit_compile: "auto", "true" or "false".
         steps_per_execution: As in Keras; the number of steps is rounded up to a multiple of it.
     """
-    model, data = model_and_data(name, batch, variant, jit_compile, steps_per_execution)
+    return steps_of(
+        *model_and_data(name, batch, variant, jit_compile, steps_per_execution), steps_per_execution
+    )
+
+
+def steps_of(model: keras.Model, data: dict[str, Any], steps_per_execution: int = 1) -> Take:
+    """Returns what `keras_step` does, for the result of `model_and_data`."""
     batches = iter(_joined(data))
     fitted = False
 

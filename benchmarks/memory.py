@@ -49,18 +49,17 @@ def _peak(network: str, batch: int, kind: str, clean: int) -> float:
 
 def main() -> None:
     """Takes some steps and prints the peak."""
-    import resource
-
     import tensorflow as tf
 
     from benchmarks.keras_steps import Variant, keras_step
+    from benchmarks.peer_process import peak_resident
 
     name, batch, variant = sys.argv[1:]
     keras_step(name, int(batch), Variant.parse(variant))(4)
     if tf.config.list_physical_devices("GPU"):
         print(tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20)
     else:
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+        print(peak_resident())
 
 
 if __name__ == "__main__":

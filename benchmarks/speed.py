@@ -39,7 +39,6 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_list("jit_compile", ["auto"], "Values to measure: auto, true, false.")
 flags.DEFINE_list("policies", ["float32"], "Policies: float32, mixed_bfloat16, mixed_float16.")
-flags.DEFINE_bool("pytorch", True, "Also measures PyTorch's steps, if it is installed.")
 flags.DEFINE_float("seconds", 0, "In the table of steps, networks after this time are left out.")
 flags.DEFINE_list("memory_batches", ["50", "100", "200"], "Batch sizes of the table of memory.")
 flags.DEFINE_string("output", "", "Also writes the tables to this Markdown file.")
@@ -63,7 +62,6 @@ def _steps() -> Iterator[str]:
         [keras_steps.Variant.parse(text) for text in FLAGS.variants],
         FLAGS.policies,
         FLAGS.jit_compile,
-        FLAGS.pytorch,
         FLAGS.seconds,
         **_rounds(),
     )
@@ -107,6 +105,12 @@ def _memory() -> Iterator[str]:
     return memory.memory_table("resnet32", [int(batch) for batch in FLAGS.memory_batches])
 
 
+def _peers() -> Iterator[str]:
+    from benchmarks import peers
+
+    return peers.peers_table([one for one in FLAGS.networks if one in peers.NETWORKS], **_rounds())
+
+
 def _start() -> Iterator[str]:
     from benchmarks import start
 
@@ -127,6 +131,7 @@ TABLES = {
     "operations": ("Operations in the optimized graph", _operations),
     "profile": ("Where the time goes", _profile),
     "memory": ("Peak memory of a process", _memory),
+    "peers": ("Beside PyTorch and JAX (requirements-bench.txt)", _peers),
     "start": ("Start", _start),
     "pipeline": ("Input pipeline alone", _pipeline),
 }
@@ -144,7 +149,7 @@ def machine() -> str:
     names = [gpu.get("device_name", "GPU") for gpu in gpus] or [
         f"{os.cpu_count()} CPU cores, load {os.getloadavg()[0]:.1f}"
     ]
-    packages = [p for p in ("tensorflow", "keras", "torch") if importlib.util.find_spec(p)]
+    packages = [p for p in ("tensorflow", "keras", "torch", "jax") if importlib.util.find_spec(p)]
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
     return (
         f"{', '.join(names)} ({platform.machine()}), Python {platform.python_version()}, {versions}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib.util
 import itertools
 import time
 from collections.abc import Iterator, Sequence
@@ -32,7 +30,6 @@ def steps_table(
     variants: Sequence[Variant],
     policies: Sequence[str],
     jit_compile: Sequence[str],
-    pytorch: bool,
     seconds: float,
     **rounds: int,
 ) -> Iterator[str]:
@@ -43,7 +40,6 @@ def steps_table(
         variants: Variants of TensorFlow's step; the others are compared with the first.
         policies: Names of Keras's dtype policies.
         jit_compile: Values to measure, of "auto", "true" and "false".
-        pytorch: Whether to measure PyTorch's steps too.
         seconds: Networks that would start later than this are left out; 0 for no limit.
         **rounds: Arguments of `interleave`.
     """
@@ -55,11 +51,8 @@ def steps_table(
         if seconds and time.perf_counter() - begin > seconds:
             yield f"| {label} | | left out: no time left | | | | |"
             continue
-        with contextlib.ExitStack() as processes:
-            takes = _takes(name, variants, policy, jit)
-            if pytorch and policy == "float32":
-                takes |= _torch_takes(name, variants, processes)
-            yield from _rows(label, batch_size(name), variants, interleave(takes, **rounds))
+        timings = interleave(_takes(name, variants, policy, jit), **rounds)
+        yield from _rows(label, batch_size(name), variants, timings)
 
 
 def _unusual(policy: str, jit: str) -> list[str]:
@@ -74,22 +67,6 @@ def _takes(name: str, variants: Sequence[Variant], policy: str, jit: str) -> dic
         return {str(one): keras_step(name, batch_size(name), one, jit) for one in variants}
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _torch_takes(
-    name: str, variants: Sequence[Variant], processes: contextlib.ExitStack
-) -> dict[str, Take]:
-    from benchmarks import torch_process
-
-    if importlib.util.find_spec("torch") is None or name not in torch_process.NETWORKS:
-        return {}
-    nested = [one for one in variants if one.kind == "exact" and one.size_known]
-    return {
-        f"PyTorch {'nested, ' if one.clean else ''}{str(one).removeprefix('exact, ')}": (
-            processes.enter_context(torch_process.torch_step(name, batch_size(name), one.clean))
-        )
-        for one in [Variant("plain", 0), *nested]
-    }
 
 
 def _rows(
