@@ -29,8 +29,9 @@ class Variant:
 
     Attributes:
         kind: "plain", "literal" (the literal look-ahead of the paper), "exact" (the
-            project's default), "forward" (exact, in forward mode), "head" or
-            "tracked" (exact, with the record of the examples).
+            project's default), "forward" (exact, in forward mode), "last_block",
+            "head", "tracked" (exact, with the record of the examples) or "every4" (exact in every
+            fourth step; to be timed by fours).
         clean: Size of the clean batch, 0 for plain.
         size_known: Whether the graph knows the batch sizes. It does if `fit` gets arrays whose
             length is a multiple of the batch size, but not if the last batch is smaller.
@@ -125,7 +126,7 @@ def model_and_data(
     if variant.kind != "plain":
         model = _reweighting_model(network, variant.kind)
         data["clean_data"] = one_batch(variant.clean, shape, variant.size_known, seed=1)
-    if variant.kind == "tracked":
+    if variant.kind in ("tracked", "every4"):
         ids = tf.random.stateless_uniform([batch], (2, 0), 0, TRACKED_EXAMPLES, tf.int64)
         ids = tf.data.Dataset.from_tensors(ids).unbatch().batch(batch, variant.size_known).repeat()
         data["x"] = tf.data.Dataset.zip({EXAMPLES: data["x"], IDS: ids})
@@ -152,7 +153,9 @@ def _reweighting_model(network: keras.Model, kind: str) -> l2rw_tf.ReweightingMo
         return LiteralModel(network)
     if kind == "forward":
         return l2rw_tf.ReweightingModel(network, meta_gradient="forward")
-    return l2rw_tf.ReweightingModel(network, "head" if kind == "head" else "all")
+    if kind == "every4":
+        return l2rw_tf.ReweightingModel(network, reweight_every=4)
+    return l2rw_tf.ReweightingModel(network, kind if kind in ("last_block", "head") else "all")
 
 
 def keras_step(

@@ -1,4 +1,4 @@
-"""Training steps in a process of their own: threads of two libraries hinder each other.
+"""Training steps in separate processes: threads of two libraries hinder each other.
 
 `serve` is the side of the process: each line on standard input is a request, answered by a line of
 JSON. `Peer` is the side that asks.

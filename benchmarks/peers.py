@@ -1,6 +1,6 @@
 """The project's step beside those that one could write by hand in PyTorch and in JAX.
 
-Each is a process of its own and begins with the same parameters and batches. After three steps
+Each runs in a separate process and starts from the same parameters and batches. After three steps
 their u (of plain steps, the losses) must agree: that shows that networks, u, weights and updates
 do. Then they are timed in turn.
 """

@@ -30,7 +30,8 @@ flags.DEFINE_list(
         *("plain?", "exact:100?", "exact:10?"),
     ],
     "Variants of the step as KIND:CLEAN_BATCH, plain first; kinds are plain, literal, exact, "
-    "forward, head, tracked. A ? at the end means unknown batch sizes in the graph.",
+    "forward, last_block, head, tracked, every4. A ? at the end: data that does not say its batch "
+    "size.",
 )
 flags.DEFINE_integer("samples", 25, "Number of measurements per variant.", lower_bound=3)
 flags.DEFINE_integer("warm_up", 4, "Number of warm-up measurements before these.", lower_bound=1)
