@@ -87,7 +87,7 @@ def peers_table(networks: Sequence[str], **rounds: int) -> Iterator[str]:
         **rounds: For `interleave`.
     """
     yield (
-        "| network | step | ms a step | quartiles | times its plain | times Keras plain | "
+        "| network | step | ms per step | quartiles | times its plain | times Keras plain | "
         "first step s | peak MiB | differs by | GPU ms | times its plain | peak GPU MiB |"
     )
     yield "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
