@@ -1,11 +1,13 @@
-"""The time of the first `fit`, on two batches, compared with plain Keras.
+"""The time of the first `fit`, and of later ones, compared with plain Keras.
 
-`python -m benchmarks.first_fit` prints a Markdown table; each time is measured in a separate
-process, `python -m benchmarks.first_fit NETWORK METHOD`.
+`python -m benchmarks.first_fit` prints Markdown tables: the first `fit`, on two batches, each time
+measured in a separate process, `python -m benchmarks.first_fit NETWORK METHOD`; and later calls on
+one batch, which show the fixed cost of a `fit`.
 """
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import time
@@ -26,6 +28,11 @@ def main() -> None:
             f"{own_cpu:.1f} | {own_cpu / plain_cpu:.1f} |",
             flush=True,
         )
+    print("\n| later fit, one batch | plain s | reweighted s | difference |")
+    print("|---|--:|--:|--:|")
+    for data in ("arrays", "data set"):
+        plain, own = (later_fit(data, method) for method in METHODS)
+        print(f"| mlp, {data} | {plain:.3f} | {own:.3f} | {own - plain:.3f} |", flush=True)
 
 
 def _in_a_process(name: str, method: str) -> tuple[float, float]:
@@ -53,6 +60,34 @@ def first_fit(name: str, method: str) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     model.fit(x, y, batch_size=BATCH, verbose=0, **clean)
     print(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def later_fit(data: str, method: str) -> float:
+    """Returns the median time in seconds of calls of `fit` on one batch, after two others."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    import l2rw_tf
+
+    network, shape = _network("mlp")
+    x, y = np.ones((BATCH, *shape), "float32"), np.arange(BATCH) % 10
+    training: tuple = (x, y)
+    clean: object = training
+    if data == "data set":
+        clean = tf.data.Dataset.from_tensor_slices(training).batch(BATCH)
+        training = (clean,)
+    model = l2rw_tf.ReweightingModel(network) if method == "reweighted" else network
+    options: dict[str, object] = {"clean_data": clean} if method == "reweighted" else {}
+    if data == "arrays":
+        options["batch_size"] = BATCH
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    seconds = []
+    for _ in range(11):
+        begin = time.perf_counter()
+        model.fit(*training, verbose=0, shuffle=data == "arrays", **options)
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds[2:])
 
 
 def _network(name: str) -> tuple[object, tuple[int, ...]]:

@@ -124,13 +124,17 @@ def _audit(arguments: Sequence[str]) -> None:
     reviewed = None
     if config.write_labels or config.write_folder:
         reviewed = _reviewed(config, run, ranking, suspected)
-    print("\n".join(_lines(config, run, ranking, suspected)))
+    # Files first: a reader of the list, such as head, may end the program.
+    written = []
     if config.write_clean:
-        _write_kept(Path(config.write_clean), ranking, ~suspected)
+        written.append(_write_kept(Path(config.write_clean), ranking, ~suspected))
     if config.write_labels:
-        print(f"\n{cleaned.write_labels(Path(config.write_labels), reviewed)}")
+        written.append(cleaned.write_labels(Path(config.write_labels), reviewed))
     if config.write_folder:
-        print(f"\n{cleaned.write_folder(Path(config.write_folder), reviewed, run.dataset)}")
+        written.append(cleaned.write_folder(Path(config.write_folder), reviewed, run.dataset))
+    print("\n".join(_lines(config, run, ranking, suspected)))
+    for sentence in written:
+        print(f"\n{sentence}")
 
 
 def _reviewed(
@@ -165,7 +169,7 @@ def _lines(
         cut = "with the lowest quality"
     lines = [
         f"{config.run_dir}: {counted(number, 'training example')}, trained with {run.method}",
-        f"label quality: {quality.basis_of_score(ranking)}",
+        f"label quality, 0 (suspect) to 1 (good): {quality.basis_of_score(ranking)}",
         f"suspected: {counted(suspected.sum(), 'label')} ({percent(suspected.mean())}), those "
         f"{cut}",
         "",
@@ -222,7 +226,7 @@ def _origins(ranking: quality.Table, which: slice | np.ndarray) -> list[str]:
     return [cell(one) for one in ranking["origin"][which].tolist()] if "origin" in ranking else []
 
 
-def _write_kept(path: Path, ranking: quality.Table, kept: np.ndarray) -> None:
+def _write_kept(path: Path, ranking: quality.Table, kept: np.ndarray) -> str:
     in_order = np.flatnonzero(kept)[np.argsort(ranking["id"][kept])]
     lines, what = _origins(ranking, in_order), "file"
     if not are_files(lines):
@@ -232,7 +236,7 @@ def _write_kept(path: Path, ranking: quality.Table, kept: np.ndarray) -> None:
             file.writelines(f"{one}\n" for one in lines)
     except OSError as error:
         raise RunFailed(f"write_clean={path} cannot be written: {error.strerror}.") from error
-    print(f"\n{counted(len(lines), what)} to keep: {path}")
+    return f"{counted(len(lines), what)} to keep: {path}"
 
 
 if __name__ == "__main__":

@@ -62,10 +62,9 @@ def label_quality(table: Table) -> np.ndarray:
 def basis_of_score(table: Table) -> str:
     """Returns, as text, what the score of `label_quality` is based on."""
     if "given_probability" not in table:
-        return "alignment of the example's gradient with the clean examples'"
-    if "mean_u" not in table:
-        return "probability of the given label under the trained network"
-    return "probability of the given label over the run and at its end, and alignment of gradients"
+        return "how well an example's gradient agrees with that of the clean examples (alignment)"
+    over_run = "" if "mean_u" not in table else " during and after training, and gradient alignment"
+    return f"the probability that the network gives the label{over_run}"
 
 
 def with_quality(table: Table) -> dict[str, np.ndarray]:
@@ -85,8 +84,10 @@ def suspects(
     """Finds the suspected labels, by a threshold or as a fraction of all.
 
     Args:
-        table: With a column `label_quality`.
-        threshold: Labels of a quality below it are suspected; 0.2 by default.
+        table: With a column `label_quality` and, if available, `given_label` and
+            `suggested_label`.
+        threshold: Labels of a quality below it are suspected, unless the network suggests the same
+            label; 0.2 by default.
         expected_noise: The fraction of labels to suspect, the worst ones; replaces `threshold`.
 
     Returns:
@@ -94,7 +95,10 @@ def suspects(
     """
     quality = table["label_quality"]
     if expected_noise is None:
-        return quality < threshold
+        differs = "suggested_label" not in table or (
+            table["suggested_label"] != table["given_label"]
+        )
+        return (quality < threshold) & differs
     found = np.zeros(len(quality), bool)
     found[np.argsort(quality, kind="stable")[: round(expected_noise * len(quality))]] = True
     return found

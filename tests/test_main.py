@@ -70,7 +70,8 @@ def test_a_run_its_repetition_and_its_network(tmp_path, monkeypatch, capsys):
     assert (code, complaints) == (0, "")
     first = tmp_path / "runs" / "small-seed7"
     *_, where, better = printed.splitlines()
-    assert where == "results: runs/small-seed7" and " on 360 test examples" in better
+    assert where.startswith("results: runs/small-seed7; ") and "suspected label" in where
+    assert " on 360 test examples" in better
     results = json.loads((first / "results.json").read_text(encoding="utf-8"))
     assert (results["dataset"], results["plain"]["method"]) == ("digits", "plain")
 

@@ -195,7 +195,10 @@ def images_in(folder: pathlib.Path, bad: Bad) -> list[pathlib.Path]:
         raise UsageError(f"{error.filename or folder} cannot be read: {error.strerror}.") from error
 
     if _leads_outside(folder, bad.folder):
-        raise UsageError(f"{folder} is a link that leads outside of {bad.folder}: copy it there.")
+        raise UsageError(
+            f"{folder} is a link that leads outside of {bad.folder}: copy it there (trusted "
+            "examples may be elsewhere: --clean_data)."
+        )
     files = []
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not is_passed_over(name)]

@@ -26,6 +26,9 @@ from l2rw_tf.runs import words
 from l2rw_tf.runs.results import RunResults, percent
 
 # Name of the examples on the diagonal of a confusion matrix, by `TrainingResults.test_labels`.
+# Clean examples that the page lists; clean_examples.csv has all.
+_MOST_DOUBTFUL = 30
+
 _OUTCOMES = {
     TRUE: "test examples right",
     TRUSTED: "held-out trusted examples right",
@@ -132,6 +135,7 @@ def page(report: Report) -> str:
         classes=_classes(report),
         review=_review(report),
         doubtful=_doubtful(report),
+        most_doubtful=_MOST_DOUBTFUL,
         corrected=corrections.in_words(corrections.counts(report.corrections))
         if report.corrections
         else None,
@@ -297,8 +301,11 @@ def _classes(report: Report) -> list[dict[str, Any]]:
 
 
 def _doubtful(report: Report) -> list[dict[str, str]]:
-    """Returns a row per clean example whose label is doubtful."""
+    """Returns a row per clean example whose label is doubtful and not the network's suggestion."""
     clean, names = report.clean_examples, report.results.class_names
+    if "doubtful" not in clean:
+        return []
+    shown = (clean["doubtful"] > 0) & (clean["suggested_label"] != clean["given_label"])
     return [
         {
             "origin": clean["origin"][row],
@@ -307,5 +314,5 @@ def _doubtful(report: Report) -> list[dict[str, str]]:
             "given_probability": percent(clean["given_probability"][row]),
             "suggested_probability": percent(clean["suggested_probability"][row]),
         }
-        for row in np.flatnonzero(clean.get("doubtful", []))
+        for row in np.flatnonzero(shown)
     ]

@@ -170,7 +170,7 @@
         image.src = example.shown;
         image.alt = `Training example ${example.origin}, labelled ${given}`;
         image.addEventListener("load", () => {
-          image.classList.toggle("small", image.naturalWidth < 200 && image.naturalHeight < 200);
+          image.classList.toggle("small", image.naturalWidth < 16 && image.naturalHeight < 16);
         });
         content.replaceChildren(image);
       } else {
@@ -208,7 +208,7 @@
     const last = [...decisions.values()].filter((row) =>
       !row.earlier && row.decision !== "undecided").slice(-50);
     const found = last.filter((row) => row.decision !== "right").length;
-    const text = `Of the last ${last.length} decisions, ${found} were on wrong labels or unusable examples`;
+    const text = `Wrong labels or unusable examples in the last ${last.length}: ${found}`;
     part("yield").textContent = last.length < 50
       ? (last.length ? `${text}. After 50 decisions, this line says whether more are worth it.` : "")
       : found <= 5 ? `${text}: more review will hardly find anything.`

@@ -21,6 +21,7 @@ from l2rw_tf.runs import results, saved_network, tables
 from l2rw_tf.runs.epoch_record import Row
 from l2rw_tf.runs.example_table import clean_example_table, example_table
 from l2rw_tf.runs.paired import Difference, difference
+from l2rw_tf.runs.phases import FINETUNE
 from l2rw_tf.runs.results import (
     HELD_OUT_TRUSTED,
     ChosenEpoch,
@@ -118,6 +119,9 @@ def _results(
             "corrupted" if config.noise_type != "none" else "as given",
         ),
         chosen_by_clean=_chosen(trained.epochs, "clean_accuracy", "clean"),
+        training_accuracy=[row for row in trained.epochs if row["phase"] != FINETUNE][-1][
+            "accuracy"
+        ],
         train_seconds=trained.train_seconds,
         step_seconds=trained.step_seconds,
         epochs=len(trained.epochs),

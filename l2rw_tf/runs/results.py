@@ -66,6 +66,8 @@ class TrainingResults:
             own method.
         validation_accuracy: Accuracy of the saved network on the held-out labels; None if there are
             none.
+        training_accuracy: Accuracy on the given training labels, over the last epoch before
+            fine-tuning.
         last_epoch: Results at the end of the last epoch.
         chosen_by_validation: The best epoch by held-out labels; None if there are none.
         chosen_by_clean: The best epoch by the clean examples; None if there are none or the method
@@ -122,6 +124,7 @@ class TrainingResults:
     trusted_accuracy_error: float | None = None
     suspected_labels: int | None = None
     chosen_by_clean: ChosenEpoch | None = None
+    training_accuracy: float | None = None
 
     @property
     def accuracy(self) -> float | None:

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from l2rw_tf.command_line import program, settings
-from l2rw_tf.command_line.counting import some_of
+from l2rw_tf.command_line.counting import counted, some_of
 from l2rw_tf.data import corrections, duplicates, image_files, prepared_data, trusted
 from l2rw_tf.data.examples import Source
 from l2rw_tf.data.origins import cell
@@ -219,7 +219,11 @@ def _train(
         trainings = _trainings(journal, data, directory)
         found = outcome.write(journal, data, directory, trainings, heading, report)
         closing = words.closing_table(list(found.trainings.values()), _TITLES)
-        print(f"\n{heading}\n\n{closing}\n\nresults: {directory.path}")
+        suspected = found.suspected_labels or 0
+        print(
+            f"\n{heading}\n\n{closing}\n\nresults: {directory.path}; "
+            f"{counted(suspected, 'suspected label')} to review in {directory.path}/report.html"
+        )
         if better := words.against_plain(found, _TITLES):
             print(better)
         return found

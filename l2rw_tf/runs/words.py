@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from l2rw_tf.data.prepared_data import PreparedData
 
 _WIDTH = 80
+# Training labels count as memorized if their accuracy is so much above that of held-out labels.
+_MEMORIZES = 0.1
 
 
 def heading(settings: DataSettings, data: PreparedData, seed: int) -> str:
@@ -110,33 +112,60 @@ def against_plain(results: RunResults, titles: Mapping[str, str]) -> str:
             f"It is not known whether {own_title} or {plain_title} is better: no examples with "
             "true labels were held out."
         )
-    by = f"{abs(found.accuracy):.1%} ± {percent(found.standard_error)}"
+    by = (
+        f"{abs(found.accuracy):.1%} ± {percent(found.standard_error)} "
+        f"({abs(found.standard_errors):.1f} standard errors)"
+    )
     of = f"on {found.examples:,} {'test' if results.test_labels == TRUE else 'trusted'} examples"
     first, second = own_title, plain_title
     if found.accuracy < 0:
         first, second = second, first
-    said = (
-        f"Better {of}: {first}, by {by} ({abs(found.standard_errors):.1f} standard errors)."
-        if found.is_difference(found.accuracy)
-        else f"No significant difference {of}: {first} is ahead by {by}."
+    if found.is_difference(found.accuracy):
+        said = f"Better {of}: {first}, by {by}."
+    elif found.accuracy:
+        said = f"No significant difference {of}: {first} is ahead by {by}."
+    else:
+        said = f"No difference {of}: {first} and {second} are right equally often."
+    return " ".join(
+        [said, *_stopped_early(results, found, plain_title), *_memorized(results, found)]
     )
-    return " ".join([said, *_stopped_early(results, found, plain_title)])
 
 
 def _stopped_early(results: RunResults, found: Difference, plain_title: str) -> list[str]:
-    """Returns a sentence on early-stopped plain training, if that beats both final networks."""
+    """Returns a sentence on early-stopped plain training, if it changes what to choose."""
     assert results.plain is not None
     choice = results.plain.chosen_by_clean
-    if choice is None:
-        return []
-    there = results.plain.accuracy_at(choice)
+    there = None if choice is None else results.plain.accuracy_at(choice)
     ends = [one.accuracy for one in (results, results.plain) if one.accuracy is not None]
-    ahead = 0.0 if there is None else max(there - max(ends), 0.0)
-    if not found.is_difference(ahead):
+    if choice is None or there is None or not ends:
+        return []
+    stopped = (
+        f"{plain_title} stopped at epoch {choice.epoch}, chosen by the clean examples: "
+        f"{percent(there)} (--method=plain --early_stopping --early_stopping_on=clean)."
+    )
+    ahead = there - max(ends)
+    if ahead > 0 and found.is_difference(ahead):
+        return [f"Better still: {stopped}"]
+    if (
+        found.accuracy > 0
+        and found.is_difference(found.accuracy)
+        and not found.is_difference(ahead)
+    ):
+        return [f"Not significantly worse: {stopped}"]
+    return []
+
+
+def _memorized(results: RunResults, found: Difference) -> list[str]:
+    """Returns a sentence if plain training is not worse and has memorized few labels."""
+    plain = results.plain
+    assert plain is not None
+    training, held_out = plain.training_accuracy, plain.validation_accuracy
+    is_better = found.accuracy > 0 and found.is_difference(found.accuracy)
+    if is_better or training is None or held_out is None or training - held_out > _MEMORIZES:
         return []
     return [
-        f"Better still: {plain_title} stopped at epoch {choice.epoch}, chosen by the clean "
-        f"examples: {percent(there)} (--method=plain --early_stopping --early_stopping_on=clean)."
+        f"Plain training has memorized few labels (accuracy {percent(training)} on the training "
+        f"labels, {percent(held_out)} on held-out ones), and reweighting helps most if it does."
     ]
 
 

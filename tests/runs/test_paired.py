@@ -31,7 +31,7 @@ def test_networks_that_agree_everywhere_are_no_different():
     assert not found.is_difference(found.accuracy)
 
 
-def _results(accuracy, plain, error, chosen=None, **changes):
+def _results(accuracy, plain, error, chosen=None, training=None, **changes):
     found = (
         None
         if error is None
@@ -40,6 +40,8 @@ def _results(accuracy, plain, error, chosen=None, **changes):
     other = made_up.run_results(
         method="plain",
         test_accuracy=plain,
+        training_accuracy=training,
+        validation_accuracy=0.35,
         chosen_by_clean=None if chosen is None else made_up.chosen_epoch(chosen),
         **changes,
     )
@@ -57,9 +59,15 @@ def _results(accuracy, plain, error, chosen=None, **changes):
         (_results(0.5, 0.6, 0.02), "plain, by 10.0% ± 2.0% (5.0 standard errors)", "chance"),
         (_results(0.52, 0.5, 0.02), "No significant difference on 400 test examples", "Better"),
         (_results(0.5, 0.4, 0.02, chosen=0.6), "Better still: plain stopped at epoch 2", "chance"),
-        (_results(0.5, 0.4, 0.02, chosen=0.53), "reweighted, by 10.0%", "still"),
+        (_results(0.5, 0.4, 0.02, chosen=0.53), "Not significantly worse: plain stopped", "still"),
+        (_results(0.5, 0.4, 0.02, chosen=0.47), "Not significantly worse: plain stopped", "still"),
+        (_results(0.5, 0.5, 0.02), "No difference on 400 test examples", "Better"),
         (_results(0.5, 0.4, 0.02, chosen=0.3), "reweighted, by 10.0%", "still"),
         (_results(0.6, 0.5, None, test_labels="as given"), "is not known", "Better"),
+        (_results(0.5, 0.5, 0.02, training=0.38), "memorized few labels (accuracy 38.0%", "Better"),
+        (_results(0.5, 0.6, 0.02, training=0.38), "memorized few labels", "No "),
+        (_results(0.6, 0.5, 0.02, training=0.38), "Better on", "memorized"),
+        (_results(0.5, 0.5, 0.02, training=0.9), "No difference", "memorized"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
