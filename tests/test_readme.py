@@ -48,7 +48,7 @@ def test_no_block_is_left_out():
 
 def test_the_options_exist():
     rows = re.findall(r"^\| (?:`(\w+)`)? ?\| (?:`--(\w+)`|always on) \| (.*?) \|", TEXT, re.M)
-    assert len(rows) == 9
+    assert len(rows) == 10
     arguments = {
         name: argument.default
         for method in (l2rw_tf.ReweightingModel.__init__, l2rw_tf.ReweightingModel.fit)

@@ -121,7 +121,10 @@ def usual():
                 "id": ids,
                 "given_label": given,
                 "true_label": true,
-                "suggested_label": true,
+                # Of the 12 worst, two are right and suspected all the same.
+                "suggested_label": np.where(
+                    (np.arange(n) < 12) & (given == true), (true + 1) % len(NASTY), true
+                ),
                 "given_probability": score,
                 "label_quality": score,
                 "mean_weight": np.where(given == true, 0.03, 0.0004),
