@@ -133,6 +133,7 @@ def accuracy_curves(
     epochs_below(axes)
     low, high = axes.get_ylim()
     axes.set(ylim=(max(low, 0), min(high, 1.02)), ylabel="accuracy")
+    axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter("{x:.0%}")
     figure.legend(loc="outside lower center", ncols=2)
     return Chart(figure, "Accuracy over the epochs. " + " ".join(sentences))

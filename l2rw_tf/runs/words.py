@@ -165,7 +165,8 @@ def _memorized(results: RunResults, found: Difference) -> list[str]:
         return []
     return [
         f"Plain training has memorized few labels (accuracy {percent(training)} on the training "
-        f"labels, {percent(held_out)} on held-out ones), and reweighting helps most if it does."
+        f"labels, {percent(held_out)} on held-out ones); reweighting helps most if it memorizes "
+        "them."
     ]
 
 
