@@ -272,6 +272,9 @@ def _changes(report: Report) -> list[tuple[str, str, str]]:
         ("Clean " + kind, *(f"{run.examples['clean']:,}" for run in runs)),
         ("Suspected labels", *("–" if one is None else f"{one:,}" for one in suspected)),
     ]
+    plain = [run.plain for run in runs]
+    if report.results.method != "plain" and None not in plain:
+        rows.insert(2, ("Accuracy of plain training", *map(words.accuracy, plain)))
     wrong = [run.wrong_label_share for run in runs]
     if None not in wrong:
         rows.append(("Wrong labels", *map(percent, wrong)))
