@@ -164,7 +164,7 @@ def _lines(
 ) -> list[str]:
     number = len(suspected)
     if config.expected_noise is None:
-        cut = f"with a quality below {config.limit:g}"
+        cut = f"with a quality below {config.limit:g} that the network would change"
     else:
         cut = "with the lowest quality"
     lines = [

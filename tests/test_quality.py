@@ -69,6 +69,8 @@ def test_suspects_by_threshold_and_by_number():
     assert audit.suspects(examples, threshold=0.7).tolist() == [False, True, True, True, True]
     assert audit.suspects(examples, expected_noise=0.2).tolist() == [False, True] + [False] * 3
     assert not audit.suspects(examples, expected_noise=0).any()
+    examples |= {"given_label": np.arange(5), "suggested_label": np.array([0, 1, 0, 0, 0])}
+    assert audit.suspects(examples).tolist() == [False, False, True, False, False]
 
 
 def test_detection_against_counting_pairs():

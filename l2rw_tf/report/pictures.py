@@ -112,6 +112,8 @@ def accuracy_curves(
                 if name in row and (part == held_out or row["phase"] != "finetune")
             ]
             values = [row[name] for row in shown]
+            number = shown[0]["epoch"]
+            first = "the first epoch" if number == 1 else f"epoch {number}"
             axes.plot(
                 [row["epoch"] for row in shown],
                 values,
@@ -123,7 +125,7 @@ def accuracy_curves(
                 label=f"{titles[method]}, {part}",
             )
             sentences.append(
-                f"{titles[method]}, {part}: {percent(values[0])} after the first epoch, "
+                f"{titles[method]}, {part}: {percent(values[0])} after {first}, "
                 f"{percent(max(values))} at best, {percent(values[-1])} at the end."
             )
     if wrong_label_share:

@@ -76,7 +76,8 @@ def meta_gradient(
         clean_batch: `(x, y)` or `(x, y, sample_weight)`, each of first dimension M;
             `sample_weight` weights the mean of the clean losses.
         loss_weights: What `Model.compile(loss_weights=...)` accepts.
-        meta_variables: "all" trainable variables, those of the "head", or a function of a variable.
+        meta_variables: "all", "last_block", "head" or a function of a variable, as of
+            `ReweightingModel`.
         method: "nested", "forward" or "finite_difference".
 
     Returns:

@@ -63,17 +63,19 @@ class ReweightingModel(CheckedModel):
         Args:
             network: Any `keras.Model`, unchanged.
             meta_variables: Variables that the meta-gradient is computed for: "all" trainable
-                variables as in the paper, "head" for those of the last layer of every output (much
-                cheaper), or a function that takes a variable and returns whether to include it.
+                variables as in the paper, "last_block" for those from the last residual block on,
+                "head" for those of the last layer of every output (both much cheaper), or a
+                function that takes a variable and returns whether to include it.
             meta_gradient: "nested" (exact); "forward" (exact, needs less memory for deep networks,
                 does not support loops such as recurrent layers); or "finite_difference" for
                 networks with operations that have no second derivative.
             weighting: How u becomes weights: "paper" (line 11 of the algorithm);
                 "meta_weight_net", a small network of the loss that u trains; or an object of a
                 subclass of `reweighting.weighting.weighting.Weighting`.
-            reweight_every: k, to compute weights in every k-th step only. In the other steps each
-                example keeps the weight of its last visit, which needs `track_examples` if the
-                training data is a data set. For k = 4 a step costs 1.4 plain steps instead of 2.7.
+            reweight_every: k, to compute weights in every k-th step of `fit` only. In the other
+                steps each example keeps the weight of its last visit, which needs `track_examples`
+                if the training data is a data set; it should be shuffled, or some batches are never
+                weighted. For k = 4 a step costs 1.5 plain steps instead of 2.7.
             **kwargs: `name`, as of any `keras.Model`.
 
         Raises:

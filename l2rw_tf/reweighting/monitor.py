@@ -23,16 +23,17 @@ _PATIENCE_WITH_LOSS_SCALING = 60
 
 
 def update_means(
-    means: dict[str, keras.metrics.Mean], weights: tf.Tensor, clean_loss: tf.Tensor
+    means: dict[str, keras.metrics.Mean], weights: tf.Tensor, clean_loss: tf.Tensor | None = None
 ) -> None:
     """Adds one step to the means of `STEP_MEANS`.
 
     Args:
         means: The metrics by name.
         weights: Example weights, shape (n,).
-        clean_loss: Scalar, of the whole batch.
+        clean_loss: Scalar, of the whole batch; None for a step without a clean pass.
     """
-    means["clean_loss"].update_state(clean_loss)
+    if clean_loss is not None:
+        means["clean_loss"].update_state(clean_loss)
     means["effective_batch_size"].update_state(effective_batch_size(weights))
     means["zero_weight_share"].update_state(zero_weight_share(weights))
 

@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
@@ -126,7 +127,8 @@ def check_reweight_every(reweight_every: Any) -> None:
     Raises:
         UsageError: If it is anything else.
     """
-    if not isinstance(reweight_every, int) or reweight_every < 1:
+    is_number = isinstance(reweight_every, (int, np.integer)) and reweight_every is not True
+    if not is_number or reweight_every < 1:
         raise UsageError(
             f"reweight_every must be a whole number of at least 1, got {reweight_every!r}."
         )
@@ -246,7 +248,7 @@ class CheckedModel(ReweightedStep):
         """Pairs and checks the data of `fit`, and opens the record if examples are tracked."""
         x, y, _ = data = preprocess(self.network, *data)
         clean_data = preprocess_source(self.network, clean_data)
-        if self.reweight_every > 1 and checks.is_arrays(x):
+        if self.reweight_every > 1 and x is not None and checks.is_arrays(x):
             track_examples = track_examples or True
         num_tracked = checks.tracked_examples(track_examples, x)
         batches = pair_batches(

@@ -9,14 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.reweighting.replicas import gather_examples, sum_over_replicas
+from l2rw_tf.reweighting.replicas import gather_examples
 from l2rw_tf.reweighting.state import TrainingState
 from l2rw_tf.reweighting.weights import scale
 
 _NONE = -(2**63)
 # Columns of the two tables: sums over the visits to an example, and values of the last visit.
 _SUMS = ("times_seen", "positive_visits", "weight_sum", "u_sum", "loss_sum")
-_LAST = ("last_weight", "last_u", "smoothed_u")
+_LAST = ("last_weight", "last_u", "smoothed_u", "kept_weight")
 _TABLES = {"sums": len(_SUMS), "last": len(_LAST)}
 # Name, in a saved file, of the hash that identifies the training examples.
 _DATA = "data"
@@ -64,46 +64,61 @@ class Record(TrainingState):
         self._data = data
         return is_new
 
-    def update(self, rows: tf.Tensor, u: tf.Tensor, weights: tf.Tensor, losses: tf.Tensor) -> None:
+    def update(
+        self,
+        rows: tf.Tensor,
+        u: tf.Tensor,
+        weights: tf.Tensor,
+        losses: tf.Tensor,
+        own_weights: tf.Tensor,
+    ) -> None:
         """Adds one batch; under a strategy every replica keeps the whole table.
+
+        A batch with NaN or infinity in u, such as an overflow in half precision, is left out.
 
         Args:
             rows: Rows of the examples, integers, shape (n,).
             u: Signed meta-gradient, shape (n,).
             weights: Example weights, shape (n,).
             losses: Unweighted losses ℓ_i, shape (n,).
+            own_weights: The example weights without the user's sample weights, shape (n,).
         """
-        columns = [tf.cast(values, tf.float32) for values in (scale(u), weights, losses)]
-        rows, u, weights, losses = gather_examples([tf.reshape(rows, [-1]), *columns])
+        columns = [
+            tf.cast(values, tf.float32) for values in (scale(u), weights, losses, own_weights)
+        ]
+        rows, u, weights, losses, own_weights = gather_examples([tf.reshape(rows, [-1]), *columns])
         self._note_strange(rows)
         smoothed = self._smoothed(rows, u)
+        no_example = tf.cast(self.num_examples, tf.int64)
         row = self._rows_in_table(rows)
+        row = tf.where(tf.reduce_all(tf.math.is_finite(u)), row, no_example)
+        # Relative to the mean over the batch, so that batches of different sizes can be mixed.
+        kept = own_weights * tf.cast(tf.size(own_weights), tf.float32)
         visit = [tf.ones_like(u), tf.cast(weights > 0, tf.float32), weights, u, losses]
         # The handle of a distributed variable is that of this replica's copy.
         tf.raw_ops.ResourceScatterNdAdd(
             ref=self.sums.value.handle, indices=row[:, None], updates=tf.stack(visit, axis=1)
         )
-        last_visit = tf.stack([weights, u, smoothed], axis=1)
+        last_visit = tf.stack([weights, u, smoothed, kept], axis=1)
         order, met_again = _by_row(row)
         # The last visit to an example counts; the others go to the row of no example.
-        no_example = tf.cast(self.num_examples, row.dtype)
         tf.raw_ops.ResourceScatterNdUpdate(
             ref=self.last.value.handle,
             indices=tf.where(met_again, no_example, tf.gather(row, order))[:, None],
             updates=tf.gather(last_visit, order),
         )
 
-    def last_weights(self, rows: tf.Tensor) -> tf.Tensor:
+    def kept_weights(self, rows: tf.Tensor) -> tf.Tensor:
         """Returns the weight of each example at its last visit; float32, shape (n,).
 
-        1/N, N the size of the batch, for an example that was never seen.
+        The weights are without the user's sample weights, and relative to the mean weight of the
+        batch of that visit; 1 for an example that was never seen.
 
         Args:
             rows: Rows of the examples, integers, shape (n,).
         """
-        last = tf.gather(self.last.value, self._rows_in_table(rows))[:, _LAST.index("last_weight")]
-        number = sum_over_replicas(tf.cast(tf.size(rows), tf.float32))
-        return tf.where(self._times_seen(rows) > 0, last, 1 / number)
+        last = tf.gather(self.last.value, self._rows_in_table(rows))[:, _LAST.index("kept_weight")]
+        return tf.where(self._times_seen(rows) > 0, last, 1)
 
     def columns(self) -> dict[str, np.ndarray]:
         """Returns the record by column, each of shape (num_examples,).
@@ -122,6 +137,7 @@ class Record(TrainingState):
             )
         sums = dict(zip(_SUMS, self.sums.numpy()[:-1].T, strict=True))
         last = dict(zip(_LAST, self.last.numpy()[:-1].T, strict=True))
+        del last["kept_weight"]
         visits = np.where(sums["times_seen"] > 0, sums["times_seen"], np.nan)
         return {
             "id": np.arange(self.num_examples),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -85,7 +86,8 @@ class ReweightedStep(NetworkWrapper):
         # Lines 12 to 14: a step on Σ_i w_i ℓ_i. The tape did not record w, so w is a constant.
         w = self._apply_gradients(tape, losses, regularization, w, u)
         if rows is not None:
-            self._record.update(rows, u, w, losses)
+            own = w if weight is None else self.weighting.weigh(u, losses, None)
+            self._record.update(rows, u, w, losses, own)
         self._log_loss(w, losses, regularization, y, y_pred)
         update_means(self._step_means, w, clean_loss)
         self._faults.update(losses, clean_loss, u, weight)
@@ -94,8 +96,9 @@ class ReweightedStep(NetworkWrapper):
     def step_with_last_weights(self, data: dict[str, Any]) -> dict[str, tf.Tensor]:
         """Runs one step between two that compute weights; Keras compiles it.
 
-        Each example has the weight of its last visit, or 1/N if it has not been seen, normalized
-        over the batch. There is no clean pass, and the record stays as it is.
+        Each example has the weight of its last visit, or the mean weight if it has not been seen,
+        times its sample weight, normalized over the batch. There is no clean pass, and the record
+        stays as it is.
 
         Args:
             data: As for `train_step`.
@@ -112,9 +115,10 @@ class ReweightedStep(NetworkWrapper):
             y_pred = self._call_for_update(x, y)
             losses = self._example_losses(y, y_pred, within)
             regularization = self._regularization()
-        w = normalize(tf.cast(self._record.last_weights(rows), losses.dtype), weight)
+        w = normalize(tf.cast(self._record.kept_weights(rows), losses.dtype), weight)
         w = self._apply_gradients(tape, losses, regularization, w, w)
         self._log_loss(w, losses, regularization, y, y_pred)
+        update_means(self._step_means, w)
         self._faults.update(losses, tf.zeros_like(regularization), w, weight)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
@@ -141,7 +145,8 @@ class ReweightedStep(NetworkWrapper):
         """Returns a train function that computes weights in every `reweight_every`-th step."""
 
         def execute(iterator: Any) -> Any:
-            is_turn = int(self.optimizer.iterations) % self.reweight_every == 0
+            step = int(keras.ops.convert_to_numpy(self.optimizer.iterations))
+            is_turn = step % self.reweight_every == 0
             return (reweight if is_turn else keep_weights)(iterator)
 
         return execute
@@ -158,8 +163,10 @@ class ReweightedStep(NetworkWrapper):
         """Returns the metrics so far by name; those of `STEP_MEANS` in training only."""
         logs = super().get_metrics_result()
         if not self._logs_steps:
-            logs = {name: value for name, value in logs.items() if name not in STEP_MEANS}
-        return logs
+            return {name: value for name, value in logs.items() if name not in STEP_MEANS}
+        # An epoch shorter than `reweight_every` may have no clean loss.
+        count = self._step_means["clean_loss"].count
+        return logs | {"clean_loss": tf.where(count > 0, logs["clean_loss"], math.nan)}
 
     def _parts(self, data: Any) -> tuple[Any, Any, tf.Tensor | None]:
         """Returns the training batch, the clean batch, and the rows or None if not tracked."""

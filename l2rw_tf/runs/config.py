@@ -250,6 +250,11 @@ class RunConfig(
                 "early_stopping needs held-out examples: validation_fraction must be above 0, or "
                 "early_stopping_on=clean."
             )
+        if self.reweight_every > 1 and self.steps_per_execution > 1:
+            raise UsageError(
+                f"reweight_every={self.reweight_every} and steps_per_execution="
+                f"{self.steps_per_execution} cannot be used together: leave one of them at 1."
+            )
         if self.distribution != NONE and self.clipnorm and self.dtype_policy == "mixed_float16":
             raise UsageError(
                 f"clipnorm and dtype_policy=mixed_float16 cannot be used together with "

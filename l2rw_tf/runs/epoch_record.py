@@ -107,8 +107,8 @@ class EpochRecord(keras.callbacks.Callback):
     @property
     def step_seconds(self) -> dict[str, float]:
         """Median time of a step, by phase; of `steps_per_turn` steps in a row, their mean."""
-        # The first step compiles.
-        times = self._times[1:] or self._times
+        # The first step of each kind compiles.
+        times = self._times[self._steps_per_turn :] or self._times
         size = min(self._steps_per_turn, max(1, len(times)))
         turns = [times[i : i + size] for i in range(0, len(times) - size + 1, size)]
         here = {self._phase.name: statistics.median(map(statistics.fmean, turns))} if turns else {}
@@ -169,6 +169,8 @@ class EpochRecord(keras.callbacks.Callback):
         if "val_cross_entropy" in logs:
             found["val_loss"] = logs["val_cross_entropy"]
         row = {column: found[column] for column in METRICS if column in found}
+        if math.isnan(row.get("clean_loss", 0.0)):
+            del row["clean_loss"]
         self.rows.append(row)
         for listener in self._listeners:
             listener(row)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
 from l2rw_tf.reweighting.replicas import sum_over_replicas
 from l2rw_tf.runs.resume import training_state
+
+Step = Callable[[object], dict[str, tf.Tensor]]
 
 
 class SkipNonfinite:
@@ -38,13 +41,16 @@ class SkipNonfinite:
         self._skipped.assign(skipped)
 
     def watch(self, model: keras.Model) -> None:
-        """Wraps the `train_step` of a model.
+        """Wraps the training steps of a model.
 
         Args:
             model: A compiled model that has not been trained yet.
         """
-        step = model.train_step
+        for name in ("train_step", "step_with_last_weights"):
+            if step := getattr(model, name, None):
+                setattr(model, name, self._step_or_nothing(model, step))
 
+    def _step_or_nothing(self, model: keras.Model, step: Step) -> Step:
         def step_or_nothing(data: object) -> dict[str, tf.Tensor]:
             with tf.init_scope():
                 training_state.make_variables(model, self._num_classes)
@@ -58,7 +64,7 @@ class SkipNonfinite:
             self._skipped.assign_add(tf.cast(tf.logical_not(is_good), tf.int64))
             return model.get_metrics_result()
 
-        model.train_step = step_or_nothing
+        return step_or_nothing
 
 
 def _all_finite(variables: list[keras.Variable]) -> tf.Tensor:

@@ -71,7 +71,9 @@ def check(config: RunConfig, data: PreparedData) -> None:
     """
     network = build_network(config, data)
     if config.network != AUTO and networks.family_of(config.network).is_users:
-        _check_users_network(network, config, data)
+        saved_network.check(network, config.network, data.preprocessing, data.source)
+    if methods.get(config.method).uses_clean_data:
+        _check_meta_variables(network, config)
     batches_of(config, data)
     phases_of(config.method, config.part(TrainingSettings), len(data.splits.train))
     method = methods.get(config.method)
@@ -126,14 +128,16 @@ def _check_clean(config: RunConfig, data: PreparedData) -> None:
             )
 
 
-def _check_users_network(network: keras.Model, config: RunConfig, data: PreparedData) -> None:
-    """Checks that a user's network can be saved and that its meta variables can be selected."""
-    saved_network.check(network, config.network, data.preprocessing, data.source)
-    if methods.get(config.method).uses_clean_data:
-        try:
-            select_meta_variables(network, config.meta_variables)
-        except UsageError as error:
-            raise UsageError(f"network {config.network!r}: {error}") from error
+def _check_meta_variables(network: keras.Model, config: RunConfig) -> None:
+    """Checks that the variables that --meta_variables names can be selected."""
+    try:
+        select_meta_variables(network, config.meta_variables)
+    except UsageError as error:
+        # A flag takes no function, which the message of the library recommends.
+        reason = str(error).partition(": give a function")[0]
+        raise UsageError(
+            f"network {config.network!r}: {reason}; use --meta_variables=all."
+        ) from error
 
 
 def build_network(config: RunConfig, data: PreparedData) -> keras.Model:

@@ -30,6 +30,7 @@ CASES = {
         "normalization": False,
     },
     "head, smaller last batch": {"meta_variables": "head", "examples": 35},
+    "every third step": {"meta_variables": "head", "examples": 35, "reweight_every": 3},
     "meta-weight-net": {
         "meta_variables": "head",
         "examples": 35,

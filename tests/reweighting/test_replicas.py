@@ -40,7 +40,15 @@ def assert_same(found, case):
 @pytest.mark.parametrize(
     ("devices", "cases"),
     [
-        (2, ["head, smaller last batch", "forward, smaller last batch", "meta-weight-net"]),
+        (
+            2,
+            [
+                "head, smaller last batch",
+                "forward, smaller last batch",
+                "meta-weight-net",
+                "every third step",
+            ],
+        ),
         (4, ["exact, smaller last batch"]),
     ],
 )

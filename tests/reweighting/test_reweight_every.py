@@ -18,16 +18,19 @@ def _compiled(every, **options):
 
 
 def _by_hand(net, batches, clean, every):
-    """SGD by a loop, with a dict of last weights."""
+    """SGD by a loop, with a dict of last weights, in units of their batch's mean."""
     last = {}
     for step, (x, y, s, rows) in enumerate(batches):
         with tf.GradientTape() as tape:
             losses = keras.losses.sparse_categorical_crossentropy(y, net(x), from_logits=True)
             if step % every == 0:
-                w = l2rw_tf.normalize(l2rw_tf.meta_gradient(net, LOSS, (x, y), clean), s).numpy()
-                last |= dict(zip(rows, w, strict=True))
+                u = l2rw_tf.meta_gradient(net, LOSS, (x, y), clean)
+                w = l2rw_tf.normalize(u, s).numpy()
+                # s is no part of what is kept, or it would count twice.
+                own = l2rw_tf.normalize(u).numpy() * len(rows)
+                last |= dict(zip(rows, own, strict=True))
             else:
-                w = s * np.array([last.get(row, 1 / len(rows)) for row in rows], "float32")
+                w = s * np.array([last.get(row, 1.0) for row in rows], "float32")
                 w = w / w.sum() if w.sum() else w
             loss = tf.reduce_sum(losses * w)
         variables = [variable.value for variable in net.trainable_variables]
@@ -77,10 +80,32 @@ def test_every_step_is_the_default_and_a_file_keeps_the_number(tmp_path):
     assert keras.saving.load_model(tmp_path / "model.keras").reweight_every == 4
 
 
+def test_a_weight_of_a_small_batch_counts_as_one_of_a_large_batch():
+    """Of 17 examples in batches of 8 one is alone: its weight is 1 there, the mean of a batch."""
+    (x, y), clean = data(17), data(6, seed=1)
+    model = _compiled(2)
+    model.optimizer.learning_rate = 0.0
+    model.fit(x, y, batch_size=8, epochs=2, shuffle=False, clean_data=clean, verbose=0)
+    kept = model._record.kept_weights(tf.range(17)).numpy()
+    last = model.example_record()["last_weight"]
+    seen = np.isfinite(last)
+    sizes = np.where(np.arange(17) < 16, 8, 1)
+    np.testing.assert_allclose(kept[seen], (last * sizes)[seen], rtol=1e-5)
+    assert (kept[~seen] == 1).all()
+
+
+def test_an_epoch_without_a_reweighted_step_has_no_clean_loss():
+    (x, y), clean = data(16), data(6, seed=1)
+    logs = _compiled(4).fit(x, y, batch_size=8, epochs=2, clean_data=clean, verbose=0).history
+    assert np.isfinite(logs["clean_loss"][0]) and np.isnan(logs["clean_loss"][1])
+    assert logs["effective_batch_size"][1] > 1
+
+
 def test_what_is_not_possible_is_refused():
     (x, y), clean = data(20), data(6, seed=1)
-    with pytest.raises(l2rw_tf.UsageError, match="reweight_every must be a whole number.*got 0"):
-        l2rw_tf.ReweightingModel(network(), reweight_every=0)
+    for value in (0, 1.5, True):
+        with pytest.raises(l2rw_tf.UsageError, match="reweight_every must be a whole number"):
+            l2rw_tf.ReweightingModel(network(), reweight_every=value)
     batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(5)
     with pytest.raises(l2rw_tf.UsageError, match="reweight_every=2 needs the ids"):
         _compiled(2).fit(batches, clean_data=clean, verbose=0)

@@ -115,6 +115,10 @@ def test_a_later_flag_wins_over_the_flagfile(tmp_path):
             ["early_stopping", "validation_fraction"],
         ),
         (["--distribution=mirrored", "--jit_compile=true"], ["jit_compile=true", "mirrored"]),
+        (
+            ["--reweight_every=3", "--steps_per_execution=2"],
+            ["reweight_every=3", "steps_per_execution=2"],
+        ),
         (["--network=resnet33"], ["resnet33", "6n+2"]),
         (["--clean_per_class=5", "--num_clean=9"], ["clean_per_class=5", "num_clean=9", "one of"]),
         (["--num_clean=0"], ["num_clean", "at least 1", "got 0"]),

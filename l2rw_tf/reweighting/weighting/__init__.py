@@ -31,7 +31,7 @@ def get(weighting: str | Weighting) -> Weighting:
         UsageError: If it is neither.
     """
     if not isinstance(weighting, str):
-        if not hasattr(weighting, "weigh"):
+        if not hasattr(weighting, "weigh") or not hasattr(weighting, "learn"):
             raise UsageError(
                 f"weighting must be {' or '.join(map(repr, WEIGHTINGS))} or a Weighting, got "
                 f"{weighting!r}."

@@ -79,14 +79,18 @@ class MetaWeightNet(Weighting):
         mean = tf.math.divide_no_nan(aligned, total)
         slope = -tf.math.divide_no_nan(s * (u - mean), total)
         gradients = sum_over_replicas(tape.gradient(values, phi, output_gradients=slope))
-        self._adam(gradients)
+        not_finite = tf.reduce_sum(tf.cast(~tf.math.is_finite(u), tf.int32))
+        self._adam(gradients, tf.equal(sum_over_replicas(not_finite), 0))
 
     def weigh(self, u: tf.Tensor, losses: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
         """Returns the weights of a batch; see `Weighting.weigh`."""
         values = self.value(tf.stop_gradient(losses))
         return normalize(tf.cast(values, u.dtype), sample_weight)
 
-    def _adam(self, gradients: list[tf.Tensor]) -> None:
+    def _adam(self, gradients: list[tf.Tensor], is_good: tf.Tensor) -> None:
+        """Takes a step of Adam, unless u overflowed in half precision."""
+        gradients = [tf.where(is_good, gradient, 0) for gradient in gradients]
+        before = [one.value + 0 for one in self._variables()]
         self.updates.assign_add(1.0)
         first_decay, second_decay = _DECAYS
         corrected = tf.sqrt(1 - second_decay**self.updates.value) / (
@@ -97,6 +101,8 @@ class MetaWeightNet(Weighting):
             second.assign(second_decay * second.value + (1 - second_decay) * gradient**2)
             step = _LEARNING_RATE * corrected * first.value
             phi.assign_sub(step / (tf.sqrt(second.value) + _EPSILON))
+        for variable, value in zip(self._variables(), before, strict=True):
+            variable.assign(tf.where(is_good, variable.value, value))
 
     def save_own_variables(self, store: Any) -> None:
         """Saves φ and Adam's state."""
