@@ -128,7 +128,7 @@ def _mistakes(strategy: tf.distribute.Strategy) -> dict[str, str]:
     }
 
 
-def _network(normalization: bool) -> keras.Model:
+def _network(normalization: bool = True) -> keras.Model:
     return keras.Sequential(
         [
             keras.Input((4,)),
