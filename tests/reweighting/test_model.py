@@ -645,7 +645,7 @@ def test_models_that_cannot_train_are_refused():
         reweighting(net=frozen).fit(*data(), clean_data=data(4))
     with pytest.raises(l2rw_tf.UsageError, match="keras.Model, got an object of type str"):
         l2rw_tf.ReweightingModel("resnet32")
-    with pytest.raises(l2rw_tf.UsageError, match="'all', 'last_block', 'head' or a function.*'tail'"):
+    with pytest.raises(l2rw_tf.UsageError, match="'last_block', 'head' or a function.*'tail'"):
         l2rw_tf.ReweightingModel(network(), meta_variables="tail")
     with pytest.raises(l2rw_tf.UsageError, match="'finite_difference', got 'look_ahead'"):
         l2rw_tf.ReweightingModel(network(), meta_gradient="look_ahead")
