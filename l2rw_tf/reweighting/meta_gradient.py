@@ -168,8 +168,8 @@ def forward(objective: Objective, batch: Batch, v: Gradient) -> Iterator[Alignme
         UsageError: If losses depend on the variables through a loop, a branch or a custom gradient.
     """
     if tf.executing_eagerly():
-        with nested(objective, batch, v) as alignment:
-            yield alignment
+        with nested(objective, batch, v) as without_graph:
+            yield without_graph
         return
     values = [variable.value for variable in objective.variables]
     pairs = _connected(objective.variables, v)

@@ -75,7 +75,7 @@ def select_meta_variables(
         )
     if meta_variables == "all":
         return trainable
-    if meta_variables in _PARTS:
+    if isinstance(meta_variables, str):
         chosen = {id(variable) for variable in _PARTS[meta_variables](network)}
         selected = [variable for variable in trainable if id(variable) in chosen]
     else:
@@ -125,7 +125,8 @@ def _of_layer(layer: keras.Layer) -> list[keras.Variable]:
 
 def _last_block_variables(network: keras.Model) -> list[keras.Variable]:
     """Returns the variables after the last but one layer that merges several tensors."""
-    found, met, merges = [], set(), 0
+    found: list[keras.Variable] = []
+    met, merges = set(), 0
     left = [(tensor, 0) for tensor in _outputs(network, "last_block")]
     while left:
         tensor, merged = left.pop(0)
