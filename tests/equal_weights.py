@@ -10,6 +10,6 @@ from l2rw_tf.reweighting.weighting.weighting import Weighting
 
 @keras.saving.register_keras_serializable(package="tests")
 class Equal(Weighting):
-    def weigh(self, visit):
-        s = 1 if visit.sample_weight is None else visit.sample_weight
-        return s * tf.ones_like(visit.u) / tf.cast(tf.size(visit.u), visit.u.dtype)
+    def weigh(self, u, losses, sample_weight):
+        s = 1 if sample_weight is None else sample_weight
+        return s * tf.ones_like(u) / tf.cast(tf.size(u), u.dtype)

@@ -211,7 +211,7 @@ def test_negative_sample_weights_are_refused_on_every_way():
     with pytest.raises(UsageError, match="clean_data's sample_weight"):
         model.fit(x, y, clean_data=(*clean, -np.ones(6, "float32")), verbose=0)
     stream = tf.data.Dataset.from_tensor_slices((x, y, s)).batch(6)
-    with pytest.raises(UsageError, match="1 negative weights"):
+    with pytest.raises(UsageError, match="1 weights that are negative"):
         model.fit(stream, clean_data=clean, verbose=0)
     model.fit(x, y, clean_data=clean, verbose=0)
 

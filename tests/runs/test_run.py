@@ -154,7 +154,7 @@ def _check_report(directory, results):
     for title, result in (("reweighted", results), ("plain", results.plain)):
         right = round(60 * result.test_accuracy)
         assert f"Confusion matrix, {title}: {right} of 60 test examples right" in page
-    assert "Effective batch size over the epochs, of batches of 30" in page
+    assert "Effective batch size over the epochs, for batches of 30" in page
 
 
 def _check_printed(printed, results):
@@ -297,5 +297,5 @@ def test_a_run_that_was_resumed_at_another_rate_says_so(blobs, tmp_path, monkeyp
     assert settings_module.differences(repeated, settings) == [
         "learning_rate (0.005 there, 0.02 here)"
     ]
-    assert "another up to step 4" in (tmp_path / "config.cfg").read_text(encoding="utf-8")
+    assert "after step 4" in (tmp_path / "config.cfg").read_text(encoding="utf-8")
     assert "--learning_rate=0.005" in (tmp_path / "report.html").read_text(encoding="utf-8")
