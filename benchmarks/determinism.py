@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-NETWORKS, VARIANTS, ROUNDS, STEPS = ("lenet", "resnet20"), ("plain", "exact:100"), 5, 25
+NETWORKS, VARIANTS, ROUNDS, STEPS = ("lenet", "resnet20"), ("plain", "exact:100"), 3, 25
 
 
 def main() -> None:
