@@ -73,18 +73,16 @@ class Row:
     @property
     def chosen(self) -> Statistic | None:
         """Accuracy at the epoch chosen by the held-out labels; None if there are none."""
-        found = self.results.values()
-        return Statistic.of(
-            [_accuracy_at(one, choice) for one in found if (choice := one.chosen_by_validation)]
-        )
+        return self._at([one.chosen_by_validation for one in self.results.values()])
 
     @property
     def chosen_by_clean(self) -> Statistic | None:
         """Accuracy at the epoch chosen by the clean examples; None if they cannot choose."""
-        found = self.results.values()
-        return Statistic.of(
-            [_accuracy_at(one, choice) for one in found if (choice := one.chosen_by_clean)]
-        )
+        return self._at([one.chosen_by_clean for one in self.results.values()])
+
+    def _at(self, chosen: Sequence[ChosenEpoch | None]) -> Statistic | None:
+        runs = zip(self.results.values(), chosen, strict=True)
+        return Statistic.of([_accuracy_at(result, choice) for result, choice in runs if choice])
 
     @property
     def steps(self) -> int:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.reweighting.feeding.checks import NEGATIVE_WEIGHTS
-from l2rw_tf.reweighting.replicas import sum_over_replicas
+from l2rw_tf.reweighting.replicas import count_not_finite, sum_over_replicas
 from l2rw_tf.reweighting.state import TrainingState
 from l2rw_tf.reweighting.weights import effective_batch_size, zero_weight_share
 
@@ -87,9 +87,7 @@ class FaultWatch(TrainingState):
             self._unusable_weights.assign_add(sum_over_replicas(unusable))
         self._steps.assign_add(1)
         not_finite = sum_over_replicas(
-            tf.stack(
-                [_count_not_finite(losses), _count_not_finite(clean_loss), _count_not_finite(u)]
-            )
+            tf.stack([count_not_finite(losses), count_not_finite(clean_loss), count_not_finite(u)])
         )
         forward_is_finite = (not_finite[0] == 0) & (not_finite[1] == 0)
         u_is_finite = not_finite[2] == 0
@@ -129,7 +127,3 @@ class FaultWatch(TrainingState):
                 "network's classes.",
                 step,
             )
-
-
-def _count_not_finite(values: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.cast(~tf.math.is_finite(values), tf.int32))

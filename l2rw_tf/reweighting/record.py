@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2rw_tf.errors import UsageError
-from l2rw_tf.reweighting.replicas import gather_examples, sum_over_replicas
+from l2rw_tf.reweighting.replicas import all_finite, gather_examples
 from l2rw_tf.reweighting.state import TrainingState
 from l2rw_tf.reweighting.weights import scale
 
@@ -83,7 +83,7 @@ class Record(TrainingState):
             losses: Unweighted losses ℓ_i, shape (n,).
             own_weights: The example weights without the user's sample weights, shape (n,).
         """
-        not_finite = sum_over_replicas(tf.reduce_sum(tf.cast(~tf.math.is_finite(u), tf.int32)))
+        is_finite = all_finite(u)
         columns = [
             tf.cast(values, tf.float32) for values in (scale(u), weights, losses, own_weights)
         ]
@@ -92,7 +92,7 @@ class Record(TrainingState):
         smoothed = self._smoothed(rows, u)
         no_example = tf.cast(self.num_examples, tf.int64)
         row = self._rows_in_table(rows)
-        row = tf.where(not_finite == 0, row, no_example)
+        row = tf.where(is_finite, row, no_example)
         # Relative to the mean over the batch, so that batches of different sizes can be mixed.
         kept = own_weights * tf.cast(tf.size(own_weights), tf.float32)
         visit = [tf.ones_like(u), tf.cast(weights > 0, tf.float32), weights, u, losses]

@@ -52,6 +52,16 @@ def mean_over_examples(values: tf.Tensor) -> tf.Tensor:
     return total / number
 
 
+def count_not_finite(values: tf.Tensor) -> tf.Tensor:
+    """Returns how many values of this replica are NaN or infinite, a scalar."""
+    return tf.reduce_sum(tf.cast(~tf.math.is_finite(values), tf.int32))
+
+
+def all_finite(values: tf.Tensor) -> tf.Tensor:
+    """Returns whether the values of all replicas are finite, a scalar bool."""
+    return tf.equal(sum_over_replicas(count_not_finite(values)), 0)
+
+
 def gather_examples(values: list[tf.Tensor]) -> list[tf.Tensor]:
     """Returns the values of all replicas, concatenated in the order of the replicas.
 

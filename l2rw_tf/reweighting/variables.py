@@ -14,10 +14,21 @@ from l2rw_tf.reweighting.keras_internals import operation_and_inputs
 
 MetaVariables = Literal["all", "last_block", "head"] | Callable[[keras.Variable], bool]
 
-_GIVE_A_FUNCTION = (
-    "give a function that selects the variables of its last layers, such as "
-    "meta_variables=lambda variable: variable.path.startswith('NAME/')."
-)
+
+class NoSuchPart(UsageError):
+    """A network does not show the part that `meta_variables` names.
+
+    Attributes:
+        reason: The message without its advice, to give a function.
+    """
+
+    def __init__(self, reason: str) -> None:
+        """Sets the message."""
+        super().__init__(
+            f"{reason}: give a function that selects the variables of its last layers, such as "
+            "meta_variables=lambda variable: variable.path.startswith('NAME/')."
+        )
+        self.reason = reason
 
 
 @contextlib.contextmanager
@@ -141,9 +152,8 @@ def _last_block_variables(network: keras.Model) -> list[keras.Variable]:
         found += operation.trainable_variables if isinstance(operation, keras.Layer) else []
         left += [(one, merged + is_merge) for one in inputs]
     if merges < 2:
-        raise UsageError(
-            f"meta_variables='last_block': the network {network.name!r} has no residual blocks: "
-            f"{_GIVE_A_FUNCTION}"
+        raise NoSuchPart(
+            f"meta_variables='last_block': the network {network.name!r} has no residual blocks"
         )
     return found
 
@@ -151,9 +161,9 @@ def _last_block_variables(network: keras.Model) -> list[keras.Variable]:
 def _outputs(network: keras.Model, meta_variables: str) -> list[keras.KerasTensor]:
     outputs = keras.tree.flatten(getattr(network, "outputs", None) or [])
     if not outputs:
-        raise UsageError(
+        raise NoSuchPart(
             f"meta_variables={meta_variables!r}: {network.name!r} is a subclassed model, and the "
-            f"order of its layers is unknown: {_GIVE_A_FUNCTION}"
+            "order of its layers is unknown"
         )
     return outputs
 

@@ -34,6 +34,11 @@ class Difference:
         """The signed difference, in units of its standard error."""
         return self.accuracy / self.standard_error
 
+    @property
+    def is_better(self) -> bool:
+        """Whether the first network is better by more than chance."""
+        return self.accuracy > 0 and self.is_difference(self.accuracy)
+
     def is_difference(self, accuracy: float) -> bool:
         """Returns whether a difference of accuracies is large compared with the standard error."""
         return abs(accuracy) >= _IS_DIFFERENT * self.standard_error

@@ -16,7 +16,7 @@ from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.methods.settings import MethodSettings
 from l2rw_tf.networks.settings import AUTO
 from l2rw_tf.reweighting.feeding.shards import distribute
-from l2rw_tf.reweighting.variables import select_meta_variables
+from l2rw_tf.reweighting.variables import NoSuchPart, select_meta_variables
 from l2rw_tf.runs import saved_network
 from l2rw_tf.runs.batches import Batches, augmentation
 from l2rw_tf.runs.best_epoch import BestEpoch
@@ -132,12 +132,12 @@ def _check_meta_variables(network: keras.Model, config: RunConfig) -> None:
     """Checks that the variables that --meta_variables names can be selected."""
     try:
         select_meta_variables(network, config.meta_variables)
+    except NoSuchPart as error:
+        # A flag takes no function, which the error itself recommends.
+        reason = f"{error.reason}; use --meta_variables=all."
+        raise UsageError(f"network {config.network!r}: {reason}") from error
     except UsageError as error:
-        # A flag takes no function, which the message of the library recommends.
-        reason = str(error).partition(": give a function")[0]
-        raise UsageError(
-            f"network {config.network!r}: {reason}; use --meta_variables=all."
-        ) from error
+        raise UsageError(f"network {config.network!r}: {error}") from error
 
 
 def build_network(config: RunConfig, data: PreparedData) -> keras.Model:

@@ -146,11 +146,7 @@ def _stopped_early(results: RunResults, found: Difference, plain_title: str) -> 
     ahead = there - max(ends)
     if ahead > 0 and found.is_difference(ahead):
         return [f"Better still: {stopped}"]
-    if (
-        found.accuracy > 0
-        and found.is_difference(found.accuracy)
-        and not found.is_difference(ahead)
-    ):
+    if found.is_better and not found.is_difference(ahead):
         return [f"Not significantly worse: {stopped}"]
     return []
 
@@ -160,8 +156,9 @@ def _memorized(results: RunResults, found: Difference) -> list[str]:
     plain = results.plain
     assert plain is not None
     training, held_out = plain.training_accuracy, plain.validation_accuracy
-    is_better = found.accuracy > 0 and found.is_difference(found.accuracy)
-    if is_better or training is None or held_out is None or training - held_out > _MEMORIZES:
+    if found.is_better or training is None or held_out is None:
+        return []
+    if training - held_out > _MEMORIZES:
         return []
     return [
         f"Plain training has memorized few labels (accuracy {percent(training)} on the training "

@@ -210,12 +210,11 @@ def check_clean_stream(batches: tf.data.Dataset, takes_text: bool, takes: Takes)
         raise UsageError("clean_data is a data set without batches: it needs at least one.")
     if not labels:
         return None
-    # Padded sequences differ in length from batch to batch.
-    flat = [keras.tree.map_structure(lambda part: part.reshape(-1), one) for one in labels]
-    alike = len({str(keras.tree.map_structure(lambda part: part.shape[1:], one)) for one in labels})
-    return keras.tree.map_structure(
-        lambda *parts: np.concatenate(parts), *(labels if alike == 1 else flat)
-    )
+    shapes = {str(keras.tree.map_structure(lambda part: part.shape[1:], one)) for one in labels}
+    if len(shapes) > 1:
+        # Padded sequences differ in length from batch to batch.
+        labels = [keras.tree.map_structure(np.ravel, one) for one in labels]
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *labels)
 
 
 def check_same_kind(training: Any, clean: Any, takes_text: bool) -> None:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from l2rw_tf.reweighting.replicas import sum_over_replicas
+from l2rw_tf.reweighting.replicas import all_finite, sum_over_replicas
 from l2rw_tf.reweighting.weighting.weighting import Weighting
 from l2rw_tf.reweighting.weights import normalize
 
@@ -79,8 +79,7 @@ class MetaWeightNet(Weighting):
         mean = tf.math.divide_no_nan(aligned, total)
         slope = -tf.math.divide_no_nan(s * (u - mean), total)
         gradients = sum_over_replicas(tape.gradient(values, phi, output_gradients=slope))
-        not_finite = tf.reduce_sum(tf.cast(~tf.math.is_finite(u), tf.int32))
-        self._adam(gradients, tf.equal(sum_over_replicas(not_finite), 0))
+        self._adam(gradients, all_finite(u))
 
     def weigh(self, u: tf.Tensor, losses: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
         """Returns the weights of a batch; see `Weighting.weigh`."""
@@ -89,8 +88,7 @@ class MetaWeightNet(Weighting):
 
     def _adam(self, gradients: list[tf.Tensor], is_good: tf.Tensor) -> None:
         """Takes a step of Adam, unless u overflowed in half precision."""
-        gradients = [tf.where(is_good, gradient, 0) for gradient in gradients]
-        before = [one.value + 0 for one in self._variables()]
+        before = [tf.identity(one.value) for one in self._variables()]
         self.updates.assign_add(1.0)
         first_decay, second_decay = _DECAYS
         corrected = tf.sqrt(1 - second_decay**self.updates.value) / (
