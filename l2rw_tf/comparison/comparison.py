@@ -6,9 +6,9 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from l2rw_tf.comparison import figure, jobs
-from l2rw_tf.comparison import table as comparison_table
+from l2rw_tf.comparison import figure, jobs, table
 from l2rw_tf.comparison.plan import Cell, Plan, Run, choose_rates
+from l2rw_tf.comparison.rows import Row, rows
 from l2rw_tf.data.settings import TRUE
 from l2rw_tf.errors import UsageError
 from l2rw_tf.runs import words
@@ -48,26 +48,24 @@ def compare(plan: Plan, execute: jobs.Execute, command: str) -> list[str]:
     if found:
         drawn = figure.figure(plan, found, command)
         RunDirectory(plan.directory).save_figure("comparison.png", drawn)
-        print(f"\n{comparison_table.table(found)}")
+        print(f"\n{table.table(found)}")
     print(f"\nresults: {plan.directory}/results.md", flush=True)
     return _incomplete(plan, found, progress.failures)
 
 
 def _write_tables(
     plan: Plan, rates: dict[Cell, float], command: str, failures: dict[str, str]
-) -> list[comparison_table.Row]:
+) -> list[Row]:
     """Writes the tables of the runs finished so far, so that an interrupted comparison has them."""
-    found = comparison_table.rows(plan, rates)
+    found = rows(plan, rates)
     notes = [f"{name} failed: {reason}" for name, reason in failures.items()]
     directory = RunDirectory(plan.directory)
-    directory.write_table("results.csv", *comparison_table.cells(plan, found, command))
-    directory.write_text("results.md", comparison_table.as_markdown(plan, found, command, notes))
+    directory.write_table("results.csv", *table.cells(plan, found, command))
+    directory.write_text("results.md", table.as_markdown(plan, found, command, notes))
     return found
 
 
-def _incomplete(
-    plan: Plan, found: Sequence[comparison_table.Row], failures: dict[str, str]
-) -> list[str]:
+def _incomplete(plan: Plan, found: Sequence[Row], failures: dict[str, str]) -> list[str]:
     seeds = {row.cell: row.results for row in found}
     sentences = []
     for cell in plan.cells:

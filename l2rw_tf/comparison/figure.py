@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from l2rw_tf.comparison.plan import Plan
-from l2rw_tf.comparison.table import Row
+from l2rw_tf.comparison.rows import Row
 
 # Okabe and Ito's palette without its yellow, which is too light for lines. Colours, markers and
 # line styles together distinguish the first 28 methods.

@@ -1,123 +1,15 @@
-"""The results of a comparison as CSV and Markdown: one row per method (and swept value)."""
+"""The rows of a comparison as CSV and Markdown."""
 
 from __future__ import annotations
 
-import dataclasses
-import statistics
 import urllib.parse
 from collections.abc import Sequence
 from typing import Any
 
 from l2rw_tf.comparison.plan import Cell, Plan
+from l2rw_tf.comparison.rows import Row, SeedDifference, Statistic
 from l2rw_tf.data.settings import TRUE
 from l2rw_tf.runs import words
-from l2rw_tf.runs.results import ChosenEpoch, RunResults
-
-
-@dataclasses.dataclass(frozen=True)
-class Statistic:
-    """Mean and sample standard deviation (None for a single value) over the seeds."""
-
-    mean: float
-    deviation: float | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Statistic | None:
-        """Returns the statistic of some values, or None if there are none."""
-        if not values:
-            return None
-        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One row of the table.
-
-    Attributes:
-        cell: Method and swept value.
-        learning_rate: The learning rate of its runs.
-        results: The results of the finished runs by seed; at least one.
-    """
-
-    cell: Cell
-    learning_rate: float
-    results: dict[int, RunResults]
-
-    @property
-    def first(self) -> RunResults:
-        """The results of its first run."""
-        return next(iter(self.results.values()))
-
-    @property
-    def accuracies(self) -> list[float]:
-        """The accuracy of each saved network.
-
-        If no labels are known to be right, this is agreement with the given test labels.
-        """
-        return [_accuracy_at(result, result) for result in self.results.values()]
-
-    @property
-    def accuracy_name(self) -> str:
-        """What `accuracies` measure, for headings."""
-        if self.first.test_labels == TRUE:
-            return "test accuracy"
-        if self.first.accuracy is None:
-            return "agreement with given test labels"
-        return "accuracy on trusted examples"
-
-    @property
-    def accuracy(self) -> Statistic:
-        """Mean and standard deviation of `accuracies`."""
-        return Statistic.of(self.accuracies)
-
-    @property
-    def chosen(self) -> Statistic | None:
-        """Accuracy at the epoch chosen by the held-out labels; None if there are none."""
-        return self._at([one.chosen_by_validation for one in self.results.values()])
-
-    @property
-    def chosen_by_clean(self) -> Statistic | None:
-        """Accuracy at the epoch chosen by the clean examples; None if they cannot choose."""
-        return self._at([one.chosen_by_clean for one in self.results.values()])
-
-    def _at(self, chosen: Sequence[ChosenEpoch | None]) -> Statistic | None:
-        runs = zip(self.results.values(), chosen, strict=True)
-        return Statistic.of([_accuracy_at(result, choice) for result, choice in runs if choice])
-
-    @property
-    def steps(self) -> int:
-        """The number of training steps per run."""
-        return max(result.steps for result in self.results.values())
-
-    @property
-    def step_seconds(self) -> float:
-        """The mean over the seeds of the median time per step."""
-        return statistics.fmean(result.step_seconds for result in self.results.values())
-
-
-def _accuracy_at(result: RunResults, epoch: ChosenEpoch | RunResults) -> float:
-    """Returns the accuracy at an epoch, or agreement if no labels are known to be right."""
-    accuracy = result.accuracy_at(epoch)
-    return epoch.test_accuracy if accuracy is None else accuracy
-
-
-def rows(planned: Plan, rates: dict[Cell, float]) -> list[Row]:
-    """Returns the rows of the table; rows without a finished run are left out.
-
-    Args:
-        planned: The comparison.
-        rates: The learning rate of each cell; cells without one are left out.
-    """
-    found = []
-    for cell, rate in rates.items():
-        results = {
-            seed: result
-            for seed in planned.comparison.seeds
-            if (result := planned.result(planned.runs[cell, rate, seed])) is not None
-        }
-        if results:
-            found.append(Row(cell, rate, results))
-    return found
 
 
 def cells(planned: Plan, found: Sequence[Row], command: str) -> tuple[list[str], list[list[Any]]]:
@@ -138,6 +30,8 @@ def cells(planned: Plan, found: Sequence[Row], command: str) -> tuple[list[str],
         "chosen_test_accuracy_std",
         "clean_chosen_test_accuracy_mean",
         "clean_chosen_test_accuracy_std",
+        "difference_from_first_method",
+        "difference_standard_error",
         "seeds",
         "learning_rate",
         "steps",
@@ -153,6 +47,7 @@ def cells(planned: Plan, found: Sequence[Row], command: str) -> tuple[list[str],
             *_numbers(row.accuracy),
             *_numbers(row.chosen),
             *_numbers(row.chosen_by_clean),
+            *((apart.mean, apart.standard_error) if (apart := row.difference) else (None, None)),
             " ".join(map(str, row.results)),
             row.learning_rate,
             row.steps,
@@ -187,6 +82,9 @@ def as_markdown(planned: Plan, found: Sequence[Row], command: str, notes: Sequen
             if any(row.chosen_by_clean for row in found):
                 chosen = _pivot(planned, found, "chosen_by_clean")
                 parts.append("At the epoch that the clean examples chose:\n\n" + chosen)
+            if any(row.difference for row in found):
+                name = planned.comparison.methods[0]
+                parts.append(f"Difference from {name}:\n\n" + _pivot(planned, found, "difference"))
         else:
             parts.append(table(found))
         parts += _reports(planned, found)
@@ -220,11 +118,13 @@ def table(found: Sequence[Row]) -> str:
     Args:
         found: The rows; the swept value follows the method's name.
     """
+    method = next((apart.method for row in found if (apart := row.difference)), "first method")
     head = [
         "method",
         found[0].accuracy_name,
         "epoch by held-out",
         "epoch by clean",
+        f"difference from {method}",
         "seeds",
         "learning rate",
         "steps",
@@ -236,6 +136,7 @@ def table(found: Sequence[Row]) -> str:
             percent(row.accuracy),
             percent(row.chosen),
             percent(row.chosen_by_clean),
+            percent(row.difference),
             str(len(row.results)),
             f"{row.learning_rate:g}",
             f"{row.steps:,}",
@@ -246,10 +147,12 @@ def table(found: Sequence[Row]) -> str:
     return _markdown(head, body)
 
 
-def percent(statistic: Statistic | None) -> str:
-    """Returns mean ± standard deviation in percent, or a dash for None."""
+def percent(statistic: Statistic | SeedDifference | None) -> str:
+    """Returns mean ± standard deviation (of a difference: standard error), or a dash for None."""
     if statistic is None:
         return "–"
+    if isinstance(statistic, SeedDifference):
+        return f"{100 * statistic.mean:+.2f} ± {100 * statistic.standard_error:.2f}"
     if statistic.deviation is None:
         return f"{100 * statistic.mean:.2f}"
     return f"{100 * statistic.mean:.2f} ± {100 * statistic.deviation:.2f}"
@@ -305,6 +208,11 @@ def _description(planned: Plan, found: Sequence[Row]) -> str:
         f"labels ({state}), and at the epoch chosen by the clean examples if the method does not "
         f"train on them. Device: {first.device}."
     )
+    if any(row.difference for row in found):
+        sentences.append(
+            f"Differences from {planned.comparison.methods[0]} are means over the seeds of both, ± "
+            "their standard error."
+        )
     if first.test_labels != TRUE:
         sentences.append(f"Accuracy is {words.measured_on(first)}")
     return " ".join(sentences)

@@ -10,10 +10,10 @@ import keras
 import pytest
 
 from l2rw_tf.command_line import settings
-from l2rw_tf.comparison import table as comparison_table
 from l2rw_tf.comparison.comparison import compare
 from l2rw_tf.comparison.jobs import Ended, run_all
 from l2rw_tf.comparison.plan import ComparisonConfig, check_directories, choose_rates, plan
+from l2rw_tf.comparison.rows import rows as rows_of_results
 from l2rw_tf.errors import TrainingDiverged, UsageError
 from l2rw_tf.methods import METHODS
 from l2rw_tf.report import run_report
@@ -165,6 +165,9 @@ def test_a_table_of_seeds_and_variants(tmp_path, capsys):
     deviation = 100 * statistics.stdev(accuracies["plain"])
     assert f"| {200 / 3:.2f} ± {deviation:.2f} |" in page
     assert "as noisy as the training labels" in page
+    # Per seed 30, 20 and 0 points: variance (13.3² + 3.3² + 16.7²) / 2, over three seeds.
+    assert "| difference from plain |" in page and "|         +16.67 ± 8.82 |" in page
+    assert "± their standard error" in page
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"6 runs, 1 at a time: {tmp_path}"
     assert printed[1] == "[1/6] plain, seed 0: test 50.0%, 0 s; about 0 s left"
@@ -186,6 +189,27 @@ def test_a_sweep_has_a_column_for_each_value(tmp_path):
     assert re.search(r"\| noise_ratio = \| +0 \| +0.1 \| +0.40 \|", page)
     assert page.count("| gce           | 90.00 ± 0.00 | 80.00 ± 0.00 | 50.00 ± 0.00 |") == 1
     assert page.count("| gce           | 91.00 ± 0.00 | 81.00 ± 0.00 | 51.00 ± 0.00 |") == 1
+    assert page.count("Difference from plain:") == 1
+    assert page.count("| gce           | +0.00 ± 0.00 | +0.00 ± 0.00 | +0.00 ± 0.00 |") == 1
+
+
+def test_differences_are_over_the_seeds_that_both_methods_have(tmp_path):
+    planned = _plan(tmp_path, "--methods=plain,gce,l2rw", "--seeds=0,1,2")
+    accuracies = {"plain": [None, 0.5, 0.6], "gce": [0.9, 0.6, 0.8], "l2rw": [0.9, 0.9, None]}
+
+    def results(planned_run):
+        accuracy = accuracies[planned_run.cell.variant][planned_run.config.seed]
+        return 1 if accuracy is None else _result(accuracy)
+
+    compare(planned, _pretended(planned, results), "the command")
+    with (tmp_path / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    # 10 and 20 points: their standard deviation, 7.07, over the root of 2.
+    assert float(rows["gce"]["difference_from_first_method"]) == pytest.approx(0.15)
+    assert float(rows["gce"]["difference_standard_error"]) == pytest.approx(0.05)
+    # One common seed has no standard error.
+    assert rows["plain"]["difference_standard_error"] == ""
+    assert rows["l2rw"]["difference_from_first_method"] == ""
 
 
 def test_learning_rates_are_chosen_by_the_held_out_labels_of_the_first_seed(tmp_path):
@@ -251,7 +275,7 @@ def test_runs_that_fail_are_told_and_the_others_are_shown(tmp_path, capsys):
 def test_a_learning_rate_that_fails_is_not_chosen(tmp_path):
     planned = _plan(tmp_path, "--methods=plain", "--seeds=0,1", "--learning_rates=1e25,0.02")
     assert compare(planned, _here(planned), "the command") == []
-    (row,) = comparison_table.rows(planned, {planned.cells[0]: 0.02})
+    (row,) = rows_of_results(planned, {planned.cells[0]: 0.02})
     assert list(row.results) == [0, 1]
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "learning_rate=1e+25-seed=0 failed: The plain training stopped at step 2" in page
