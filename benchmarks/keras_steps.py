@@ -30,8 +30,8 @@ class Variant:
     Attributes:
         kind: "plain", "literal" (the literal look-ahead of the paper), "exact" (the
             project's default), "forward" (exact, in forward mode), "last_block",
-            "head", "tracked" (exact, with the record of the examples) or "every4" (exact in every
-            fourth step; to be timed by fours).
+            "head", "tracked" (exact, with the record of the examples) or "everyK" (exact in every
+            K-th step; to be timed by multiples of K).
         clean: Size of the clean batch, 0 for plain.
         size_known: Whether the graph knows the batch sizes. It does if `fit` gets arrays whose
             length is a multiple of the batch size, but not if the last batch is smaller.
@@ -40,6 +40,11 @@ class Variant:
     kind: str
     clean: int
     size_known: bool = True
+
+    @property
+    def reweight_every(self) -> int:
+        """The argument of the model."""
+        return int(self.kind.removeprefix("every")) if self.kind.startswith("every") else 1
 
     @classmethod
     def parse(cls, text: str) -> Variant:
@@ -62,9 +67,15 @@ class Variant:
 
 
 def build(name: str) -> tuple[keras.Model, tuple[int, ...]]:
-    """Returns a network with reproducible parameters, and the shape of an example."""
+    """Returns a network with reproducible parameters, and the shape of an example.
+
+    Args:
+        name: The name of a network, or NAME@SIZE for colour images of another size than 32.
+    """
     keras.utils.set_random_seed(0)
-    shape = _SHAPES.get(name, (32, 32, 3))
+    name, _, size = name.partition("@")
+    side = int(size or 32)
+    shape = _SHAPES.get(name, (side, side, 3))
     if name == "transformer":
         return _transformer(shape), shape
     if name in PRETRAINED:
@@ -124,9 +135,9 @@ def model_and_data(
     data = {"x": one_batch(batch, shape, variant.size_known, seed=0)}
     model = network
     if variant.kind != "plain":
-        model = _reweighting_model(network, variant.kind)
+        model = _reweighting_model(network, variant)
         data["clean_data"] = one_batch(variant.clean, shape, variant.size_known, seed=1)
-    if variant.kind in ("tracked", "every4"):
+    if variant.kind == "tracked" or variant.reweight_every > 1:
         ids = tf.random.stateless_uniform([batch], (2, 0), 0, TRACKED_EXAMPLES, tf.int64)
         ids = tf.data.Dataset.from_tensors(ids).unbatch().batch(batch, variant.size_known).repeat()
         data["x"] = tf.data.Dataset.zip({EXAMPLES: data["x"], IDS: ids})
@@ -148,14 +159,15 @@ def one_batch(size: int, shape: tuple[int, ...], size_known: bool, seed: int) ->
     return tf.data.Dataset.from_tensor_slices((x, y)).batch(size, size_known).cache().repeat()
 
 
-def _reweighting_model(network: keras.Model, kind: str) -> l2rw_tf.ReweightingModel:
-    if kind == "literal":
+def _reweighting_model(network: keras.Model, variant: Variant) -> l2rw_tf.ReweightingModel:
+    if variant.kind == "literal":
         return LiteralModel(network)
-    if kind == "forward":
-        return l2rw_tf.ReweightingModel(network, meta_gradient="forward")
-    if kind == "every4":
-        return l2rw_tf.ReweightingModel(network, reweight_every=4)
-    return l2rw_tf.ReweightingModel(network, kind if kind in ("last_block", "head") else "all")
+    return l2rw_tf.ReweightingModel(
+        network,
+        variant.kind if variant.kind in ("last_block", "head") else "all",
+        meta_gradient="forward" if variant.kind == "forward" else "nested",
+        reweight_every=variant.reweight_every,
+    )
 
 
 def keras_step(

@@ -30,7 +30,7 @@ flags.DEFINE_list(
         *("plain?", "exact:100?", "exact:10?"),
     ],
     "Variants of the step as KIND:CLEAN_BATCH, plain first; kinds are plain, literal, exact, "
-    "forward, last_block, head, tracked, every4. A ? at the end: data that does not say its batch "
+    "forward, last_block, head, tracked, everyK. A ? at the end: data that does not say its batch "
     "size.",
 )
 flags.DEFINE_integer("samples", 25, "Number of measurements per variant.", lower_bound=3)

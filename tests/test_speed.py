@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import l2rw_tf
-from benchmarks import input_pipeline, keras_steps, operations
+from benchmarks import input_pipeline, keras_steps, operations, savings
 
 
 def convolutions(model, data):
@@ -43,3 +43,21 @@ def test_the_input_pipeline_has_a_rate_for_every_kind_of_data(monkeypatch):
     rows = [row.split("|")[1:-1] for row in input_pipeline.pipeline_table()][2:]
     assert [row[0].strip() for row in rows] == ["28x28x1", "28x28x1", "32x32x3", "100"]
     assert all(float(row[2].replace(",", "")) > 0 for row in rows)
+
+
+def test_the_savings_are_measured_as_they_were_trained():
+    methods = (
+        "plain",
+        "l2rw:learning_rate=0.02",
+        "l2rw:learning_rate=0.02:clean_batch_size=10",
+        "l2rw:reweight_every=2",
+        "l2rw:meta_variables=last_block",
+    )
+    variants = [savings.variant(method) for method in methods]
+    assert variants == ["plain", "exact:100", "exact:10", "every2:100", "last_block:100"]
+    names = ["plain", "all variables", "clean batches of 10", "every 2nd step", "last block"]
+    assert [savings.name(variant) for variant in variants] == names
+    model, _ = keras_steps.model_and_data("mlp", 4, keras_steps.Variant.parse("every2:2"))
+    assert model.reweight_every == 2
+    _, shape = keras_steps.build("resnet20@16")
+    assert shape == (16, 16, 3)
