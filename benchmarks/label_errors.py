@@ -103,7 +103,7 @@ Row = dict[str, Any]
 def audit_scores(settings: RunConfig, data: PreparedData) -> tuple[np.ndarray, float]:
     """Returns the audit's label quality, (n,), and its training time in seconds."""
     trained = training.train(settings.method, settings, data)
-    table = example_table.example_table(data, trained)
+    table = example_table.example_table(data, trained, predicted_by=trained)
     return audit.label_quality(table), trained.train_seconds
 
 

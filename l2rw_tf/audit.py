@@ -117,7 +117,7 @@ def _audit(arguments: Sequence[str]) -> None:
     (config,) = settings.from_arguments(arguments, AuditConfig)
     run = results.read(config.run_dir)
     examples = tables.read_examples(Path(config.run_dir), len(run.class_names))
-    ranking = quality.ranked(quality.with_quality(examples))
+    ranking = quality.ranked(quality.with_quality(examples, run.is_ranked_by_plain))
     suspected = quality.suspects(ranking, config.limit, config.expected_noise)
     for flag in ("write_clean", "write_labels"):
         check_new_file(flag, getattr(config, flag))
@@ -169,7 +169,8 @@ def _lines(
         cut = "with the lowest quality"
     lines = [
         f"{config.run_dir}: {counted(number, 'training example')}, trained with {run.method}",
-        f"label quality, 0 (suspect) to 1 (good): {quality.basis_of_score(ranking)}",
+        "label quality, 0 (suspect) to 1 (good): "
+        f"{quality.basis_of_score(ranking, run.is_ranked_by_plain)}",
         f"suspected: {counted(suspected.sum(), 'label')} ({percent(suspected.mean())}), those "
         f"{cut}",
         "",

@@ -59,17 +59,27 @@ def label_quality(table: Table) -> np.ndarray:
     return (probability + _ALIGNMENT_SHARE * alignment) / (1 + _ALIGNMENT_SHARE)
 
 
-def basis_of_score(table: Table) -> str:
-    """Returns, as text, what the score of `label_quality` is based on."""
+def basis_of_score(table: Table, of_plain_network: bool = False) -> str:
+    """Returns, as text, what the score of `with_quality` is based on."""
+    if of_plain_network:
+        return "the probability that the plainly trained network, which is better, gives the label"
     if "given_probability" not in table:
         return "how well an example's gradient agrees with that of the clean examples (alignment)"
     over_run = "" if "mean_u" not in table else " during and after training, and gradient alignment"
     return f"the probability that the network gives the label{over_run}"
 
 
-def with_quality(table: Table) -> dict[str, np.ndarray]:
-    """Returns the table with a column `label_quality`."""
-    return {**table, "label_quality": label_quality(table)}
+def with_quality(table: Table, of_plain_network: bool = False) -> dict[str, np.ndarray]:
+    """Returns the table with a column `label_quality`.
+
+    Args:
+        table: As for `label_quality`.
+        of_plain_network: Whether the predictions in the table are those of a network that was
+            trained plainly, while the record is that of a reweighted training. The score is then
+            the probability of the label alone.
+    """
+    scored = {"given_probability": table["given_probability"]} if of_plain_network else table
+    return {**table, "label_quality": label_quality(scored)}
 
 
 def ranked(table: Table) -> dict[str, np.ndarray]:

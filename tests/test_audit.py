@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from l2rw_tf import __main__, audit
@@ -49,6 +51,18 @@ def test_an_audit_in_words(run_dir, tmp_path, capsys):
         assert "exists already" in said.err or "there is no folder" in said.err
     assert not (tmp_path / "other.txt").exists()
     assert before == {path.name: path.read_bytes() for path in run_dir.iterdir()}
+
+
+def test_a_ranking_by_the_better_plain_network(run_dir, capsys):
+    """By the probability of the label alone; the record is that of the other training."""
+    ranked = dataclasses.replace(made_up.run_results(), ranked_by="plain")
+    results.write(RunDirectory(run_dir), ranked)
+    assert audit.main([f"--run_dir={run_dir}"]) == 0
+    printed = capsys.readouterr().out
+    assert "the plainly trained network, which is better" in printed
+    lines = [line.split() for line in printed.splitlines()]
+    found = [(line[0], line[-1]) for line in lines if line and line[0] in "3457" and len(line) == 4]
+    assert found == [("7", "0.1000"), ("5", "0.2000"), ("4", "0.8000"), ("3", "0.9000")]
 
 
 def test_expected_noise_cuts_the_ranking(run_dir, capsys):

@@ -143,7 +143,7 @@ def page(report: Report) -> str:
         # The page's content security policy allows only this script, by its hash.
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        score=quality.basis_of_score(report.examples),
+        score=quality.basis_of_score(report.examples, results.is_ranked_by_plain),
         suspect_below=quality.SUSPECT_BELOW,
         num_suspected=int(report.suspected.sum()),
         num_wrong=None if wrong is None else int(wrong.sum()),

@@ -41,7 +41,7 @@ def write(
                 results=results,
                 metrics=tables.read_metrics(directory.path),
                 settings=directory.read_config(),
-                examples=quality.ranked(quality.with_quality(table)),
+                examples=quality.ranked(quality.with_quality(table, results.is_ranked_by_plain)),
                 training=examples,
                 feature_names=feature_names,
                 name=directory.path.resolve().name,

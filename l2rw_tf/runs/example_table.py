@@ -12,17 +12,20 @@ from l2rw_tf.runs import tables
 from l2rw_tf.runs.training import Training
 
 
-def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray]:
+def example_table(
+    data: PreparedData, trained: Training, predicted_by: Training
+) -> dict[str, np.ndarray]:
     """Returns the columns of examples.csv, one row per training example, in order.
 
     Args:
         data: The data of the training.
-        trained: A finished training.
+        trained: The finished training whose record of weights to use.
+        predicted_by: The training whose network predicts the labels, often the same.
 
     Returns:
         `id`, `origin`, `given_label`, `true_label` (if known), the record of the example's weights
-        (if the method keeps one), the trained network's `suggested_label`, `given_probability` and
-        `suggested_probability`, and `content_hash`; each (n,).
+        (if the method keeps one), the predicting network's `suggested_label`, `given_probability`
+        and `suggested_probability`, and `content_hash`; each (n,).
     """
     train = data.splits.train
     table = {"id": train.ids, "given_label": train.y, "content_hash": content_hash(train)}
@@ -36,7 +39,7 @@ def example_table(data: PreparedData, trained: Training) -> dict[str, np.ndarray
             for name in tables.RECORD
             if name in trained.example_record
         }
-    probabilities = class_probabilities(trained.network, train, data.preprocessing)
+    probabilities = class_probabilities(predicted_by.network, train, data.preprocessing)
     return table | _predictions(probabilities, train.y)
 
 
@@ -45,7 +48,7 @@ def clean_example_table(data: PreparedData, trained: Training) -> dict[str, np.n
 
     Args:
         data: The data of the training.
-        trained: A finished training.
+        trained: The finished training whose network predicts the labels.
 
     Returns:
         `id`, `origin`, `given_label`, `true_label` (if known), `suggested_label`,

@@ -67,9 +67,6 @@ def write(
     config = journal.config
     own = trainings[config.method]
     saved_network.save(directory, own.network, data.preprocessing, data.source)
-    table = quality.with_quality(example_table(data, own))
-    tables.write_examples(directory, quality.ranked(table))
-    tables.write_clean_examples(directory, clean_example_table(data, own))
     predicted = {
         method: _predicted(trained, data.splits.test, data) for method, trained in trainings.items()
     }
@@ -77,19 +74,35 @@ def write(
         method: _results(journal, data, trained, predicted[method], heading)
         for method, trained in trainings.items()
     }
-    plain = found["plain"] if config.with_plain else None
-    suspected = int(quality.suspects(table).sum())
-    own_results = dataclasses.replace(found[config.method], suspected_labels=suspected)
     against_plain = None
-    if plain is not None and own.method != "plain":
+    if config.with_plain and own.method != "plain":
         pair = {method: trainings[method] for method in (own.method, "plain")}
         against_plain = _difference(pair, predicted, data)
-    run_results = RunResults(**vars(own_results), plain=plain, against_plain=against_plain)
+    # The better classifier ranks better (docs/label_errors.md).
+    better = trainings["plain"] if against_plain and against_plain.is_worse else own
+    suspected = _write_examples(directory, data, own, better)
+    run_results = RunResults(
+        **vars(dataclasses.replace(found[config.method], suspected_labels=suspected)),
+        plain=found["plain"] if config.with_plain else None,
+        against_plain=against_plain,
+        ranked_by=better.method,
+    )
     if report is not None:
         report(directory, run_results, data.splits.train, data.source.feature_names)
     # Last: a directory with results.json holds a finished run.
     results.write(directory, run_results)
     return run_results
+
+
+def _write_examples(
+    directory: RunDirectory, data: PreparedData, own: Training, better: Training
+) -> int:
+    """Writes examples.csv and clean_examples.csv, and returns the number of suspected labels."""
+    table = example_table(data, own, predicted_by=better)
+    table = quality.with_quality(table, of_plain_network=better is not own)
+    tables.write_examples(directory, quality.ranked(table))
+    tables.write_clean_examples(directory, clean_example_table(data, better))
+    return int(quality.suspects(table).sum())
 
 
 def _results(

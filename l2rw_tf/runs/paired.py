@@ -39,6 +39,11 @@ class Difference:
         """Whether the first network is better by more than chance."""
         return self.accuracy > 0 and self.is_difference(self.accuracy)
 
+    @property
+    def is_worse(self) -> bool:
+        """Whether the first network is worse by more than chance."""
+        return self.accuracy < 0 and self.is_difference(self.accuracy)
+
     def is_difference(self, accuracy: float) -> bool:
         """Returns whether a difference of accuracies is large compared with the standard error."""
         return abs(accuracy) >= _IS_DIFFERENT * self.standard_error

@@ -144,10 +144,19 @@ class RunResults(TrainingResults):
         plain: Results of plain training, or None.
         against_plain: Difference in accuracy between the run's method and plain training; None
             without plain training or without labels known to be right.
+        ranked_by: The method whose network ranks the labels, and whose predictions are in
+            examples.csv and clean_examples.csv: "plain" if plain training is significantly better,
+            otherwise the run's own. None in results of earlier versions: the run's own.
     """
 
     plain: TrainingResults | None = None
     against_plain: Difference | None = None
+    ranked_by: str | None = None
+
+    @property
+    def is_ranked_by_plain(self) -> bool:
+        """Whether the network of plain training ranks the labels, not that of the run's method."""
+        return self.ranked_by == "plain" != self.method
 
     @property
     def trainings(self) -> dict[str, TrainingResults]:

@@ -126,6 +126,8 @@ def against_plain(results: RunResults, titles: Mapping[str, str]) -> str:
         said = f"No significant difference {of}: {first} is ahead by {by}."
     else:
         said = f"No difference {of}: {first} and {second} are right equally often."
+    if results.is_ranked_by_plain:
+        said += " Its network ranks the labels."
     return " ".join(
         [said, *_stopped_early(results, found, plain_title), *_memorized(results, found)]
     )

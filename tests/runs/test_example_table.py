@@ -18,7 +18,7 @@ def test_labels_record_and_predictions(method, blobs):
     """Against the network itself; the record only where the method keeps one."""
     data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
     trained = training.train(method, SETTINGS, data)
-    table = example_table.example_table(data, trained)
+    table = example_table.example_table(data, trained, predicted_by=trained)
     train = data.splits.train
     np.testing.assert_array_equal(table["id"], train.ids)
     assert np.mean(table["given_label"] != table["true_label"]) == data.wrong_label_share > 0
@@ -47,7 +47,8 @@ def test_a_row_of_the_record_is_its_example(blobs):
     train = data.splits.train
     assert (train.ids != np.arange(len(train))).any()
     settings = dataclasses.replace(SETTINGS, learning_rate=1e-9)
-    table = example_table.example_table(data, training.train("l2rw", settings, data))
+    trained = training.train("l2rw", settings, data)
+    table = example_table.example_table(data, trained, predicted_by=trained)
     expected = -np.log(table["given_probability"])
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(table["mean_loss"], expected, rtol=1e-3)

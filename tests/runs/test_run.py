@@ -11,9 +11,10 @@ from tensorboard.backend.event_processing import event_file_loader
 from l2rw_tf.command_line import program
 from l2rw_tf.command_line import settings as settings_module
 from l2rw_tf.data import prepared_data
+from l2rw_tf.data.predictions import class_probabilities
 from l2rw_tf.errors import DataUnavailable, TrainingDiverged, UsageError
 from l2rw_tf.report import page, run_report
-from l2rw_tf.runs import config, run, tables
+from l2rw_tf.runs import config, outcome, paired, run, tables
 from l2rw_tf.runs import results as run_results
 from l2rw_tf.runs.config import RunConfig
 
@@ -75,7 +76,7 @@ def _check_results(directory, results, blobs):
     # The file has the plain training under a key, with the same keys as the run's own.
     written = json.loads((directory / "results.json").read_text(encoding="utf-8"))
     assert written["test_accuracy"] == results.test_accuracy
-    assert set(written["plain"]) == set(written) - {"plain", "against_plain"}
+    assert set(written["plain"]) == set(written) - {"plain", "against_plain", "ranked_by"}
     assert (results.method, results.plain.method) == ("l2rw", "plain")
     train = prepared_data.prepare(SETTINGS, SETTINGS.seed).splits.train
     metrics = tables.read_metrics(directory)
@@ -126,6 +127,40 @@ def _check_difference(directory, results):
     assert found.examples == len(data.splits.test)
     page = (directory / "report.html").read_text(encoding="utf-8")
     assert ("Better on" in page) is found.is_difference(gap)
+
+
+def test_the_better_network_ranks_the_labels(blobs, tmp_path, monkeypatch, capsys):
+    written, write = {}, outcome.write
+
+    def kept(journal, data, directory, trainings, *arguments):
+        written.update(trainings)
+        return write(journal, data, directory, trainings, *arguments)
+
+    worse = paired.Difference(accuracy=-0.2, standard_error=0.05, examples=60)
+    monkeypatch.setattr(outcome, "write", kept)
+    monkeypatch.setattr(outcome, "difference", lambda *right: worse)
+    results = run.run(
+        dataclasses.replace(SETTINGS, run_dir=str(tmp_path), tensorboard=False), run_report.write
+    )
+    assert results.ranked_by == "plain" and run_results.read(tmp_path).is_ranked_by_plain
+    examples = tables.read_examples(tmp_path, 3)
+    data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
+    for part, rows in (
+        (data.splits.train, examples),
+        (data.splits.clean, tables.read_clean_examples(tmp_path, 3)),
+    ):
+        plain = class_probabilities(written["plain"].network, part, data.preprocessing)
+        plain = dict(zip(part.ids, plain, strict=True))
+        found = zip(rows["id"], rows["given_label"], rows["given_probability"], strict=True)
+        assert all(abs(plain[one][label] - probability) < 1e-5 for one, label, probability in found)
+    # The record stays that of the weights.
+    assert np.isfinite(examples["mean_weight"]).all()
+    np.testing.assert_array_equal(
+        examples["given_probability"], np.sort(examples["given_probability"])
+    )
+    assert "Its network ranks the labels." in capsys.readouterr().out
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "the plainly trained network, which is better" in report
 
 
 def _check_network(directory, results):
