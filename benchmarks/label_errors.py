@@ -6,10 +6,11 @@
 All methods score the same noisy training labels with the same network, optimizer and number of
 epochs. The audit uses `label_quality` of the run's table, after one training, with the paper's
 weights; `audit_with_plain` also trains plainly, and the network that is better on the test data
-ranks, as after a run with --with_plain. cleanlab uses `get_label_quality_scores` of out-of-fold probabilities, by self-confidence
-(its default) or normalized margin, after a plain training per fold: as in its documentation, each
-label is scored by a network that was not trained on it. The clean examples are added to the
-training examples of every fold, so that all methods have the same information.
+ranks, as after a run with --with_plain. cleanlab uses `get_label_quality_scores` of out-of-fold
+probabilities, by self-confidence (its default) or normalized margin, after a plain training per
+fold: as in its documentation, each label is scored by a network that was not trained on it. The
+clean examples are added to the training examples of every fold, so that all methods have the same
+information.
 
 CIFAR-10N has human labels, so no noise is simulated: --dataset=cifar10_n --noise none, and
 --label_column=aggre_label or another column of labels.
