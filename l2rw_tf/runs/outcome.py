@@ -78,14 +78,19 @@ def write(
     if config.with_plain and own.method != "plain":
         pair = {method: trainings[method] for method in (own.method, "plain")}
         against_plain = _difference(pair, predicted, data)
-    # The better classifier ranks better (docs/label_errors.md).
-    better = trainings["plain"] if against_plain and against_plain.is_worse else own
-    suspected = _write_examples(directory, data, own, better)
+    # The better classifier ranks better, unless it has memorized the labels (label_errors.md).
+    plain_ranks = (
+        against_plain is not None
+        and against_plain.is_worse
+        and found["plain"].has_memorized is False
+    )
+    ranking = trainings["plain"] if plain_ranks else own
+    suspected = _write_examples(directory, data, own, ranking)
     run_results = RunResults(
         **vars(dataclasses.replace(found[config.method], suspected_labels=suspected)),
         plain=found["plain"] if config.with_plain else None,
         against_plain=against_plain,
-        ranked_by=better.method,
+        ranked_by=ranking.method,
     )
     if report is not None:
         report(directory, run_results, data.splits.train, data.source.feature_names)
@@ -95,13 +100,13 @@ def write(
 
 
 def _write_examples(
-    directory: RunDirectory, data: PreparedData, own: Training, better: Training
+    directory: RunDirectory, data: PreparedData, own: Training, ranking: Training
 ) -> int:
     """Writes examples.csv and clean_examples.csv, and returns the number of suspected labels."""
-    table = example_table(data, own, predicted_by=better)
-    table = quality.with_quality(table, of_plain_network=better is not own)
+    table = example_table(data, own, predicted_by=ranking)
+    table = quality.with_quality(table, of_plain_network=ranking is not own)
     tables.write_examples(directory, quality.ranked(table))
-    tables.write_clean_examples(directory, clean_example_table(data, better))
+    tables.write_clean_examples(directory, clean_example_table(data, ranking))
     return int(quality.suspects(table).sum())
 
 

@@ -19,6 +19,8 @@ NAME = "results.json"
 REVIEWED = "reviewed_run.json"
 # The key in `TrainingResults.examples` of the examples that `trusted_accuracy` is measured on.
 HELD_OUT_TRUSTED = "held-out trusted"
+# Training labels count as memorized if their accuracy is so much above that of held-out labels.
+_MEMORIZES = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,6 +133,13 @@ class TrainingResults:
         """Accuracy on labels known to be right; None if no such labels were held out."""
         return self.accuracy_at(self)
 
+    @property
+    def has_memorized(self) -> bool | None:
+        """Whether the network has memorized training labels; None if no labels were held out."""
+        if self.training_accuracy is None or self.validation_accuracy is None:
+            return None
+        return self.training_accuracy - self.validation_accuracy > _MEMORIZES
+
     def accuracy_at(self, epoch: ChosenEpoch | TrainingResults) -> float | None:
         """Returns what `accuracy` is at the end of one of this training's epochs."""
         return epoch.trusted_accuracy if self.test_labels == AS_GIVEN else epoch.test_accuracy
@@ -145,8 +154,9 @@ class RunResults(TrainingResults):
         against_plain: Difference in accuracy between the run's method and plain training; None
             without plain training or without labels known to be right.
         ranked_by: The method whose network ranks the labels, and whose predictions are in
-            examples.csv and clean_examples.csv: "plain" if plain training is significantly better,
-            otherwise the run's own. None in results of earlier versions: the run's own.
+            examples.csv and clean_examples.csv: "plain" if plain training is significantly better
+            and has not memorized labels, otherwise the run's own. None in results of earlier
+            versions: the run's own.
     """
 
     plain: TrainingResults | None = None

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from l2rw_tf.data.prepared_data import PreparedData
 
 _WIDTH = 80
-# Training labels count as memorized if their accuracy is so much above that of held-out labels.
-_MEMORIZES = 0.1
 
 
 def heading(settings: DataSettings, data: PreparedData, seed: int) -> str:
@@ -157,15 +155,12 @@ def _memorized(results: RunResults, found: Difference) -> list[str]:
     """Returns a sentence if plain training is not worse and has memorized few labels."""
     plain = results.plain
     assert plain is not None
-    training, held_out = plain.training_accuracy, plain.validation_accuracy
-    if found.is_better or training is None or held_out is None:
-        return []
-    if training - held_out > _MEMORIZES:
+    if found.is_better or plain.has_memorized is not False:
         return []
     return [
-        f"Plain training has memorized few labels (accuracy {percent(training)} on the training "
-        f"labels, {percent(held_out)} on held-out ones); reweighting helps most if it memorizes "
-        "them."
+        f"Plain training has memorized few labels (accuracy {percent(plain.training_accuracy)} on "
+        f"the training labels, {percent(plain.validation_accuracy)} on held-out ones); reweighting "
+        "helps most if it memorizes them."
     ]
 
 

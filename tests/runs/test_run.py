@@ -17,6 +17,7 @@ from l2rw_tf.report import page, run_report
 from l2rw_tf.runs import config, outcome, paired, run, tables
 from l2rw_tf.runs import results as run_results
 from l2rw_tf.runs.config import RunConfig
+from l2rw_tf.runs.results import TrainingResults
 
 # Deterministic operations are switched on for the whole process; the program's tests have them.
 SETTINGS = RunConfig(
@@ -129,7 +130,9 @@ def _check_difference(directory, results):
     assert ("Better on" in page) is found.is_difference(gap)
 
 
-def test_the_better_network_ranks_the_labels(blobs, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("has_memorized", [False, True, None])
+def test_the_better_network_ranks_the_labels(has_memorized, blobs, tmp_path, monkeypatch, capsys):
+    """Unless it has memorized them, or that is unknown."""
     written, write = {}, outcome.write
 
     def kept(journal, data, directory, trainings, *arguments):
@@ -139,28 +142,32 @@ def test_the_better_network_ranks_the_labels(blobs, tmp_path, monkeypatch, capsy
     worse = paired.Difference(accuracy=-0.2, standard_error=0.05, examples=60)
     monkeypatch.setattr(outcome, "write", kept)
     monkeypatch.setattr(outcome, "difference", lambda *right: worse)
+    monkeypatch.setattr(TrainingResults, "has_memorized", has_memorized)
     results = run.run(
         dataclasses.replace(SETTINGS, run_dir=str(tmp_path), tensorboard=False), run_report.write
     )
-    assert results.ranked_by == "plain" and run_results.read(tmp_path).is_ranked_by_plain
+    ranked_by = "plain" if has_memorized is False else "l2rw"
+    assert results.ranked_by == ranked_by
+    assert run_results.read(tmp_path).is_ranked_by_plain is (ranked_by == "plain")
     examples = tables.read_examples(tmp_path, 3)
     data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
     for part, rows in (
         (data.splits.train, examples),
         (data.splits.clean, tables.read_clean_examples(tmp_path, 3)),
     ):
-        plain = class_probabilities(written["plain"].network, part, data.preprocessing)
-        plain = dict(zip(part.ids, plain, strict=True))
+        by_network = class_probabilities(written[ranked_by].network, part, data.preprocessing)
+        by_id = dict(zip(part.ids, by_network, strict=True))
         found = zip(rows["id"], rows["given_label"], rows["given_probability"], strict=True)
-        assert all(abs(plain[one][label] - probability) < 1e-5 for one, label, probability in found)
+        assert all(abs(by_id[one][label] - probability) < 1e-5 for one, label, probability in found)
     # The record stays that of the weights.
     assert np.isfinite(examples["mean_weight"]).all()
-    np.testing.assert_array_equal(
-        examples["given_probability"], np.sort(examples["given_probability"])
-    )
-    assert "Its network ranks the labels." in capsys.readouterr().out
+    printed = capsys.readouterr().out
     report = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "the plainly trained network, which is better" in report
+    by_plain = ranked_by == "plain"
+    assert ("Its network ranks the labels." in printed) is by_plain
+    assert ("the plainly trained network, which is better" in report) is by_plain
+    is_sorted = np.all(np.diff(examples["given_probability"]) >= 0)
+    assert is_sorted == by_plain
 
 
 def _check_network(directory, results):
