@@ -6,7 +6,7 @@
 All methods score the same noisy training labels with the same network, optimizer and number of
 epochs. The audit uses `label_quality` of the run's table, after one training, with the paper's
 weights; `audit_with_plain` that of a whole run with --with_plain, in which the plain network ranks
-if it is better and has not memorized the labels (this takes held-out labels:
+if it is better on the test data and has not memorized the labels (this takes held-out labels:
 --validation_fraction=0.05). cleanlab uses `get_label_quality_scores` of out-of-fold probabilities,
 by self-confidence (its default) or normalized margin, after a plain training per fold: as in its
 documentation, each label is scored by a network that was not trained on it. The clean examples are
@@ -107,12 +107,22 @@ Row = dict[str, Any]
 def audit_scores(settings: RunConfig, data: PreparedData) -> tuple[np.ndarray, float]:
     """Returns the audit's label quality, (n,), and its training time in seconds."""
     trained = training.train(settings.method, settings, data)
-    table = example_table.example_table(data, trained, predicted_by=trained)
+    train = data.splits.train
+    probabilities = predictions.class_probabilities(trained.network, train, data.preprocessing)
+    table = example_table.example_table(data, trained, probabilities)
     return audit.label_quality(table), trained.train_seconds
 
 
 def better_scores(settings: RunConfig, data: PreparedData) -> tuple[np.ndarray, float]:
-    """Returns the label quality of a whole run with --with_plain, (n,), and its training time."""
+    """Returns the label quality of a whole run with --with_plain, (n,), and its training time.
+
+    The run compares its networks on the test data, with true labels that the other methods lack.
+    """
+    if data.splits.validation is None or not len(data.splits.validation):
+        raise UsageError(
+            "audit_with_plain needs held-out labels, to tell whether plain training has memorized "
+            "them: add --validation_fraction=0.05."
+        )
     with tempfile.TemporaryDirectory() as folder:
         asked = {"with_plain": True, "evaluate_every": settings.epochs, "deterministic": "false"}
         found = run.run(dataclasses.replace(settings, **asked, run_dir=folder))
@@ -169,7 +179,7 @@ def out_of_fold_probabilities(
 def measure(method: str, settings: RunConfig, folds: int, kept: Path) -> Row:
     """Trains, scores the labels, and compares the scores with the true labels."""
     data = prepared_data.prepare(settings, settings.seed)
-    # The test data is not used here; one example saves the evaluation after each epoch.
+    # Only `better_scores` uses the test data; one example saves the evaluation after each epoch.
     splits = dataclasses.replace(data.splits, test=data.splits.test.take(np.arange(1)))
     data = dataclasses.replace(data, splits=splits)
     begin = time.process_time()

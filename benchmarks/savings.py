@@ -41,10 +41,19 @@ Row = dict[str, str]
 
 
 def variant(method: str) -> str:
-    """Returns the variant of the step (`keras_steps.Variant`) of a method of `compare`."""
-    if method == "plain":
+    """Returns the variant of the step (`keras_steps.Variant`) of a method of `compare`.
+
+    Raises:
+        ValueError: If no variant has the method's flags.
+    """
+    kind, *flags = method.split(":")
+    options = dict(flag.split("=") for flag in flags)
+    options.pop("learning_rate", None)
+    if kind == "plain" and not options:
         return "plain"
-    options = dict(part.split("=") for part in method.split(":")[1:])
+    known = options.keys() <= {"meta_variables", "reweight_every", "clean_batch_size"}
+    if kind != "l2rw" or not known or {"meta_variables", "reweight_every"} <= options.keys():
+        raise ValueError(f"{method}: the savings have plain, and l2rw with one saving.")
     kind = options.get("meta_variables", "exact")
     if "reweight_every" in options:
         kind = f"every{options['reweight_every']}"
@@ -101,15 +110,19 @@ def _measured(network: str, results: Path) -> Iterator[Row]:
 def table(rows: Sequence[Row]) -> Iterator[str]:
     """Yields a Markdown table for each data set; clean examples choose the chosen epoch."""
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        yield f"\n| {_TITLES[dataset]} | plain steps | last epoch | chosen | above plain |"
+        yield f"\n| {_title(dataset)} | plain steps | last epoch | chosen | above plain |"
         yield "|---|--:|--:|--:|--:|"
         for row in rows:
             if row["dataset"] == dataset:
                 yield (
                     f"| {row['step']} | {float(row['plain_steps']):.2f} | "
                     f"{_percent(row, 'test_accuracy_mean')} ± {_percent(row, 'test_accuracy_std')} "
-                    f"| {_percent(row, 'chosen_test_accuracy_mean')} | {_above(row)} |"
+                    f"| {_percent(row, 'clean_chosen_test_accuracy_mean')} | {_above(row)} |"
                 )
+
+
+def _title(dataset: str) -> str:
+    return _TITLES.get(dataset, dataset)
 
 
 def _percent(row: Row, column: str) -> str:
@@ -131,7 +144,7 @@ def picture(rows: Sequence[Row]) -> Figure:
         drawn.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True
     ):
         _panel(axes, [row for row in rows if row["dataset"] == dataset])
-        axes.set_title(_TITLES[dataset], fontsize=10)
+        axes.set_title(_title(dataset), fontsize=10)
     return drawn
 
 

@@ -41,6 +41,11 @@ class PredictConfig(settings.Settings):
         choices=("stop", "skip"),
     )
 
+    plain_network: bool = _setting(
+        False,
+        "Uses the network of plain training, plain.keras, of a run with --with_plain.",
+    )
+
     def check_together(self) -> None:
         """Checks that the run and the output are named."""
         if not self.run_dir:
@@ -76,7 +81,9 @@ def _predict(arguments: Sequence[str]) -> None:
     # This imports TensorFlow.
     from l2rw_tf.runs import prediction
 
-    prediction.predict(config.run_dir, inputs, config.output, config.bad_files)
+    prediction.predict(
+        config.run_dir, inputs, config.output, config.bad_files, config.plain_network
+    )
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def label_quality(table: Table) -> np.ndarray:
 def basis_of_score(table: Table, of_plain_network: bool = False) -> str:
     """Returns, as text, what the score of `with_quality` is based on."""
     if of_plain_network:
-        return "the probability that the plainly trained network, which is better, gives the label"
+        return "the probability that the plainly trained network (plain.keras) gives the label"
     if "given_probability" not in table:
         return "how well an example's gradient agrees with that of the clean examples (alignment)"
     over_run = "" if "mean_u" not in table else " during and after training, and gradient alignment"

@@ -59,7 +59,7 @@ def test_a_ranking_by_the_better_plain_network(run_dir, capsys):
     results.write(RunDirectory(run_dir), ranked)
     assert audit.main([f"--run_dir={run_dir}"]) == 0
     printed = capsys.readouterr().out
-    assert "the plainly trained network, which is better" in printed
+    assert "the plainly trained network (plain.keras)" in printed
     lines = [line.split() for line in printed.splitlines()]
     found = [(line[0], line[-1]) for line in lines if line and line[0] in "3457" and len(line) == 4]
     assert found == [("7", "0.1000"), ("5", "0.2000"), ("4", "0.8000"), ("3", "0.9000")]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 
 import numpy as np
+import pytest
 
 from benchmarks import label_errors
 from l2rw_tf.data import prepared_data
@@ -12,7 +14,10 @@ from l2rw_tf.data.examples import Examples, Source
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.preprocessing import Preprocessing
 from l2rw_tf.data.splits import Splits
+from l2rw_tf.errors import UsageError
+from l2rw_tf.runs import outcome, paired
 from l2rw_tf.runs.config import RunConfig
+from l2rw_tf.runs.results import TrainingResults
 
 
 def examples(first, number):
@@ -57,22 +62,42 @@ def test_no_network_scores_what_it_was_trained_on(monkeypatch):
     assert sum(len(fold) for fold in known) == 2 * len(train) + 3 * len(clean)
 
 
+SETTINGS = RunConfig(
+    noise_type="uniform",
+    noise_ratio=0.4,
+    clean_per_class=2,
+    epochs=2,
+    batch_size=30,
+    learning_rate=0.02,
+    validation_fraction=0.1,
+)
+
+
 def test_the_scores_of_a_whole_run_are_in_the_order_of_the_examples(blobs):
-    settings = RunConfig(
-        noise_type="uniform",
-        noise_ratio=0.4,
-        clean_per_class=2,
-        epochs=2,
-        batch_size=30,
-        learning_rate=0.02,
-        validation_fraction=0,
-    )
-    data = prepared_data.prepare(settings, settings.seed)
-    again, seconds = label_errors.better_scores(settings, data)
+    data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
+    again, seconds = label_errors.better_scores(SETTINGS, data)
     assert seconds > 0 and again.shape == (len(data.splits.train),)
-    once, _ = label_errors.audit_scores(settings, data)
+    once, _ = label_errors.audit_scores(SETTINGS, data)
     # The run draws what the training alone draws.
     np.testing.assert_allclose(again, once, rtol=1e-3)
+
+
+def test_the_scores_of_the_plain_network(blobs, monkeypatch):
+    worse = paired.Difference(accuracy=-0.2, standard_error=0.05, examples=60)
+    monkeypatch.setattr(outcome, "difference", lambda *right: worse)
+    monkeypatch.setattr(TrainingResults, "has_memorized", False)
+    data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
+    scores, _ = label_errors.better_scores(SETTINGS, data)
+    plain = label_errors.training.train("plain", SETTINGS, data)
+    train = data.splits.train
+    found = label_errors.predictions.class_probabilities(plain.network, train, data.preprocessing)
+    np.testing.assert_allclose(scores, found[np.arange(len(train)), train.y], rtol=1e-3)
+
+
+def test_without_held_out_labels_the_better_network_is_not_known(blobs):
+    settings = dataclasses.replace(SETTINGS, validation_fraction=0)
+    with pytest.raises(UsageError, match="--validation_fraction"):
+        label_errors.better_scores(settings, prepared_data.prepare(settings, settings.seed))
 
 
 def rows(kind, seed, **auroc):

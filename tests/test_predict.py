@@ -33,7 +33,8 @@ FLAGS = (
 def table_run(tmp_path_factory):
     place = tmp_path_factory.mktemp("table")
     file = table_file(place / "table.csv")
-    assert main.main([f"--dataset={file}", *FLAGS, f"--run_dir={place / 'run'}"]) == 0
+    flags = [f"--dataset={file}", "--with_plain", f"--run_dir={place / 'run'}"]
+    assert main.main([*flags, *FLAGS]) == 0
     return place
 
 
@@ -46,10 +47,10 @@ def image_run(tmp_path_factory):
     return place
 
 
-def classify(place, *inputs):
+def classify(place, *inputs, more=()):
     output = place / f"{len(list(place.iterdir()))}.csv"
     flags = [f"--run_dir={place / 'run'}", f"--output={output}"]
-    assert predict.main([flags[0], *map(str, inputs), flags[1]]) == 0
+    assert predict.main([flags[0], *map(str, inputs), flags[1], *more]) == 0
     with output.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -63,14 +64,16 @@ def test_data_of(place):
 test_data_of.__test__ = False
 
 
-def test_rows_of_a_table_are_classified_as_the_results_say(table_run, capsys):
-    rows = classify(table_run, table_run / "table.csv")
+@pytest.mark.parametrize("more", [[], ["--plain_network"]], ids=["own", "plain"])
+def test_rows_of_a_table_are_classified_as_the_results_say(table_run, more, capsys):
+    rows = classify(table_run, table_run / "table.csv", more=more)
     assert [row["origin"] for row in rows] == [
         f"{table_run / 'table.csv'}:{line}" for line in range(2, 152)
     ]
     test, names = test_data_of(table_run)
     found = np.array([row["class"] for row in rows])[test.ids]
-    accuracy = results.read(table_run / "run").test_accuracy
+    run = results.read(table_run / "run")
+    accuracy = (run.plain if more else run).test_accuracy
     assert abs(np.sum(found == names[test.y]) - accuracy * len(test)) < 1.5
     assert all(1 / 3 <= float(row["probability"]) <= 1 for row in rows)
     assert "ignored columns: label" in capsys.readouterr().out
@@ -159,6 +162,10 @@ def bad(table_run, image_run, tmp_path, monkeypatch):
         (["--run_dir=table", "--output=o.csv", "quotes.csv"], ["line 3", "quotation marks"]),
         (["--run_dir=table", "--output=o.csv", "no_rows.csv"], ["but no rows"]),
         (["--run_dir=images", "--output=o.csv", "there.csv"], ["trained on images"]),
+        (
+            ["--run_dir=images", "--output=o.csv", "--plain_network", "damaged"],
+            ["has no plain.keras", "--with_plain"],
+        ),
         (["--run_dir=images", "--output=o.csv", "empty"], ["empty holds no images"]),
         (["--run_dir=images", "--output=o.csv", "notes.txt"], ["notes.txt", "not an image"]),
         (["--run_dir=images", "--output=o.csv", "gone"], ["gone: there is no such"]),

@@ -61,3 +61,41 @@ def test_the_savings_are_measured_as_they_were_trained():
     assert model.reweight_every == 2
     _, shape = keras_steps.build("resnet20@16")
     assert shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("method", ["gce", "plain:early_stopping=true", "l2rw:weighting=paper"])
+def test_a_method_without_a_measured_step_is_refused(method):
+    with pytest.raises(ValueError, match=method):
+        savings.variant(method)
+
+
+def test_the_table_and_the_picture_of_the_savings():
+    row = {
+        "dataset": "digits",
+        "step": "plain",
+        "plain_steps": "1.000",
+        "plain_steps_low": "0.950",
+        "plain_steps_high": "1.100",
+        "test_accuracy_mean": "0.5",
+        "test_accuracy_std": "0.01",
+        "clean_chosen_test_accuracy_mean": "0.55",
+        "difference_from_first_method": "",
+        "difference_standard_error": "",
+    }
+    head = row | {
+        "step": "head",
+        "plain_steps": "1.300",
+        "plain_steps_low": "1.200",
+        "plain_steps_high": "1.350",
+        "test_accuracy_mean": "0.6",
+        "difference_from_first_method": "0.1",
+        "difference_standard_error": "0.02",
+    }
+    lines = list(savings.table([row, head]))
+    assert lines[2:] == [
+        "| plain | 1.00 | 50.0 ± 1.0 | 55.0 |  |",
+        "| head | 1.30 | 60.0 ± 1.0 | 55.0 | +10.0 ± 2.0 |",
+    ]
+    (axes,) = savings.picture([row, head]).axes
+    assert [text.get_text() for text in axes.texts] == ["plain", "head"]
+    assert [tuple(text.xy) for text in axes.texts] == [(1.0, 50.0), (1.3, 60.0)]

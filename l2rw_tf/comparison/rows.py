@@ -31,8 +31,8 @@ class Statistic:
 class SeedDifference:
     """How much more accurate one method is than another, over the seeds that both have.
 
-    Both methods have the same data and wrong labels with a seed, so the standard error of the mean
-    difference does not include what all methods share.
+    Methods have the same data and wrong labels with a seed, unless their flags change them, so the
+    standard error of the mean difference does not include what they share.
 
     Attributes:
         mean: The mean of the differences of the seeds.
@@ -53,13 +53,13 @@ class Row:
         cell: Method and swept value.
         learning_rate: The learning rate of its runs.
         results: The results of the finished runs by seed; at least one.
-        first_method: The row of the first method, if this is not that row.
+        baseline: The row of the first method, if this is not that row.
     """
 
     cell: Cell
     learning_rate: float
     results: dict[int, RunResults]
-    first_method: Row | None = None
+    baseline: Row | None = None
 
     @property
     def first(self) -> RunResults:
@@ -105,16 +105,16 @@ class Row:
     @property
     def difference(self) -> SeedDifference | None:
         """Accuracy minus that of the first method; None with fewer than two common seeds."""
-        if self.first_method is None:
+        if self.baseline is None:
             return None
         own, other = (
-            dict(zip(row.results, row.accuracies, strict=True)) for row in (self, self.first_method)
+            dict(zip(row.results, row.accuracies, strict=True)) for row in (self, self.baseline)
         )
         apart = [own[seed] - other[seed] for seed in own.keys() & other.keys()]
         if len(apart) < 2:
             return None
         error = statistics.stdev(apart) / math.sqrt(len(apart))
-        return SeedDifference(statistics.fmean(apart), error, self.first_method.cell.variant)
+        return SeedDifference(statistics.fmean(apart), error, self.baseline.cell.variant)
 
     @property
     def steps(self) -> int:
@@ -154,6 +154,6 @@ def rows(planned: Plan, rates: dict[Cell, float]) -> list[Row]:
     return [
         row
         if row.cell.variant == first
-        else dataclasses.replace(row, first_method=firsts.get(row.cell.value))
+        else dataclasses.replace(row, baseline=firsts.get(row.cell.value))
         for row in found
     ]

@@ -278,6 +278,9 @@ def _changes(report: Report) -> list[tuple[str, str, str]]:
     wrong = [run.wrong_label_share for run in runs]
     if None not in wrong:
         rows.append(("Wrong labels", *map(percent, wrong)))
+    if runs[0].is_ranked_by_plain != runs[1].is_ranked_by_plain:
+        ranked_by = ["plain" if run.is_ranked_by_plain else run.method for run in runs]
+        rows.append(("Labels ranked by", *(METHODS[method].title for method in ranked_by)))
     if words.measured_on(runs[0]) != words.measured_on(runs[1]):
         rows.append(("Accuracy is", *(words.measured_on(run, kind) for run in runs)))
     return rows

@@ -13,19 +13,20 @@ from l2rw_tf.runs.training import Training
 
 
 def example_table(
-    data: PreparedData, trained: Training, predicted_by: Training
+    data: PreparedData, trained: Training, probabilities: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Returns the columns of examples.csv, one row per training example, in order.
 
     Args:
         data: The data of the training.
         trained: The finished training whose record of weights to use.
-        predicted_by: The training whose network predicts the labels, often the same.
+        probabilities: Predictions for the training examples, (n, classes), by the network that
+            ranks the labels.
 
     Returns:
         `id`, `origin`, `given_label`, `true_label` (if known), the record of the example's weights
-        (if the method keeps one), the predicting network's `suggested_label`, `given_probability`
-        and `suggested_probability`, and `content_hash`; each (n,).
+        (if the method keeps one), the predicted `suggested_label`, `given_probability` and
+        `suggested_probability`, and `content_hash`; each (n,).
     """
     train = data.splits.train
     table = {"id": train.ids, "given_label": train.y, "content_hash": content_hash(train)}
@@ -39,7 +40,6 @@ def example_table(
             for name in tables.RECORD
             if name in trained.example_record
         }
-    probabilities = class_probabilities(predicted_by.network, train, data.preprocessing)
     return table | _predictions(probabilities, train.y)
 
 

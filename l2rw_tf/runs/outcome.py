@@ -14,14 +14,13 @@ from sklearn.metrics import confusion_matrix
 
 from l2rw_tf import __version__, quality
 from l2rw_tf.data.examples import Examples
-from l2rw_tf.data.predictions import class_logits
+from l2rw_tf.data.predictions import class_logits, class_probabilities
 from l2rw_tf.data.prepared_data import PreparedData
 from l2rw_tf.data.settings import AS_GIVEN, TRUSTED
 from l2rw_tf.runs import results, saved_network, tables
 from l2rw_tf.runs.epoch_record import Row
 from l2rw_tf.runs.example_table import clean_example_table, example_table
 from l2rw_tf.runs.paired import Difference, difference
-from l2rw_tf.runs.phases import FINETUNE
 from l2rw_tf.runs.results import (
     HELD_OUT_TRUSTED,
     ChosenEpoch,
@@ -66,12 +65,18 @@ def write(
     """
     config = journal.config
     own = trainings[config.method]
-    saved_network.save(directory, own.network, data.preprocessing, data.source)
+    for trained in trainings.values():
+        name = saved_network.MODEL if trained is own else saved_network.PLAIN
+        saved_network.save(directory, trained.network, data.preprocessing, data.source, name)
     predicted = {
         method: _predicted(trained, data.splits.test, data) for method, trained in trainings.items()
     }
+    probabilities = {
+        method: class_probabilities(trained.network, data.splits.train, data.preprocessing)
+        for method, trained in trainings.items()
+    }
     found = {
-        method: _results(journal, data, trained, predicted[method], heading)
+        method: _results(journal, data, trained, predicted[method], probabilities[method], heading)
         for method, trained in trainings.items()
     }
     against_plain = None
@@ -85,7 +90,11 @@ def write(
         and found["plain"].has_memorized is False
     )
     ranking = trainings["plain"] if plain_ranks else own
-    suspected = _write_examples(directory, data, own, ranking)
+    table = example_table(data, own, probabilities[ranking.method])
+    table = quality.with_quality(table, of_plain_network=ranking is not own)
+    tables.write_examples(directory, quality.ranked(table))
+    tables.write_clean_examples(directory, clean_example_table(data, ranking))
+    suspected = int(quality.suspects(table).sum())
     run_results = RunResults(
         **vars(dataclasses.replace(found[config.method], suspected_labels=suspected)),
         plain=found["plain"] if config.with_plain else None,
@@ -99,19 +108,13 @@ def write(
     return run_results
 
 
-def _write_examples(
-    directory: RunDirectory, data: PreparedData, own: Training, ranking: Training
-) -> int:
-    """Writes examples.csv and clean_examples.csv, and returns the number of suspected labels."""
-    table = example_table(data, own, predicted_by=ranking)
-    table = quality.with_quality(table, of_plain_network=ranking is not own)
-    tables.write_examples(directory, quality.ranked(table))
-    tables.write_clean_examples(directory, clean_example_table(data, ranking))
-    return int(quality.suspects(table).sum())
-
-
 def _results(
-    journal: Journal, data: PreparedData, trained: Training, predicted: np.ndarray, heading: str
+    journal: Journal,
+    data: PreparedData,
+    trained: Training,
+    predicted: np.ndarray,
+    probabilities: np.ndarray,
+    heading: str,
 ) -> TrainingResults:
     config = journal.config
     final, last = trained.final, trained.epochs[-1]
@@ -137,9 +140,7 @@ def _results(
             "corrupted" if config.noise_type != "none" else "as given",
         ),
         chosen_by_clean=_chosen(trained.epochs, "clean_accuracy", "clean"),
-        training_accuracy=[row for row in trained.epochs if row["phase"] != FINETUNE][-1][
-            "accuracy"
-        ],
+        training_accuracy=float(np.mean(probabilities.argmax(axis=1) == data.splits.train.y)),
         train_seconds=trained.train_seconds,
         step_seconds=trained.step_seconds,
         epochs=len(trained.epochs),

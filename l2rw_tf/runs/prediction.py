@@ -16,7 +16,7 @@ from l2rw_tf.data.origins import cell
 from l2rw_tf.errors import RunFailed, UsageError
 from l2rw_tf.runs import results
 from l2rw_tf.runs.run_directory import check_new_file, damaged
-from l2rw_tf.runs.saved_network import CLASSES, MODEL
+from l2rw_tf.runs.saved_network import CLASSES, MODEL, PLAIN
 
 _COLUMNS = ("origin", "class", "probability")
 
@@ -24,7 +24,13 @@ _COLUMNS = ("origin", "class", "probability")
 Batch = tuple[Sequence[str], np.ndarray]
 
 
-def predict(run_dir: str, inputs: Sequence[str], output: str, bad_files: str = "stop") -> None:
+def predict(
+    run_dir: str,
+    inputs: Sequence[str],
+    output: str,
+    bad_files: str = "stop",
+    plain: bool = False,
+) -> None:
     """Classifies inputs and writes a CSV file: origin, class, probability.
 
     Args:
@@ -33,6 +39,7 @@ def predict(run_dir: str, inputs: Sequence[str], output: str, bad_files: str = "
         output: The file to write, which must not exist.
         bad_files: What to do with files that are not images: `"stop"` lists them and writes
             nothing, `"skip"` leaves them out.
+        plain: Whether to use the network of plain training instead of that of the run's method.
 
     Raises:
         UsageError: If the run, an input or the name of the output cannot be used.
@@ -40,7 +47,12 @@ def predict(run_dir: str, inputs: Sequence[str], output: str, bad_files: str = "
     """
     check_new_file("output", output)
     run = results.read(run_dir)
-    model, class_names = _model(Path(run_dir), run.network)
+    if plain and not (Path(run_dir) / PLAIN).exists():
+        raise UsageError(
+            f"plain_network: {run_dir} has no {PLAIN}, which a run with --with_plain writes; leave "
+            f"the flag out to use {MODEL}."
+        )
+    model, class_names = _model(Path(run_dir), PLAIN if plain else MODEL, run.network)
     if len(model.input_shape) == 4:
         batches = _batches_of_images(inputs, model.input_shape[1:], bad_files)
     else:
@@ -63,7 +75,7 @@ def predict(run_dir: str, inputs: Sequence[str], output: str, bad_files: str = "
     print(f"{counted(len(origins), 'input')}: {found}\npredictions: {output}")
 
 
-def _model(directory: Path, network: str) -> tuple[keras.Model, list[str]]:
+def _model(directory: Path, name: str, network: str) -> tuple[keras.Model, list[str]]:
     """Returns the saved model, which takes raw inputs, and the class names of its outputs."""
     path = directory / CLASSES
     if not path.exists():
@@ -75,7 +87,7 @@ def _model(directory: Path, network: str) -> tuple[keras.Model, list[str]]:
         class_names = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise damaged(path, "it is not a list of names") from error
-    path = directory / MODEL
+    path = directory / name
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:

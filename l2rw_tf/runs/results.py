@@ -19,8 +19,9 @@ NAME = "results.json"
 REVIEWED = "reviewed_run.json"
 # The key in `TrainingResults.examples` of the examples that `trusted_accuracy` is measured on.
 HELD_OUT_TRUSTED = "held-out trusted"
-# Training labels count as memorized if their accuracy is so much above that of held-out labels.
-_MEMORIZES = 0.1
+# A network has memorized labels if it makes fewer errors on training labels than this fraction of
+# those on held-out ones.
+_MEMORIZES_BELOW = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,8 +69,8 @@ class TrainingResults:
             own method.
         validation_accuracy: Accuracy of the saved network on the held-out labels; None if there are
             none.
-        training_accuracy: Accuracy on the given training labels, over the last epoch before
-            fine-tuning.
+        training_accuracy: Accuracy of the saved network on the given training labels; None in
+            results of earlier versions.
         last_epoch: Results at the end of the last epoch.
         chosen_by_validation: The best epoch by held-out labels; None if there are none.
         chosen_by_clean: The best epoch by the clean examples; None if there are none or the method
@@ -135,10 +136,13 @@ class TrainingResults:
 
     @property
     def has_memorized(self) -> bool | None:
-        """Whether the network has memorized training labels; None if no labels were held out."""
+        """Whether the saved network has memorized training labels; None if that is unknown.
+
+        It is known if labels were held out, which are as noisy as the training labels.
+        """
         if self.training_accuracy is None or self.validation_accuracy is None:
             return None
-        return self.training_accuracy - self.validation_accuracy > _MEMORIZES
+        return 1 - self.training_accuracy < _MEMORIZES_BELOW * (1 - self.validation_accuracy)
 
     def accuracy_at(self, epoch: ChosenEpoch | TrainingResults) -> float | None:
         """Returns what `accuracy` is at the end of one of this training's epochs."""

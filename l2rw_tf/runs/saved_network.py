@@ -13,24 +13,31 @@ from l2rw_tf.errors import UsageError
 from l2rw_tf.runs.run_directory import RunDirectory
 
 MODEL = "model.keras"
+# The network of plain training, in a run that has both.
+PLAIN = "plain.keras"
 CLASSES = "classes.json"
 
 
 def save(
-    directory: RunDirectory, network: keras.Model, preprocessing: Preprocessing, source: Source
+    directory: RunDirectory,
+    network: keras.Model,
+    preprocessing: Preprocessing,
+    source: Source,
+    name: str = MODEL,
 ) -> None:
-    """Writes model.keras and, beside it, classes.json.
+    """Writes a network and, beside it, classes.json.
 
     Args:
         directory: The run's directory.
         network: A trained network.
         preprocessing: The preprocessing of its inputs.
         source: The data set.
+        name: `MODEL` or `PLAIN`.
 
     Raises:
         OSError: If a file cannot be written.
     """
-    directory.save_network(MODEL, on_raw_inputs(network, preprocessing, source))
+    directory.save_network(name, on_raw_inputs(network, preprocessing, source))
     directory.write_json(CLASSES, list(source.class_names))
 
 

@@ -124,10 +124,22 @@ def against_plain(results: RunResults, titles: Mapping[str, str]) -> str:
         said = f"No significant difference {of}: {first} is ahead by {by}."
     else:
         said = f"No difference {of}: {first} and {second} are right equally often."
-    if results.is_ranked_by_plain:
-        said += " Its network ranks the labels."
+    if found.is_worse:
+        said += f" {_ranking(results, plain)}"
     return " ".join(
         [said, *_stopped_early(results, found, plain_title), *_memorized(results, found)]
+    )
+
+
+def _ranking(results: RunResults, plain: TrainingResults) -> str:
+    """Returns a sentence on which network ranks the labels, if plain training is better."""
+    if results.is_ranked_by_plain:
+        return "Its network, plain.keras, ranks the labels."
+    if plain.has_memorized:
+        return "It has memorized labels, so the other network ranks them."
+    return (
+        "The other network ranks the labels, since none were held out to tell whether plain "
+        "training has memorized them (--validation_fraction)."
     )
 
 

@@ -166,8 +166,8 @@ def test_a_table_of_seeds_and_variants(tmp_path, capsys):
     assert f"| {200 / 3:.2f} ± {deviation:.2f} |" in page
     assert "as noisy as the training labels" in page
     # Per seed 30, 20 and 0 points: variance (13.3² + 3.3² + 16.7²) / 2, over three seeds.
-    assert "| difference from plain |" in page and "|         +16.67 ± 8.82 |" in page
-    assert "± their standard error" in page
+    assert "| difference from plain ± standard error |" in page and " +16.67 ± 8.82 |" in page
+    assert "± their standard error (by chance, one in twenty" in page
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"6 runs, 1 at a time: {tmp_path}"
     assert printed[1] == "[1/6] plain, seed 0: test 50.0%, 0 s; about 0 s left"
@@ -189,7 +189,7 @@ def test_a_sweep_has_a_column_for_each_value(tmp_path):
     assert re.search(r"\| noise_ratio = \| +0 \| +0.1 \| +0.40 \|", page)
     assert page.count("| gce           | 90.00 ± 0.00 | 80.00 ± 0.00 | 50.00 ± 0.00 |") == 1
     assert page.count("| gce           | 91.00 ± 0.00 | 81.00 ± 0.00 | 51.00 ± 0.00 |") == 1
-    assert page.count("Difference from plain:") == 1
+    assert page.count("Difference from plain of the trained network, ± its standard error:") == 1
     assert page.count("| gce           | +0.00 ± 0.00 | +0.00 ± 0.00 | +0.00 ± 0.00 |") == 1
 
 
@@ -210,6 +210,24 @@ def test_differences_are_over_the_seeds_that_both_methods_have(tmp_path):
     # One common seed has no standard error.
     assert rows["plain"]["difference_standard_error"] == ""
     assert rows["l2rw"]["difference_from_first_method"] == ""
+
+
+def test_without_a_second_seed_there_is_no_column_of_differences(tmp_path):
+    planned = _plan(tmp_path, "--methods=plain,gce", "--seeds=0")
+    compare(planned, _pretended(planned, lambda planned_run: _result(0.5)), "the command")
+    assert "ifference" not in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
+def test_a_sweep_whose_first_method_failed_at_a_value_has_no_difference_there(tmp_path):
+    planned = _plan(tmp_path, "--methods=plain,gce", "--seeds=0,1", "--sweep=noise_ratio=0,0.1")
+
+    def results(planned_run):
+        fails = planned_run.cell.variant == "plain" and planned_run.config.noise_ratio
+        return 1 if fails else _result(0.5)
+
+    compare(planned, _pretended(planned, results), "the command")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert re.search(r"\| gce +\| +\+0.00 ± 0.00 \| +– \|", page)
 
 
 def test_learning_rates_are_chosen_by_the_held_out_labels_of_the_first_seed(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from l2rw_tf.data import prepared_data
+from l2rw_tf.data.predictions import class_probabilities
 from l2rw_tf.runs import example_table, tables, training
 from tests.methods.test_methods import SETTINGS
 
@@ -18,8 +19,9 @@ def test_labels_record_and_predictions(method, blobs):
     """Against the network itself; the record only where the method keeps one."""
     data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
     trained = training.train(method, SETTINGS, data)
-    table = example_table.example_table(data, trained, predicted_by=trained)
     train = data.splits.train
+    found = class_probabilities(trained.network, train, data.preprocessing)
+    table = example_table.example_table(data, trained, found)
     np.testing.assert_array_equal(table["id"], train.ids)
     assert np.mean(table["given_label"] != table["true_label"]) == data.wrong_label_share > 0
     logits = trained.network(data.preprocessing(train.x))
@@ -48,7 +50,8 @@ def test_a_row_of_the_record_is_its_example(blobs):
     assert (train.ids != np.arange(len(train))).any()
     settings = dataclasses.replace(SETTINGS, learning_rate=1e-9)
     trained = training.train("l2rw", settings, data)
-    table = example_table.example_table(data, trained, predicted_by=trained)
+    found = class_probabilities(trained.network, train, data.preprocessing)
+    table = example_table.example_table(data, trained, found)
     expected = -np.log(table["given_probability"])
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(table["mean_loss"], expected, rtol=1e-3)

@@ -76,6 +76,23 @@ def test_the_better_training_is_named_with_its_standard_errors(results, said, ne
     assert said in sentence and never not in sentence
 
 
+@pytest.mark.parametrize(
+    ("training", "held_out", "expected"),
+    [
+        (0.41, 0.38, False),  # 40% wrong, nothing memorized
+        (0.62, 0.55, False),
+        (1.0, 0.3, True),  # 40% wrong
+        (1.0, 0.92, True),  # 4% wrong
+        (0.85, 0.55, True),
+        (None, 0.5, None),
+        (0.9, None, None),
+    ],
+)
+def test_a_network_has_memorized_if_its_training_errors_are_few(training, held_out, expected):
+    results = made_up.run_results(training_accuracy=training, validation_accuracy=held_out)
+    assert results.has_memorized is expected
+
+
 def test_a_training_alone_is_not_compared():
     assert words.against_plain(made_up.run_results(), TITLES) == ""
     alone = dataclasses.replace(_results(0.6, 0.5, 0.02), method="plain")

@@ -58,6 +58,7 @@ def test_a_run_fills_its_directory(finished, blobs):
         "figures/accuracy.png",
         "metrics.csv",
         "model.keras",
+        "plain.keras",
         "report.html",
         "results.json",
     ]
@@ -130,6 +131,15 @@ def _check_difference(directory, results):
     assert ("Better on" in page) is found.is_difference(gap)
 
 
+@pytest.mark.parametrize("found", [None, (0.2, 0.05), (-0.05, 0.05)])
+def test_a_plain_network_that_is_not_better_does_not_rank(found, blobs, tmp_path, monkeypatch):
+    against = found and paired.Difference(accuracy=found[0], standard_error=found[1], examples=60)
+    monkeypatch.setattr(outcome, "difference", lambda *right: against)
+    monkeypatch.setattr(TrainingResults, "has_memorized", False)
+    settings = dataclasses.replace(SETTINGS, run_dir=str(tmp_path), tensorboard=False)
+    assert run.run(settings).ranked_by == "l2rw"
+
+
 @pytest.mark.parametrize("has_memorized", [False, True, None])
 def test_the_better_network_ranks_the_labels(has_memorized, blobs, tmp_path, monkeypatch, capsys):
     """Unless it has memorized them, or that is unknown."""
@@ -164,20 +174,31 @@ def test_the_better_network_ranks_the_labels(has_memorized, blobs, tmp_path, mon
     printed = capsys.readouterr().out
     report = (tmp_path / "report.html").read_text(encoding="utf-8")
     by_plain = ranked_by == "plain"
-    assert ("Its network ranks the labels." in printed) is by_plain
-    assert ("the plainly trained network, which is better" in report) is by_plain
+    assert ("Its network, plain.keras, ranks the labels." in printed) is by_plain
+    assert ("the plainly trained network (plain.keras)" in report) is by_plain
+    assert ("the other network ranks them" in printed) is (has_memorized is True)
+    assert ("--validation_fraction" in printed) is (has_memorized is None)
+    suspected = (examples["label_quality"] < 0.2) & (
+        examples["suggested_label"] != examples["given_label"]
+    )
+    assert results.suspected_labels == suspected.sum()
     is_sorted = np.all(np.diff(examples["given_probability"]) >= 0)
     assert is_sorted == by_plain
 
 
 def _check_network(directory, results):
-    network = keras.saving.load_model(directory / "model.keras")
-    assert type(network).__module__.startswith("keras.")
-    assert network.count_params() == results.parameters
     data = prepared_data.prepare(SETTINGS, SETTINGS.seed)
-    probabilities = network.predict(data.splits.test.x, verbose=0)
-    accuracy = np.mean(probabilities.argmax(axis=1) == data.splits.test.y)
-    assert results.test_accuracy == pytest.approx(accuracy)
+    for name, found in (("model.keras", results), ("plain.keras", results.plain)):
+        network = keras.saving.load_model(directory / name)
+        assert type(network).__module__.startswith("keras.")
+        assert network.count_params() == found.parameters
+        for part, expected in (
+            (data.splits.test, found.test_accuracy),
+            (data.splits.train, found.training_accuracy),
+            (data.splits.validation, found.validation_accuracy),
+        ):
+            predicted = network.predict(part.x, verbose=0).argmax(axis=1)
+            assert expected == pytest.approx(np.mean(predicted == part.y))
 
 
 def _check_events(directory):
