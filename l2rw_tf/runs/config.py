@@ -44,7 +44,9 @@ class MethodChoice(Settings):
     )
     with_plain: bool = _method(
         False,
-        "Also runs plain training, on the same corrupted data from the same initial parameters.",
+        "Also runs plain training, on the same corrupted data from the same initial parameters, "
+        "and says which is better. The plain network, plain.keras, ranks the labels if it is "
+        "better and has not memorized them.",
         is_common=True,
     )
 
