@@ -18,6 +18,7 @@ from l2rw_tf.errors import UsageError
 from l2rw_tf.runs import outcome, paired
 from l2rw_tf.runs.config import RunConfig
 from l2rw_tf.runs.results import TrainingResults
+from tests.methods.test_methods import SETTINGS
 
 
 def examples(first, number):
@@ -60,17 +61,6 @@ def test_no_network_scores_what_it_was_trained_on(monkeypatch):
         position = np.where(fold.ids < 100, fold.ids, fold.ids - 100 + len(train))
         np.testing.assert_array_equal(fold.x, given[position])
     assert sum(len(fold) for fold in known) == 2 * len(train) + 3 * len(clean)
-
-
-SETTINGS = RunConfig(
-    noise_type="uniform",
-    noise_ratio=0.4,
-    clean_per_class=2,
-    epochs=2,
-    batch_size=30,
-    learning_rate=0.02,
-    validation_fraction=0.1,
-)
 
 
 def test_the_scores_of_a_whole_run_are_in_the_order_of_the_examples(blobs):
