@@ -52,7 +52,7 @@ def variant(method: str) -> str:
     if kind == "plain" and not options:
         return "plain"
     known = options.keys() <= {"meta_variables", "reweight_every", "clean_batch_size"}
-    if kind != "l2rw" or not known or {"meta_variables", "reweight_every"} <= options.keys():
+    if kind != "l2rw" or not known or len(options) > 1:
         raise ValueError(f"{method}: the savings have plain, and l2rw with one saving.")
     kind = options.get("meta_variables", "exact")
     if "reweight_every" in options:

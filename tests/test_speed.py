@@ -63,7 +63,15 @@ def test_the_savings_are_measured_as_they_were_trained():
     assert shape == (16, 16, 3)
 
 
-@pytest.mark.parametrize("method", ["gce", "plain:early_stopping=true", "l2rw:weighting=paper"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "gce",
+        "plain:early_stopping=true",
+        "l2rw:weighting=paper",
+        "l2rw:meta_variables=head:clean_batch_size=10",
+    ],
+)
 def test_a_method_without_a_measured_step_is_refused(method):
     with pytest.raises(ValueError, match=method):
         savings.variant(method)

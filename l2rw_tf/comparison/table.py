@@ -214,8 +214,8 @@ def _description(planned: Plan, found: Sequence[Row]) -> str:
     if any(row.difference for row in found):
         sentences.append(
             f"Differences from {planned.comparison.methods[0]} are means over the seeds of both, ± "
-            "their standard error (by chance, one in twenty is above 4.3 standard errors with "
-            "three seeds, 2.8 with five)."
+            "their standard error (by chance, one in twenty is beyond ±4.3 standard errors with "
+            "three seeds, ±2.8 with five)."
         )
     if first.test_labels != TRUE:
         sentences.append(f"Accuracy is {words.measured_on(first)}")

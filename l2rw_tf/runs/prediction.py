@@ -47,6 +47,7 @@ def predict(
     """
     check_new_file("output", output)
     run = results.read(run_dir)
+    plain = plain and run.method != "plain"
     if plain and not (Path(run_dir) / PLAIN).exists():
         raise UsageError(
             f"plain_network: {run_dir} has no {PLAIN}, which a run with --with_plain writes; leave "

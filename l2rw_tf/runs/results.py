@@ -19,9 +19,9 @@ NAME = "results.json"
 REVIEWED = "reviewed_run.json"
 # The key in `TrainingResults.examples` of the examples that `trusted_accuracy` is measured on.
 HELD_OUT_TRUSTED = "held-out trusted"
-# A network has memorized labels if it makes fewer errors on training labels than this fraction of
+# A network has memorized labels if its odds (right to wrong) on training labels are this many times
 # those on held-out ones.
-_MEMORIZES_BELOW = 0.5
+_MEMORIZES_FROM = 2.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,11 +138,13 @@ class TrainingResults:
     def has_memorized(self) -> bool | None:
         """Whether the saved network has memorized training labels; None if that is unknown.
 
-        It is known if labels were held out, which are as noisy as the training labels.
+        It is known if labels were held out, which are as noisy as the training labels (after
+        corrections, noisier).
         """
         if self.training_accuracy is None or self.validation_accuracy is None:
             return None
-        return 1 - self.training_accuracy < _MEMORIZES_BELOW * (1 - self.validation_accuracy)
+        training, held_out = self.training_accuracy, self.validation_accuracy
+        return training * (1 - held_out) >= _MEMORIZES_FROM * (1 - training) * held_out
 
     def accuracy_at(self, epoch: ChosenEpoch | TrainingResults) -> float | None:
         """Returns what `accuracy` is at the end of one of this training's epochs."""

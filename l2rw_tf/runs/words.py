@@ -134,9 +134,13 @@ def against_plain(results: RunResults, titles: Mapping[str, str]) -> str:
 def _ranking(results: RunResults, plain: TrainingResults) -> str:
     """Returns a sentence on which network ranks the labels, if plain training is better."""
     if results.is_ranked_by_plain:
-        return "Its network, plain.keras, ranks the labels."
+        return "Its network ranks the labels; l2rw predict --plain_network uses it."
     if plain.has_memorized:
-        return "It has memorized labels, so the other network ranks them."
+        return (
+            "The other network ranks the labels, since this one may have memorized them (accuracy "
+            f"{percent(plain.training_accuracy)} on the training labels, "
+            f"{percent(plain.validation_accuracy)} on held-out ones)."
+        )
     return (
         "The other network ranks the labels, since none were held out to tell whether plain "
         "training has memorized them (--validation_fraction)."

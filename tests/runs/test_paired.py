@@ -84,11 +84,16 @@ def test_the_better_training_is_named_with_its_standard_errors(results, said, ne
         (1.0, 0.3, True),  # 40% wrong
         (1.0, 0.92, True),  # 4% wrong
         (0.85, 0.55, True),
+        (0.6, 0.25, True),
+        (1.0, 1.0, True),
+        (0.97, 0.95, False),
         (None, 0.5, None),
         (0.9, None, None),
     ],
 )
-def test_a_network_has_memorized_if_its_training_errors_are_few(training, held_out, expected):
+def test_a_network_has_memorized_if_its_odds_on_training_labels_are_high(
+    training, held_out, expected
+):
     results = made_up.run_results(training_accuracy=training, validation_accuracy=held_out)
     assert results.has_memorized is expected
 
