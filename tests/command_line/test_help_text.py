@@ -24,7 +24,7 @@ FLAGS = {
 COMMON = {
     "train": "dataset noise_type noise_ratio clean_data corrections network method with_plain "
     "epochs batch_size learning_rate resume run_dir seed",
-    "predict": "run_dir output bad_files",
+    "predict": "run_dir output bad_files plain_network",
     "audit": "run_dir threshold expected_noise show write_clean write_labels write_folder "
     "corrections",
     "compare": "methods seeds sweep learning_rates jobs compare_dir",
