@@ -24,12 +24,6 @@ from matplotlib.figure import Figure
 
 _TABLE, _PICTURE = Path("docs/results/savings.csv"), Path("docs/savings.png")
 _SAMPLES, _WARM_UP, _CLEAN = 15, 2, 100
-_NAMES = {
-    "plain": "plain",
-    "exact": "all variables",
-    "last_block": "last block",
-    "head": "head",
-}
 _TITLES = {
     "cifar10_n": "CIFAR-10N worst, a network that memorizes",
     "fashion_mnist": "Fashion-MNIST, 40% to one class",
@@ -66,7 +60,9 @@ def name(variant: str) -> str:
     if kind.startswith("every"):
         number = kind.removeprefix("every")
         return f"every {number}{'nd' if number == '2' else 'th'} step"
-    return _NAMES[kind] if clean in ("", str(_CLEAN)) else f"clean batches of {clean}"
+    if clean not in ("", str(_CLEAN)):
+        return f"clean batches of {clean}"
+    return "all variables" if kind == "exact" else kind.replace("_", " ")
 
 
 def _measured(network: str, results: Path) -> Iterator[Row]:

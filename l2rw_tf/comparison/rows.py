@@ -37,12 +37,10 @@ class SeedDifference:
     Attributes:
         mean: The mean of the differences of the seeds.
         standard_error: Their sample standard deviation over the square root of their number.
-        method: The method compared with.
     """
 
     mean: float
     standard_error: float
-    method: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +112,7 @@ class Row:
         if len(apart) < 2:
             return None
         error = statistics.stdev(apart) / math.sqrt(len(apart))
-        return SeedDifference(statistics.fmean(apart), error, self.baseline.cell.variant)
+        return SeedDifference(statistics.fmean(apart), error)
 
     @property
     def steps(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import urllib.parse
 from collections.abc import Sequence
 from typing import Any
@@ -47,7 +48,7 @@ def cells(planned: Plan, found: Sequence[Row], command: str) -> tuple[list[str],
             *_numbers(row.accuracy),
             *_numbers(row.chosen),
             *_numbers(row.chosen_by_clean),
-            *((apart.mean, apart.standard_error) if (apart := row.difference) else (None, None)),
+            *_numbers(row.difference),
             " ".join(map(str, row.results)),
             row.learning_rate,
             row.steps,
@@ -121,7 +122,7 @@ def table(found: Sequence[Row]) -> str:
     Args:
         found: The rows; the swept value follows the method's name.
     """
-    compared_with = [apart.method for row in found if (apart := row.difference)]
+    compared_with = [row.baseline.cell.variant for row in found if row.baseline and row.difference]
     head = [
         "method",
         found[0].accuracy_name,
@@ -226,5 +227,5 @@ def _listed(values: Sequence[Any]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def _numbers(statistic: Statistic | None) -> list[float | None]:
-    return [None, None] if statistic is None else [statistic.mean, statistic.deviation]
+def _numbers(statistic: Statistic | SeedDifference | None) -> tuple[float | None, ...]:
+    return (None, None) if statistic is None else dataclasses.astuple(statistic)

@@ -65,9 +65,11 @@ def write(
     """
     config = journal.config
     own = trainings[config.method]
-    for trained in trainings.values():
-        name = saved_network.MODEL if trained is own else saved_network.PLAIN
-        saved_network.save(directory, trained.network, data.preprocessing, data.source, name)
+    trained_networks = {
+        saved_network.MODEL if trained is own else saved_network.PLAIN: trained.network
+        for trained in trainings.values()
+    }
+    saved_network.save(directory, trained_networks, data.preprocessing, data.source)
     predicted = {
         method: _predicted(trained, data.splits.test, data) for method, trained in trainings.items()
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -20,24 +21,23 @@ CLASSES = "classes.json"
 
 def save(
     directory: RunDirectory,
-    network: keras.Model,
+    trained: Mapping[str, keras.Model],
     preprocessing: Preprocessing,
     source: Source,
-    name: str = MODEL,
 ) -> None:
-    """Writes a network and, beside it, classes.json.
+    """Writes networks and, beside them, classes.json.
 
     Args:
         directory: The run's directory.
-        network: A trained network.
-        preprocessing: The preprocessing of its inputs.
+        trained: The trained networks by file name, `MODEL` and `PLAIN`.
+        preprocessing: The preprocessing of their inputs.
         source: The data set.
-        name: `MODEL` or `PLAIN`.
 
     Raises:
         OSError: If a file cannot be written.
     """
-    directory.save_network(name, on_raw_inputs(network, preprocessing, source))
+    for name, network in trained.items():
+        directory.save_network(name, on_raw_inputs(network, preprocessing, source))
     directory.write_json(CLASSES, list(source.class_names))
 
 

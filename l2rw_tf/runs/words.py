@@ -137,9 +137,8 @@ def _ranking(results: RunResults, plain: TrainingResults) -> str:
         return "Its network ranks the labels; l2rw predict --plain_network uses it."
     if plain.has_memorized:
         return (
-            "The other network ranks the labels, since this one may have memorized them (accuracy "
-            f"{percent(plain.training_accuracy)} on the training labels, "
-            f"{percent(plain.validation_accuracy)} on held-out ones)."
+            "The other network ranks the labels, since this one may have memorized them "
+            f"({_on_given_labels(plain)})."
         )
     return (
         "The other network ranks the labels, since none were held out to tell whether plain "
@@ -174,10 +173,16 @@ def _memorized(results: RunResults, found: Difference) -> list[str]:
     if found.is_better or plain.has_memorized is not False:
         return []
     return [
-        f"Plain training has memorized few labels (accuracy {percent(plain.training_accuracy)} on "
-        f"the training labels, {percent(plain.validation_accuracy)} on held-out ones); reweighting "
-        "helps most if it memorizes them."
+        f"Plain training has memorized few labels ({_on_given_labels(plain)}); reweighting helps "
+        "most if it memorizes them."
     ]
+
+
+def _on_given_labels(result: TrainingResults) -> str:
+    return (
+        f"accuracy {percent(result.training_accuracy)} on the training labels, "
+        f"{percent(result.validation_accuracy)} on held-out ones"
+    )
 
 
 def measured_on(result: TrainingResults, kind: str = "examples") -> str:
